@@ -1,0 +1,23 @@
+"""``sr`` and ``python -m sr_cli``: the one place where errors become a line on stderr and an exit code."""
+
+import sys
+
+from sr_cli import console
+from sr_cli.cli import app
+from sr_cli.errors import EXIT_INTERRUPTED, SrError
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        app(standalone_mode=True)
+    except SrError as error:
+        console.error(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        console.error("interrupted")
+        sys.exit(EXIT_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""What people see: results on stdout, progress and errors on stderr. One file a subject; this one has what all share."""
+
+import sys
+
+from rich.console import Console
+from rich.markup import escape
+
+out = Console(soft_wrap=True, highlight=False)
+"""For results."""
+
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+"""For progress, warnings and errors."""
+
+
+def error(message: str) -> None:
+    """Print one line that begins with ``error:``; control characters in file names are shown as escapes."""
+    err.print(f"[bold red]error:[/] {escape(one_line(message))}")
+
+
+def warning(message: str) -> None:
+    """Print one line that begins with ``warning:``."""
+    err.print(f"[yellow]warning:[/] {escape(one_line(message))}")
+
+
+def note(message: str) -> None:
+    """Print a plain line on stderr."""
+    err.print(escape(one_line(message)))
+
+
+def one_line(text: str) -> str:
+    """The text with line breaks and other control characters as backslash escapes, lone surrogates too."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def on_a_terminal() -> bool:
+    """Whether someone is there to be asked: stdin and stderr are both terminals."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
