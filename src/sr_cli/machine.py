@@ -1,0 +1,96 @@
+"""What the machine has: its CPU and its memory, as far as this process may use it. No torch here."""
+
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+UNLIMITED = 1 << 60
+"""A cgroup limit above this many bytes means that there is none (cgroup v1 writes 2**63 rounded to pages)."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of memory: what there is at most, and what is free now."""
+
+    total: int
+    available: int
+
+
+def memory() -> Memory:
+    """The machine's memory, or what the process's control group allows of it if that is less."""
+    machine = psutil.virtual_memory()
+    bounds = [Memory(machine.total, machine.available), *cgroup_memory()]
+    return Memory(min(bound.total for bound in bounds), min(bound.available for bound in bounds))
+
+
+def cgroup_memory(
+    membership: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
+) -> Iterator[Memory]:
+    """The memory limits of the process's control group and of those above it; none where none is set.
+
+    Page cache that the kernel gives back when asked (``inactive_file``) counts as available.
+
+    Args:
+        membership: the process's ``cgroup`` file, of version 1 or 2.
+        root: where control groups are mounted.
+
+    Source: the kernel's admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst.
+    """
+    for folder, limit, usage, reclaimable in _memory_groups(membership, root):
+        total = _number(folder / limit)
+        used = _number(folder / usage)
+        if total is None or used is None or total >= UNLIMITED:
+            continue
+        cache = _statistics(folder / "memory.stat").get(reclaimable, 0)
+        yield Memory(total, min(total, max(0, total - used + cache)))
+
+
+def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The CPU's name, as the kernel tells it; its architecture where it doesn't."""
+    try:
+        lines = cpuinfo.read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    fields = (line.partition(":") for line in lines)
+    names = (value.strip() for key, _, value in fields if key.strip() in ("model name", "Model"))
+    return next((name for name in names if name), None) or platform.processor() or platform.machine()
+
+
+def _memory_groups(membership: Path, root: Path) -> Iterator[tuple[Path, str, str, str]]:
+    """Each control group's folder, innermost first, and the names of its limit, usage and reclaimable cache."""
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            mounts, names = [root, root / "unified"], ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            mounts = [root / "memory"]
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        # In a container the path may be the host's: the folders of it that are missing here are passed over.
+        inner = Path(path.lstrip("/"))
+        for mount in mounts:
+            for folder in [inner, *inner.parents]:
+                yield (mount / folder, *names)
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):  # cgroup v2 writes "max" for no limit
+        return None
+
+
+def _statistics(path: Path) -> dict[str, int]:
+    try:
+        pairs = [line.split() for line in path.read_text().splitlines()]
+        return {name: int(value) for name, value in pairs}
+    except (OSError, ValueError):
+        return {}
