@@ -1,0 +1,98 @@
+"""Weights on the console: a download's progress, the question before it, and the list of what there is."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.prompt import Confirm
+from rich.table import Table
+
+from sr_cli import console, weights
+from sr_cli.errors import WeightsError
+
+
+def obtain(name: str, kind: weights.Kind) -> Path:
+    """The path of weights that a command needs; missing ones are downloaded, on a terminal after a question.
+
+    Raises:
+        WeightsError: the name is unknown, the answer is no, or ``SR_OFFLINE`` is set.
+        DownloadError, OutputError: see `weights.fetch`.
+    """
+    entry = weights.entry(name, kind=kind)
+    if weights.state(entry) in ("shipped", "cached") or weights.offline() or not entry.urls:
+        return weights.locate(name, kind=kind)
+    if console.on_a_terminal() and not _agreed(entry):
+        raise WeightsError(f"{name} is needed. {weights.remedy(entry)}")
+    return fetch(entry)
+
+
+def fetch(entry: weights.Entry, *, folder: Path | None = None, urls: Sequence[str] = (), force: bool = False) -> Path:
+    """`weights.fetch` with its progress shown."""
+    with progress_of(entry) as on_progress:
+        return weights.fetch(entry.name, folder=folder, urls=urls, force=force, on_progress=on_progress)
+
+
+@contextmanager
+def progress_of(entry: weights.Entry) -> Iterator[weights.OnProgress]:
+    """A place to report a download's progress to: a bar on a terminal, elsewhere a plain line for each quarter."""
+    if console.err.is_terminal:
+        with _bar() as bar:
+            task = bar.add_task(entry.name, total=entry.size, start=False)
+
+            def draw(progress: weights.Progress) -> None:
+                if progress.note:
+                    console.note(f"{entry.name}: {progress.note}")
+                    return
+                bar.start_task(task)
+                bar.update(task, completed=progress.done, total=progress.total)
+
+            yield draw
+    else:
+        quarters = [0]
+
+        def tell(progress: weights.Progress) -> None:
+            if progress.note:
+                console.note(f"{entry.name}: {progress.note}")
+            elif progress.total and progress.done * 4 // progress.total > quarters[-1]:
+                quarters.append(progress.done * 4 // progress.total)
+                console.note(f"{entry.name}: {_size(progress.done)} of {_size(progress.total)}")
+
+        yield tell
+
+
+def table(rows: Sequence[tuple[weights.Entry, weights.State]]) -> None:
+    """Print the entries with their states."""
+    drawn = Table(box=None, pad_edge=False)
+    for column in ("name", "kind", "scale", "size", "state"):
+        drawn.add_column(column, justify="right" if column in ("scale", "size") else "left", no_wrap=True)
+    for entry, state in rows:
+        drawn.add_row(entry.name, entry.kind, f"x{entry.scale}" if entry.scale else "", _size(entry.size), state)
+    console.out.print(drawn)
+
+
+def _agreed(entry: weights.Entry) -> bool:
+    licence = f", licence: {entry.licence}" if entry.licence else ""
+    console.note(f"{entry.name} is needed: {_size(entry.size)} from {entry.urls[0]}{licence}")
+    try:
+        return Confirm.ask(f"Download it to {weights.path_of(entry).parent}?", console=console.err, default=True)
+    except EOFError:
+        return False
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console.err,
+        transient=True,
+    )
+
+
+def _size(size: int | None) -> str:
+    if size is None:
+        return "unknown size"
+    return f"{size / 1e6:.0f} MB" if size >= 10e6 else f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"

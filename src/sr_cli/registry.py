@@ -1,0 +1,278 @@
+"""Which weights there are: the package's registry, the user's own entries, and the weights that ship with the package.
+
+Nothing here looks at what has been downloaded; `sr_cli.weights` does.
+"""
+
+import difflib
+import json
+import re
+import struct
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+from urllib.parse import unquote, urlsplit
+
+import platformdirs
+
+from sr_cli.errors import WeightsError
+from sr_cli.files import write_whole
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Kind = Literal["loss network", "metric", "upscaler"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_LONGEST_HEADER = 100_000_000  # bytes; the limit that safetensors sets itself
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Weights that have a name.
+
+    Attributes:
+        file: the file's name in the weights folder.
+        urls: where it can be downloaded, in the order of trying; empty for weights that ship or came from a file.
+        size: in bytes, if known.
+        sha256: 64 hexadecimal digits, lower case, if known.
+        scale: of an upscaler.
+        path: of weights that ship with the package.
+    """
+
+    name: str
+    kind: Kind
+    file: str
+    urls: tuple[str, ...] = ()
+    size: int | None = None
+    sha256: str | None = None
+    scale: int | None = None
+    licence: str = ""
+    source: str = ""
+    note: str = ""
+    path: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        check_name(self.file)
+        if self.kind not in KINDS:
+            raise ValueError(f"kind {self.kind!r} is none of {', '.join(KINDS)}")
+        if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
+            raise ValueError(f"sha256 {self.sha256!r} is not 64 hexadecimal digits in lower case")
+        if self.size is not None and self.size <= 0:
+            raise ValueError(f"size {self.size} is not a number of bytes")
+        for url in self.urls:
+            check_url(url)
+
+
+def check_name(name: str) -> None:
+    """Refuse names that could lead out of the weights folder, or that some file system cannot hold.
+
+    Raises:
+        ValueError: anything but letters, digits and ``._+-``, or a first character that is no letter or digit.
+    """
+    if not _PLAIN_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no plain name: letters, digits and . _ + - only, without folders")
+
+
+def check_url(url: str) -> None:
+    """Refuse what is not https. Plain http passes only to this very machine, which no network can listen in on.
+
+    Raises:
+        ValueError: the URL has another scheme, or no host.
+    """
+    parts = urlsplit(url)
+    if not parts.hostname or not (parts.scheme == "https" or is_loopback(url)):
+        raise ValueError(f"{url}: only https is allowed")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the URL is plain http to this very machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and parts.hostname in LOOPBACK
+
+
+def file_of(url: str) -> str:
+    """The file name that a URL ends with."""
+    return unquote(urlsplit(url).path.rpartition("/")[2])
+
+
+def config_dir() -> Path:
+    """The folder of the user's own settings."""
+    return Path(platformdirs.user_config_dir("sr-cli", appauthor=False))
+
+
+def own_registry() -> Path:
+    """The file of the user's own entries; it need not exist."""
+    return config_dir() / "registry.toml"
+
+
+def entries() -> dict[str, Entry]:
+    """All entries by name: the registry's, the user's own, and the weights that ship with the package.
+
+    A table of the user's own that has the name of a registered one replaces only the keys that it sets: a company's
+    mirror needs a single line.
+
+    Raises:
+        WeightsError: one of the two files cannot be read, or says something that makes no sense.
+    """
+    registered = _tables(PRETRAINED / "registry.toml")
+    own = _tables(own_registry())
+    known = {name: _entry(name, table, PRETRAINED / "registry.toml") for name, table in registered.items()}
+    for name, table in own.items():
+        known[name] = _entry(name, {**registered.get(name, {}), **table}, own_registry())
+    for path in sorted(PRETRAINED.glob("*.safetensors")):
+        known[path.stem] = _shipped(path)
+    _refuse_shared_files(known.values())
+    return known
+
+
+def entry(name: str, *, kind: Kind | None = None) -> Entry:
+    """The entry of that name.
+
+    Raises:
+        WeightsError: there is none, or it is of another kind; the message has the names that there are.
+    """
+    known = entries()
+    found = known.get(name)
+    what = kind or "weights"
+    if found is None or (kind and found.kind != kind):
+        names = [each.name for each in known.values() if kind in (None, each.kind)]
+        close = difflib.get_close_matches(name, names, n=len(names) or 1, cutoff=0.6)
+        ordered = close + [each for each in names if each not in close]
+        problem = f"{name} is a {found.kind}, not a {kind}" if found else f"no {what} called {name!r}"
+        guess = f"; did you mean {close[0]}?" if close else "."
+        raise WeightsError(f"{problem}{guess} Known: {', '.join(ordered) or 'none'}")
+    return found
+
+
+def check_free(new: Entry) -> None:
+    """Refuse an entry whose name or file is taken.
+
+    Raises:
+        WeightsError: it is.
+    """
+    known = entries()
+    if new.name in known:
+        where = own_registry() if new.name in _tables(own_registry()) else "the package's registry"
+        raise WeightsError(f"{new.name}: there is an entry of that name in {where}; choose another name")
+    _refuse_shared_files([*known.values(), new])
+
+
+def add_own(new: Entry) -> None:
+    """Append an entry to the user's own.
+
+    Raises:
+        WeightsError: the name or the file is taken.
+        OutputError: the user's registry cannot be written.
+    """
+    check_free(new)
+    lines = [f"[{json.dumps(new.name)}]"]
+    for field in fields(new):
+        value = getattr(new, field.name)
+        if field.name not in ("name", "path") and value not in (None, "", ()):
+            lines.append(f"{field.name} = {json.dumps(value, ensure_ascii=False)}")
+    path = own_registry()
+    before = path.read_text("utf-8").rstrip() + "\n\n" if path.exists() else ""
+    write_whole(path, before.lstrip() + "\n".join(lines) + "\n")
+
+
+def safetensors_metadata(path: Path) -> dict[str, Any]:
+    """The metadata in a safetensors file's header, each value decoded where it is JSON.
+
+    Source: the format's description, https://huggingface.co/docs/safetensors
+
+    Raises:
+        WeightsError: the file is not of that format, or is shorter or longer than its header says.
+    """
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > _LONGEST_HEADER:
+                raise ValueError("its header is too long")
+            header = json.loads(file.read(length))
+        metadata = {key: _decoded(value) for key, value in header.pop("__metadata__", {}).items()}
+        end = 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+        if path.stat().st_size != end:
+            raise ValueError(f"{path.stat().st_size} bytes where its header says {end}")
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, struct.error, AttributeError, KeyError, TypeError) as error:
+        raise WeightsError(f"{path}: not a safetensors file, or a damaged one ({error})") from error
+    return metadata
+
+
+def _decoded(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _tables(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        tables: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: cannot be read ({error})") from error
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise WeightsError(f"{path}: {name!r} stands outside any [name] table")
+    return tables
+
+
+_TYPES = {"urls": list, "size": int, "scale": int}
+
+
+def _entry(name: str, table: Mapping[str, Any], path: Path) -> Entry:
+    known = {field.name for field in fields(Entry)} - {"name", "path"}
+    try:
+        for key, value in table.items():
+            if key not in known:
+                raise ValueError(f"unknown key {key!r}; there are {', '.join(sorted(known))}")
+            if not isinstance(value, _TYPES.get(key, str)):
+                raise ValueError(f"{key} = {value!r} is of the wrong type")
+        if "kind" not in table:
+            raise ValueError("kind is missing")
+        urls = tuple(table.get("urls", ()))
+        file = table.get("file") or (file_of(urls[0]) if urls else "")
+        if not file:
+            raise ValueError("it has neither urls nor file")
+        sha256 = table["sha256"].lower() if "sha256" in table else None
+        return Entry(**{**table, "name": name, "urls": urls, "file": file, "sha256": sha256})
+    except ValueError as error:
+        raise WeightsError(f"{path}: [{name}]: {error}") from error
+
+
+def _shipped(path: Path) -> Entry:
+    metadata = safetensors_metadata(path)
+    architecture = metadata.get("architecture")
+    scale = metadata.get("scale", architecture.get("scale") if isinstance(architecture, dict) else None)
+    return Entry(
+        name=path.stem,
+        kind="upscaler",
+        file=path.name,
+        size=path.stat().st_size,
+        scale=scale if isinstance(scale, int) else None,
+        licence=str(metadata.get("licence", "")),
+        source="ships with the package",
+        note=str(metadata.get("note", "")),
+        path=path,
+    )
+
+
+def _refuse_shared_files(known: Iterable[Entry]) -> None:
+    owners: dict[str, str] = {}
+    for each in known:
+        owner = owners.setdefault(each.file.lower(), each.name)
+        if owner != each.name:
+            raise WeightsError(f"{own_registry()}: {owner} and {each.name} share the file name {each.file}; set file")
