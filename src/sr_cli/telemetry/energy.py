@@ -22,7 +22,7 @@ class EnergyReport:
         device: the device's name.
         seconds: how long the run took.
         idle_watts, idle_memory: the reading before the run; watts and bytes.
-        mean_watts, peak_watts: during the run.
+        mean_watts, peak_watts: during the run; the peak is the highest reading, so short spikes escape it.
         mean_memory, peak_memory: bytes, during the run.
         mean_utilisation: 0 to 1.
         watt_hours: energy; ``None`` where the device doesn't tell, never 0.
@@ -108,7 +108,7 @@ class Tally:
             seconds=self._last - self._start,
             idle_watts=self._idle.power,
             mean_watts=mean_watts,
-            peak_watts=_max(self._peak_watts, mean_watts),
+            peak_watts=mean_watts if self._peak_watts is None else self._peak_watts,
             idle_memory=self._idle.memory_used,
             mean_memory=None if memory is None else round(memory),
             peak_memory=self._peak_memory,
