@@ -1,3 +1,32 @@
-"""Super-resolution with perceptual losses: train networks, upscale images, measure how good they are."""
+"""Super-resolution with perceptual losses: train networks, upscale images, measure how good they are.
+
+The public names are resolved when they are first used, so that importing the package loads no torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from sr_cli.config import TrainConfig
+    from sr_cli.data import degrade
+    from sr_cli.errors import SrError
+    from sr_cli.training import train
+    from sr_cli.upscaler import Upscaler
+
+_HOMES = {
+    "SrError": "errors",
+    "TrainConfig": "config",
+    "Upscaler": "upscaler",
+    "degrade": "data",
+    "train": "training",
+}
+
+__all__ = ["SrError", "TrainConfig", "Upscaler", "__version__", "degrade", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

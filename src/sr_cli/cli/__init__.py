@@ -1,5 +1,12 @@
 """The command line: one file a command. Each parses, calls the core and prints."""
 
 from sr_cli.cli.app import app
+from sr_cli.cli.download_weights import download_weights
+from sr_cli.cli.train import train
+from sr_cli.cli.upscale import upscale
+
+app.command("upscale")(upscale)
+app.command("train")(train)
+app.command("download-weights")(download_weights)
 
 __all__ = ["app"]

@@ -1,0 +1,108 @@
+"""The settings and their defaults; this is the only place that has them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+ArchitectureName = Literal["johnson", "compact"]
+Degradation = Literal["bicubic", "paper", "photo"]
+Schedule = Literal["constant", "cosine"]
+Crop = Literal["random", "center"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The settings of a training. The defaults are the report's (section 4); see `RECIPES` for ours.
+
+    Attributes:
+        arch: which network; ``width`` and ``depth`` are for ``compact`` only (``None``: the network's own default).
+        crop_size: side of an HR patch, in pixels.
+        crop: where the patch is taken from.
+        batch_size: patches a step.
+        epochs, steps, hours: the training ends with the first of them that is reached; ``None`` is no limit. An epoch
+            takes one patch from every photo.
+        lr: Adam's learning rate; ``schedule`` says how it goes on after ``warmup`` steps of linear rise. ``cosine``
+            falls to zero at the end of the training.
+        loss: see `sr_cli.losses.parse_loss`.
+        degradation: how LR is made from HR, see `sr_cli.data.degrade`.
+        ema: decay of the moving average of the weights that is saved and validated; 0 for none.
+        clip: largest norm of the gradient; ``None`` for no clipping.
+        seed: everything random follows from it.
+        cache_gib: decoded photos are kept in memory up to this many GiB.
+        validation_photos: photos held out of the training to choose the best weights by.
+        validate_every: steps between validations.
+        save_minutes: time between two savings of the state.
+    """
+
+    arch: ArchitectureName = "johnson"
+    scale: int = 4
+    width: int | None = None
+    depth: int | None = None
+    crop_size: int = 288
+    crop: Crop = "random"
+    batch_size: int = 4
+    epochs: float | None = 5
+    steps: int | None = None
+    hours: float | None = None
+    lr: float = 1e-3
+    schedule: Schedule = "constant"
+    warmup: int = 0
+    loss: str = "report"
+    degradation: Degradation = "paper"
+    ema: float = 0.0
+    clip: float | None = None
+    seed: int = 0
+    cache_gib: float = 4.0
+    validation_photos: int = 0
+    validate_every: int = 200
+    save_minutes: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.crop_size % self.scale:
+            raise ValueError(f"crop_size {self.crop_size} is not a multiple of scale {self.scale}")
+        if self.epochs is None and self.steps is None and self.hours is None:
+            raise ValueError("a training needs an end: epochs, steps or hours")
+        for name in (
+            "scale",
+            "crop_size",
+            "batch_size",
+            "epochs",
+            "steps",
+            "hours",
+            "lr",
+            "clip",
+            "validate_every",
+            "save_minutes",
+        ):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} must be above 0, not {value}")
+        for name in ("warmup", "seed", "cache_gib", "validation_photos"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema must be in [0, 1), not {self.ema}")
+
+
+RECIPES: dict[str, TrainConfig] = {
+    "johnson": TrainConfig(),
+    "compact": TrainConfig(
+        arch="compact",
+        crop_size=128,
+        batch_size=16,
+        epochs=200,
+        lr=2e-3,
+        schedule="cosine",
+        warmup=100,
+        loss="pixel",
+        degradation="bicubic",
+        ema=0.999,
+        clip=1.0,
+    ),
+}
+"""The settings that ``sr train --arch`` starts from."""
+
+DEFAULT_MODEL = "compact-x4"
+"""The weights that ``sr upscale`` takes when none are named."""
+
+DEFAULT_TILE = 256
+"""Side of a tile, in LR pixels."""
