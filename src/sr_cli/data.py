@@ -241,6 +241,6 @@ def validation_pairs(photos: Photos, *, scale: int, degradation: Degradation, si
         height, width = (min(side, length) // scale * scale for length in pixels.shape[:2])
         top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
         patch = pixels[top : top + height, left : left + width]
-        hr = torch.from_numpy(patch).permute(2, 0, 1).float()[None] / 255
+        hr = torch.from_numpy(patch.copy()).permute(2, 0, 1).float()[None] / 255
         lr = quantize(degrade(hr, scale, kind=degradation, rng=np.random.default_rng(index)))
         yield Pair(hr[0], lr[0], path)

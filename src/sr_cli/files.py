@@ -44,7 +44,7 @@ def written_whole(path: Path, *, overwrite: bool = True) -> Iterator[BinaryIO]:
             if temporary is None:
                 _name(file, path)
             elif overwrite:
-                os.replace(temporary, path)
+                temporary.replace(path)
             else:
                 os.link(temporary, path)
                 temporary.unlink()
@@ -68,7 +68,7 @@ def _nameless(path: Path) -> tuple[BinaryIO, Path | None]:
         with suppress(OSError):
             return os.fdopen(os.open(path.parent, os.O_TMPFILE | os.O_RDWR, 0o666), "w+b"), None
     temporary = _free_name(path)
-    return open(temporary, "x+b"), temporary  # noqa: SIM115
+    return temporary.open("x+b"), temporary
 
 
 def _name(file: BinaryIO, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of rows or columns, in LR pixels: ``start`` to ``stop`` is kept, ``seen_…`` is what the network sees."""
+    """A stretch of rows or columns in LR pixels: ``start`` to ``stop`` is kept, ``seen_…`` is shown to the network."""
 
     start: int
     stop: int
@@ -58,10 +59,7 @@ def plan_tiles(height: int, width: int, *, size: int | None, halo: int) -> list[
 def _spans(length: int, size: int, halo: int) -> list[Span]:
     count = -(-length // size)
     edges = [length * i // count for i in range(count + 1)]
-    return [
-        Span(start, stop, max(0, start - halo), min(length, stop + halo))
-        for start, stop in zip(edges, edges[1:], strict=False)
-    ]
+    return [Span(start, stop, max(0, start - halo), min(length, stop + halo)) for start, stop in pairwise(edges)]
 
 
 def upscale_tiles(

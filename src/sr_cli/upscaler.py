@@ -83,9 +83,7 @@ class Upscaler:
         return Image.fromarray(joined[..., 0] if joined.shape[2] == 1 else joined, mode)
 
     @torch.inference_mode()
-    def upscale_picture(
-        self, picture: Picture, *, on_tile: Callable[[int, int], None] = lambda done, count: None
-    ) -> Picture:
+    def upscale_picture(self, picture: Picture, *, on_tile: Callable[[int, int], None] = lambda *_: None) -> Picture:
         """Upscale a decoded file; the result has its bit depth, color space and metadata.
 
         Args:
