@@ -1,4 +1,4 @@
-"""How near an SR picture comes to its HR: the literature's PSNR and SSIM."""
+"""PSNR and SSIM as the literature measures them."""
 
 from typing import Literal
 
@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sr_cli.color import luma
+from sr_cli.resize import resize
 
 Channel = Literal["y", "grey", "rgb"]
 """What is measured: luma from 16 to 235, luma from 0 to 255, or all three channels.
@@ -64,6 +65,23 @@ def ssim(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "y") -> Tenso
     return similarity.mean(dim=(1, 2, 3))
 
 
+def consistency(sr: Tensor, lr: Tensor, *, channel: Channel = "y") -> Tensor:
+    """PSNR of SR, made small again by bicubic downsampling, against the LR that it was made from.
+
+    An honest SR leads back to its LR: 45 dB and more. What falls below has changed colors or moved edges.
+
+    Args:
+        sr: ``(N, 3, scale · H, scale · W)`` in [0, 1]; rounded to 8 bit here, as is what it is made into.
+        lr: ``(N, 3, H, W)`` in [0, 1].
+        channel: as in `psnr`.
+
+    Returns:
+        ``(N,)`` in dB.
+    """
+    small = resize(eight_bit(sr), (lr.shape[-2], lr.shape[-1]))
+    return psnr(small, lr, shave=0, channel=channel)
+
+
 def eight_bit(image: Tensor) -> Tensor:
     """The values that a file of 8 bit would hold: in [0, 1], multiples of 1/255, as float64."""
     return image.double().clamp(0, 1).mul(255).round().div(255)
@@ -77,18 +95,24 @@ def shaved(image: Tensor, shave: int) -> Tensor:
     return image[..., shave : height - shave, shave : width - shave]
 
 
-def _compared(sr: Tensor, hr: Tensor, shave: int, channel: Channel) -> tuple[Tensor, Tensor]:
+def same_size(sr: Tensor, hr: Tensor) -> None:
+    """Raise ``ValueError`` unless the two have the same shape."""
     if sr.shape != hr.shape:
         raise ValueError(f"SR is {_size(sr)} and HR {_size(hr)}: they have to be the same size")
-    return _measured(shaved(eight_bit(sr), shave), channel), _measured(shaved(eight_bit(hr), shave), channel)
 
 
-def _measured(rgb: Tensor, channel: Channel) -> Tensor:
+def measured(rgb: Tensor, channel: Channel) -> Tensor:
+    """What of ``(N, 3, H, W)`` is measured: three channels, or ``(N, 1, H, W)``; in [0, 1]."""
     if channel == "rgb":
         return rgb
     if channel == "y":
         return luma(rgb)
     return (luma(rgb) * 255 - 16) / 219
+
+
+def _compared(sr: Tensor, hr: Tensor, shave: int, channel: Channel) -> tuple[Tensor, Tensor]:
+    same_size(sr, hr)
+    return measured(shaved(eight_bit(sr), shave), channel), measured(shaved(eight_bit(hr), shave), channel)
 
 
 def _window_mean(image: Tensor) -> Tensor:

@@ -1,0 +1,10 @@
+"""How near an SR picture comes to its HR. Every metric takes tensors and returns a number for each picture.
+
+`sr_cli.metrics.perceptual` and `sr_cli.metrics.learned` need piq, which takes a while to import: they are not here.
+"""
+
+from sr_cli.metrics.color_difference import color_error
+from sr_cli.metrics.fidelity import Channel, consistency, psnr, ssim
+from sr_cli.metrics.texture import mesh, sharpness
+
+__all__ = ["Channel", "color_error", "consistency", "mesh", "psnr", "sharpness", "ssim"]
