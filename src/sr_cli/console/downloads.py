@@ -1,7 +1,9 @@
 """Weights on the console: a download's progress, the question before it, and the list of what there is."""
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -28,9 +30,14 @@ def obtain(name: str, kind: weights.Kind) -> Path:
 
 
 def fetch(entry: weights.Entry, *, folder: Path | None = None, urls: Sequence[str] = (), force: bool = False) -> Path:
-    """`weights.fetch` with its progress shown."""
+    """`weights.fetch` with its progress shown, and a word on how it ended."""
+    if not force and weights.state(entry, folder=folder) in ("shipped", "cached"):
+        console.note(f"{entry.name}: already here, and intact")
+        return weights.path_of(entry, folder=folder)
     with progress_of(entry) as on_progress:
-        return weights.fetch(entry.name, folder=folder, urls=urls, force=force, on_progress=on_progress)
+        path = weights.fetch(entry.name, folder=folder, urls=urls, force=force, on_progress=on_progress)
+    console.note(f"{entry.name}: downloaded; {'its SHA-256 is right' if entry.sha256 else 'its SHA-256 is noted'}")
+    return path
 
 
 @contextmanager
@@ -61,14 +68,28 @@ def progress_of(entry: weights.Entry) -> Iterator[weights.OnProgress]:
         yield tell
 
 
-def table(rows: Sequence[tuple[weights.Entry, weights.State]]) -> None:
-    """Print the entries with their states."""
+Rows = Sequence[tuple[weights.Entry, weights.State]]
+
+
+def print_table(rows: Rows, *, folder: Path | None = None) -> None:
+    """Print the entries with their states, and the folder where they lie."""
     drawn = Table(box=None, pad_edge=False)
     for column in ("name", "kind", "scale", "size", "state"):
         drawn.add_column(column, justify="right" if column in ("scale", "size") else "left", no_wrap=True)
     for entry, state in rows:
-        drawn.add_row(entry.name, entry.kind, f"x{entry.scale}" if entry.scale else "", _size(entry.size), state)
+        scale = f"x{entry.scale}" if entry.scale else "-"
+        drawn.add_row(entry.name, entry.kind, scale, _size(entry.size) if entry.size else "-", state)
     console.out.print(drawn)
+    console.note(f"folder: {folder or weights.data_dir()}")
+
+
+def print_json(rows: Rows, *, folder: Path | None = None) -> None:
+    """Print the entries with all that is known of them, as a JSON list."""
+    listed = []
+    for entry, state in rows:
+        path = weights.path_of(entry, folder=folder)
+        listed.append({**asdict(entry), "path": str(path), "state": state})
+    console.out.print(json.dumps(listed, indent=2), markup=False)
 
 
 def _agreed(entry: weights.Entry) -> bool:

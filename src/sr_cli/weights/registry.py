@@ -1,23 +1,22 @@
 """Which weights there are: the package's registry, the user's own entries, and the weights that ship with the package.
 
-Nothing here looks at what has been downloaded; `sr_cli.weights` does.
+Nothing here looks at what has been downloaded; ``store`` does.
 """
 
 import difflib
-import json
 import re
-import struct
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
-from urllib.parse import unquote, urlsplit
 
 import platformdirs
 
 from sr_cli.errors import WeightsError
-from sr_cli.files import write_whole
+from sr_cli.weights.header import read_metadata
+from sr_cli.weights.urls import check_url, file_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -27,12 +26,10 @@ else:
 Kind = Literal["loss network", "metric", "upscaler"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-PRETRAINED = Path(__file__).parent / "pretrained"
-LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_LONGEST_HEADER = 100_000_000  # bytes; the limit that safetensors sets itself
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,28 +80,6 @@ def check_name(name: str) -> None:
         raise ValueError(f"{name!r} is no plain name: letters, digits and . _ + - only, without folders")
 
 
-def check_url(url: str) -> None:
-    """Refuse what is not https. Plain http passes only to this very machine, which no network can listen in on.
-
-    Raises:
-        ValueError: the URL has another scheme, or no host.
-    """
-    parts = urlsplit(url)
-    if not parts.hostname or not (parts.scheme == "https" or is_loopback(url)):
-        raise ValueError(f"{url}: only https is allowed")
-
-
-def is_loopback(url: str) -> bool:
-    """Whether the URL is plain http to this very machine."""
-    parts = urlsplit(url)
-    return parts.scheme == "http" and parts.hostname in LOOPBACK
-
-
-def file_of(url: str) -> str:
-    """The file name that a URL ends with."""
-    return unquote(urlsplit(url).path.rpartition("/")[2])
-
-
 def config_dir() -> Path:
     """The folder of the user's own settings."""
     return Path(platformdirs.user_config_dir("sr-cli", appauthor=False))
@@ -131,7 +106,7 @@ def entries() -> dict[str, Entry]:
         known[name] = _entry(name, {**registered.get(name, {}), **table}, own_registry())
     for path in sorted(PRETRAINED.glob("*.safetensors")):
         known[path.stem] = _shipped(path)
-    _refuse_shared_files(known.values())
+    refuse_shared_files(known.values())
     return known
 
 
@@ -152,69 +127,6 @@ def entry(name: str, *, kind: Kind | None = None) -> Entry:
         guess = f"; did you mean {close[0]}?" if close else "."
         raise WeightsError(f"{problem}{guess} Known: {', '.join(ordered) or 'none'}")
     return found
-
-
-def check_free(new: Entry) -> None:
-    """Refuse an entry whose name or file is taken.
-
-    Raises:
-        WeightsError: it is.
-    """
-    known = entries()
-    if new.name in known:
-        where = own_registry() if new.name in _tables(own_registry()) else "the package's registry"
-        raise WeightsError(f"{new.name}: there is an entry of that name in {where}; choose another name")
-    _refuse_shared_files([*known.values(), new])
-
-
-def add_own(new: Entry) -> None:
-    """Append an entry to the user's own.
-
-    Raises:
-        WeightsError: the name or the file is taken.
-        OutputError: the user's registry cannot be written.
-    """
-    check_free(new)
-    lines = [f"[{json.dumps(new.name)}]"]
-    for field in fields(new):
-        value = getattr(new, field.name)
-        if field.name not in ("name", "path") and value not in (None, "", ()):
-            lines.append(f"{field.name} = {json.dumps(value, ensure_ascii=False)}")
-    path = own_registry()
-    before = path.read_text("utf-8").rstrip() + "\n\n" if path.exists() else ""
-    write_whole(path, before.lstrip() + "\n".join(lines) + "\n")
-
-
-def safetensors_metadata(path: Path) -> dict[str, Any]:
-    """The metadata in a safetensors file's header, each value decoded where it is JSON.
-
-    Source: the format's description, https://huggingface.co/docs/safetensors
-
-    Raises:
-        WeightsError: the file is not of that format, or is shorter or longer than its header says.
-    """
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > _LONGEST_HEADER:
-                raise ValueError("its header is too long")
-            header = json.loads(file.read(length))
-        metadata = {key: _decoded(value) for key, value in header.pop("__metadata__", {}).items()}
-        end = 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
-        if path.stat().st_size != end:
-            raise ValueError(f"{path.stat().st_size} bytes where its header says {end}")
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, struct.error, AttributeError, KeyError, TypeError) as error:
-        raise WeightsError(f"{path}: not a safetensors file, or a damaged one ({error})") from error
-    return metadata
-
-
-def _decoded(value: str) -> Any:
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value
 
 
 def _tables(path: Path) -> dict[str, dict[str, Any]]:
@@ -254,7 +166,9 @@ def _entry(name: str, table: Mapping[str, Any], path: Path) -> Entry:
 
 
 def _shipped(path: Path) -> Entry:
-    metadata = safetensors_metadata(path)
+    metadata = {}
+    with suppress(WeightsError):  # a damaged file is still an entry; its state will tell
+        metadata = read_metadata(path)
     architecture = metadata.get("architecture")
     scale = metadata.get("scale", architecture.get("scale") if isinstance(architecture, dict) else None)
     return Entry(
@@ -270,7 +184,7 @@ def _shipped(path: Path) -> Entry:
     )
 
 
-def _refuse_shared_files(known: Iterable[Entry]) -> None:
+def refuse_shared_files(known: Iterable[Entry]) -> None:
     owners: dict[str, str] = {}
     for each in known:
         owner = owners.setdefault(each.file.lower(), each.name)
