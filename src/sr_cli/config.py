@@ -7,6 +7,7 @@ ArchitectureName = Literal["johnson", "compact"]
 Degradation = Literal["bicubic", "paper", "photo"]
 Schedule = Literal["constant", "cosine"]
 Crop = Literal["random", "center"]
+Interpolation = Literal["bicubic", "nearest", "lanczos"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,3 +107,38 @@ DEFAULT_MODEL = "compact-x4"
 
 DEFAULT_TILE = 256
 """Side of a tile, in LR pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """The settings of an evaluation. The defaults are the literature's protocol.
+
+    Attributes:
+        scale: HR over LR; ``None``: the models', else that of the LR pictures, else 4.
+        channel: what PSNR, SSIM, MS-SSIM and consistency are measured on.
+        shave: pixels that don't count, at every side; ``None``: the scale.
+        degradation: how LR is made from HR where none is given, see `sr_cli.data.degrade`.
+        measures: names out of `sr_cli.evaluation.measures.MEASURES`.
+        interpolations: rows that need no model; bicubic is always one.
+        recursive: also look into subfolders.
+        seed: for ``photo``, the only degradation that is random.
+    """
+
+    scale: int | None = None
+    channel: Literal["y", "rgb"] = "y"
+    shave: int | None = None
+    degradation: Degradation = "bicubic"
+    measures: tuple[str, ...] = ("psnr", "ssim", "dss", "consistency", "color_error", "sharpness", "mesh")
+    interpolations: tuple[Interpolation, ...] = ()
+    recursive: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.scale is not None and self.scale < 2:
+            raise ValueError(f"scale must be 2 or more, not {self.scale}")
+        if self.shave is not None and self.shave < 0:
+            raise ValueError(f"shave must be 0 or more, not {self.shave}")
+        if not self.measures:
+            raise ValueError("an evaluation needs at least one measure")
+        if self.seed < 0:
+            raise ValueError(f"seed must be 0 or more, not {self.seed}")
