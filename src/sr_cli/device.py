@@ -38,6 +38,11 @@ def choose(name: str = "auto") -> torch.device:
     return torch.device(wanted)
 
 
+def name_of(device: torch.device) -> str:
+    """What the device is called by its maker."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else machine.cpu_name()
+
+
 def dtype_for(device: torch.device, name: str = "auto") -> torch.dtype:
     """The dtype to run a network in.
 
