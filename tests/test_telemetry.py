@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from sr_cli import telemetry
 from sr_cli.telemetry import EnergyCounter, EnergyMeter, EnergyReport, Reading, Tally, joules_between, rapl
+from sr_cli.telemetry.probe import Moment, averages
 
 MIB = 2**20
 GPU = "NVIDIA GeForce RTX 3060"
@@ -217,6 +218,15 @@ def test_the_cpu_tells_its_name_memory_and_utilisation():
     assert 0 <= reading.utilisation <= 1
     assert 0 < reading.memory_used < reading.memory_total
     assert reading.power is None or reading.power > 0
+
+
+def test_a_cpu_s_figures_are_averages_between_two_moments():
+    before = Moment(time=10.0, busy=100.0, total=400.0, counters=(EnergyCounter(990.0, 1000.0),))
+    after = Moment(time=12.0, busy=103.0, total=404.0, counters=(EnergyCounter(80.0, 1000.0),))
+    assert averages(before, after) == (pytest.approx(0.75), pytest.approx(45))
+    assert averages(before, after._replace(counters=())) == (pytest.approx(0.75), None)
+    assert averages(before, before._replace(time=12.0)) == (None, None)
+    assert averages(before, after._replace(busy=99.0))[0] == 0
 
 
 def recorded(*readings):

@@ -41,11 +41,22 @@ def _probe_of(device: str) -> Callable[[], Reading]:
     return probe(device)
 
 
-class _Moment(NamedTuple):
+class Moment(NamedTuple):
+    """What the kernel has counted until ``time``: seconds that CPUs were busy, seconds in all, and energy."""
+
     time: float
     busy: float
     total: float
-    counters: tuple[EnergyCounter, ...]
+    counters: tuple[EnergyCounter, ...] = ()
+
+
+def averages(before: Moment, after: Moment) -> tuple[float | None, float | None]:
+    """The CPU's utilisation (0 to 1) and power (watts) between two moments; ``None`` for what cannot be told."""
+    total = after.total - before.total
+    joules = joules_between(before.counters, after.counters)
+    # Linux may take back a little of the time that it counted as idle.
+    utilisation = min(1.0, max(0.0, (after.busy - before.busy) / total)) if total > 0 else None
+    return utilisation, None if joules is None else joules / (after.time - before.time)
 
 
 class CpuProbe:
@@ -61,12 +72,8 @@ class CpuProbe:
 
     def __call__(self) -> Reading:
         now = _moment()
-        seconds = now.time - self._before.time
-        if seconds >= SHORTEST:
-            passed = now.total - self._before.total
-            joules = joules_between(self._before.counters, now.counters)
-            self._utilisation = min(1.0, (now.busy - self._before.busy) / passed) if passed > 0 else None
-            self._power = None if joules is None else joules / seconds
+        if now.time - self._before.time >= SHORTEST:
+            self._utilisation, self._power = averages(self._before, now)
             self._before = now
         return Reading(
             name=self._name,
@@ -79,12 +86,12 @@ class CpuProbe:
         )
 
 
-def _moment() -> _Moment:
+def _moment() -> Moment:
     times = psutil.cpu_times()._asdict()
     # Linux counts a guest's time in the host's user time already.
     total = sum(seconds for state, seconds in times.items() if not state.startswith("guest"))
     busy = total - times["idle"] - times.get("iowait", 0.0)
-    return _Moment(time.perf_counter(), busy, total, rapl.counters())
+    return Moment(time.perf_counter(), busy, total, rapl.counters())
 
 
 def _cpu_temperature() -> float | None:
