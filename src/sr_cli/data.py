@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from sr_cli import images
 from sr_cli.config import Crop, Degradation
 from sr_cli.errors import ImageError
-from sr_cli.resize import mirror_pad, resize
+from sr_cli.resize import resize
 
 
 def degrade(
@@ -34,7 +34,7 @@ def degrade(
         rng: where ``photo`` takes its random numbers from; a fixed one by default.
 
     Returns:
-        ``(N, 3, H / scale, W / scale)`` in [0, 1], not rounded to 8 bit (but for ``photo``, which is).
+        ``(N, 3, H / scale, W / scale)`` in [0, 1], rounded to 8 bit but for ``paper``.
 
     Raises:
         ValueError: H or W is not a multiple of ``scale``.
@@ -49,12 +49,13 @@ def degrade(
     if kind == "photo":
         return _photograph(hr, size, rng or np.random.default_rng(0))
     if kind == "paper":
-        hr = gaussian_blur(hr, sigma)
-    return resize(hr, size).clamp(0, 1)
+        return resize(gaussian_blur(hr, sigma), size).clamp(0, 1)
+    # As MATLAB does with 8-bit images: rows first, rounded to 8 bit, then columns.
+    return quantize(resize(quantize(resize(hr, (size[0], width))), size))
 
 
 def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
-    """Blur by a Gaussian cut at 4 σ, borders mirrored.
+    """Blur by a Gaussian cut at 4 σ, edge pixels repeated.
 
     Args:
         image: ``(N, C, H, W)``.
@@ -66,7 +67,7 @@ def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
     offsets = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)
     taps = torch.softmax(-(offsets**2) / (2 * sigma**2), dim=0)
     channels = image.shape[1]
-    padded = mirror_pad(image, radius)
+    padded = F.pad(image, (radius,) * 4, mode="replicate")
     rows = F.conv2d(padded, taps.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
     return F.conv2d(rows, taps.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
 

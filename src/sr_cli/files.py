@@ -83,6 +83,6 @@ def _free_name(path: Path) -> Path:
 def _output_error(path: Path, error: OSError) -> OutputError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return OutputError(f"{path}: no space left on the disk that holds {path.parent}; nothing was written")
-    if isinstance(error, FileExistsError):
+    if isinstance(error, FileExistsError) and path.exists():
         return OutputError(f"{path}: already exists")
     return OutputError(f"{path}: cannot be written ({error.strerror or error})")

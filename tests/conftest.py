@@ -1,0 +1,95 @@
+"""Pictures, networks and weights that the tests share. All are made here; nothing is downloaded."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sr_cli.checkpoint import save_network
+from sr_cli.losses import VGG_LAYERS
+from sr_cli.networks import Compact, Johnson, build
+
+SHARED = Path(__file__).parents[2] / "shared"
+"""Benchmarks that lie beside a developer's checkout; tests that need them skip where they are missing."""
+
+
+@pytest.fixture
+def benchmarks() -> Path:
+    folder = SHARED / "data" / "benchmarks"
+    if not folder.is_dir():
+        pytest.skip("needs the standard test sets, which are not part of the project")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photo() -> Tensor:
+    """A colourful smooth picture with edges, ``(1, 3, 60, 84)`` in [0, 1]."""
+    y, x = torch.meshgrid(torch.linspace(0, 1, 60), torch.linspace(0, 1, 84), indexing="ij")
+    disc = ((x - 0.4) ** 2 + (y - 0.5) ** 2 < 0.08).float()
+    stripes = (torch.sin(40 * (x + y)) > 0).float()
+    return torch.stack([0.8 * x + 0.2 * disc, 0.7 * y + 0.3 * stripes, 0.5 * disc + 0.4 * x * y])[None]
+
+
+@pytest.fixture
+def photo_folder(tmp_path: Path) -> Path:
+    """Six JPEG and PNG photos of 96×80 and up, one of them in a folder below."""
+    folder = tmp_path / "photos"
+    (folder / "below").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        small = rng.integers(0, 256, (10, 12, 3), dtype=np.uint8)
+        image = Image.fromarray(small).resize((96 + 8 * i, 80 + 8 * i), Image.Resampling.BICUBIC)
+        image.save(folder / ("below" if i == 5 else ".") / f"photo{i}.{'png' if i % 2 else 'jpg'}")
+    return folder
+
+
+@pytest.fixture
+def lively() -> Callable[..., Johnson | Compact]:
+    """Builds networks in eval mode whose every parameter and statistic matters, as after a training."""
+
+    def make(**architecture: object) -> Johnson | Compact:
+        torch.manual_seed(0)
+        network = build(**architecture)  # type: ignore[arg-type]
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+                torch.nn.init.normal_(module.bias, std=0.2)
+                module.running_mean.normal_(std=0.2)
+                module.running_var.uniform_(0.5, 1.5)
+            elif isinstance(module, torch.nn.Conv2d):
+                torch.nn.init.normal_(module.bias, std=0.02) if module.bias is not None else None
+        return network.eval()
+
+    return make
+
+
+@pytest.fixture
+def weights_of(tmp_path: Path, lively: Callable[..., Johnson | Compact]) -> Callable[..., Path]:
+    """Writes the weights of a lively network and gives their path."""
+
+    def make(**architecture: object) -> Path:
+        path = tmp_path / f"{architecture['name']}-x{architecture['scale']}.safetensors"
+        save_network(path, lively(**architecture), about={"training": {"steps_done": 0}})
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def vgg_state() -> dict[str, Tensor]:
+    """Random VGG-16 weights in torchvision's layout, up to relu3_3, scaled so that features neither die nor explode."""
+    generator = torch.Generator().manual_seed(0)
+    state, channels = {}, 3
+    widths = {1: 64, 2: 128, 3: 256}
+    for layer, index in VGG_LAYERS.items():
+        if layer.startswith("conv") and int(layer[4]) in widths:
+            width = widths[int(layer[4])]
+            noise = torch.randn(width, channels, 3, 3, generator=generator)
+            state[f"features.{index}.weight"] = noise * (2 / (9 * channels)) ** 0.5
+            state[f"features.{index}.bias"] = torch.zeros(width)
+            channels = width
+    return state

@@ -1,0 +1,120 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from sr_cli.errors import UsageError, WeightsError
+from sr_cli.losses import (
+    PRESETS,
+    VGG_LAYERS,
+    FeatureReconstructionLoss,
+    LossTerm,
+    PixelLoss,
+    VGGFeatures,
+    WeightedSum,
+    feature_layers,
+    load_vgg_state,
+    parse_loss,
+)
+
+
+def test_features_are_those_of_torchvisions_vgg16():
+    from torchvision.models import vgg16
+
+    torch.manual_seed(0)
+    reference = vgg16(weights=None).features.eval()
+    layers = ["relu1_2", "conv2_2", "relu2_2", "relu5_3"]
+    image = torch.rand(1, 3, 32, 48)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    state = {f"features.{key}": value for key, value in reference.state_dict().items()}
+    found = VGGFeatures(state, layers)(image)
+    for layer in layers:
+        x = (image - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
+        torch.testing.assert_close(found[layer], reference[: VGG_LAYERS[layer] + 1](x))
+
+
+def test_before_the_relu_there_are_negative_values(vgg_state, photo):
+    found = VGGFeatures(vgg_state, ["conv2_2", "relu2_2"])(photo)
+    assert found["conv2_2"].min() < 0
+    torch.testing.assert_close(found["conv2_2"].relu(), found["relu2_2"])
+
+
+def test_the_loss_network_is_frozen(vgg_state, photo):
+    vgg = VGGFeatures(vgg_state, ["relu2_2"])
+    loss = WeightedSum(parse_loss("report+pixel"), vgg)
+    loss.train()
+    sr, hr = photo.flip(2).requires_grad_(), photo.clone().requires_grad_()
+    sum(loss(sr, hr).values()).backward()
+    assert not vgg.training
+    assert all(parameter.grad is None and not parameter.requires_grad for parameter in vgg.parameters())
+    assert hr.grad is None
+    assert sr.grad is not None and sr.grad.abs().sum() > 0
+
+
+def test_feature_loss_is_equation_2_summed_as_in_equation_1(vgg_state, photo):
+    vgg = VGGFeatures(vgg_state, ["relu1_2", "relu2_2"])
+    sr, hr = photo.flip(3), photo
+    expected = 0.0
+    for layer, weight in (("relu1_2", 0.5), ("relu2_2", 2.0)):
+        difference = vgg(sr)[layer] - vgg(hr)[layer]
+        expected += weight * float(difference.square().sum()) / difference.numel()
+    loss = FeatureReconstructionLoss(vgg, {"relu1_2": 0.5, "relu2_2": 2.0})
+    assert float(loss(sr, hr)) == pytest.approx(expected, rel=1e-5)
+    assert float(loss(hr, hr)) == 0
+
+
+def test_pixel_loss_is_a_mean(photo):
+    sr = photo.flip(2)
+    torch.testing.assert_close(PixelLoss("l2")(sr, photo), (sr - photo).square().mean())
+    torch.testing.assert_close(PixelLoss("l1")(sr, photo), (sr - photo).abs().mean())
+
+
+def test_terms_are_weighted_and_kept_apart(photo):
+    parts = WeightedSum(parse_loss("pixel:l1=3,l2=0.5"))(photo.flip(2), photo)
+    torch.testing.assert_close(parts["pixel_l1"], 3 * F.l1_loss(photo.flip(2), photo))
+    torch.testing.assert_close(parts["pixel_l2"], 0.5 * F.mse_loss(photo.flip(2), photo))
+
+
+def test_the_syntax():
+    assert parse_loss("report") == (LossTerm("feature", {"relu2_2": 1.0}),)
+    assert parse_loss("report+pixel")[1] == LossTerm("pixel", {"l2": 1.0})
+    assert parse_loss("feature:relu2_2=1,conv3_3=.5+pixel:l1=1e-2") == (
+        LossTerm("feature", {"relu2_2": 1.0, "conv3_3": 0.5}),
+        LossTerm("pixel", {"l1": 0.01}),
+    )
+    assert feature_layers(parse_loss("feature:conv3_3,relu1_2+pixel:l1")) == ["relu1_2", "conv3_3"]
+    for preset in PRESETS:
+        assert parse_loss(preset)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "style", "feature:relu9_9", "pixel:l3", "pixel:l1=much", "pixel:l1=-1", "pixel", "pixel:l1++"]
+)
+def test_nonsense_is_refused_by_name(text):
+    with pytest.raises(UsageError):
+        parse_loss(text) if text != "pixel" else parse_loss("pixel:")
+
+
+def test_weights_of_something_else_are_refused(vgg_state, tmp_path):
+    with pytest.raises(WeightsError, match=r"features\.0\.weight is missing"):
+        VGGFeatures({}, ["relu2_2"])
+    with pytest.raises(WeightsError, match="another shape"):
+        VGGFeatures({**vgg_state, "features.0.weight": torch.zeros(1)}, ["relu2_2"])
+    with pytest.raises(UsageError, match="no layer 'relu2_3'"):
+        VGGFeatures(vgg_state, ["relu2_3"])
+    text = tmp_path / "vgg.pth"
+    text.write_text("not weights")
+    for path in (text, tmp_path / "missing.pth"):
+        with pytest.raises(WeightsError, match=path.name):
+            load_vgg_state(path)
+
+
+def test_weights_that_would_run_code_are_not_unpickled(tmp_path):
+    class Malice:
+        def __reduce__(self):
+            return (tmp_path.joinpath("harm").mkdir, ())
+
+    path = tmp_path / "malice.pth"
+    torch.save({"features.0.weight": Malice()}, path)
+    with pytest.raises(WeightsError):
+        load_vgg_state(path)
+    assert not (tmp_path / "harm").exists()
