@@ -2,22 +2,31 @@
 
 from sr_cli.images.color_space import own_values, to_tensor, with_color
 from sr_cli.images.folders import find_images
+from sr_cli.images.formats import FORMATS, SUFFIXES, check_side, format_of, losses
 from sr_cli.images.picture import Metadata, Picture, Pixels, bands
 from sr_cli.images.reading import MAX_PIXELS, read, read_rgb
-from sr_cli.images.writing import encode, format_of, write
+from sr_cli.images.strips import STRIP_FORMATS, StripWriter, strip_writer
+from sr_cli.images.writing import encode, write
 
 __all__ = [
+    "FORMATS",
     "MAX_PIXELS",
+    "STRIP_FORMATS",
+    "SUFFIXES",
     "Metadata",
     "Picture",
     "Pixels",
+    "StripWriter",
     "bands",
+    "check_side",
     "encode",
     "find_images",
     "format_of",
+    "losses",
     "own_values",
     "read",
     "read_rgb",
+    "strip_writer",
     "to_tensor",
     "with_color",
     "write",

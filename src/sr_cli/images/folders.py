@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sr_cli.errors import ImageError
-from sr_cli.images.writing import SUFFIXES
+from sr_cli.images.formats import SUFFIXES
 
 
 def find_images(path: Path, *, recursive: bool = False) -> list[Path]:

@@ -1,0 +1,65 @@
+"""The tags of TIFF: EXIF is a TIFF structure too, so what describes a picture moves between the two."""
+
+import io
+from typing import Any, BinaryIO
+
+from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
+
+from sr_cli.images.picture import Metadata
+
+HEAD = b"II\x2a\0" + (8).to_bytes(4, "little")
+BIG_HEAD = b"II\x2b\0\x08\0\0\0" + (16).to_bytes(8, "little")
+ICC, XMP = 0x8773, 0x02BC
+X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
+
+_EXIF, _GPS, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
+_DESCRIPTIVE = {
+    0x010E: "ImageDescription", 0x010F: "Make", 0x0110: "Model", 0x0131: "Software", 0x0132: "DateTime",
+    0x013B: "Artist", 0x013C: "HostComputer", 0x8298: "Copyright",
+}  # fmt: skip
+"""Tags of the main directory that describe the picture and not how it is stored."""
+
+
+def read_tags(file: BinaryIO) -> Metadata:
+    """Profile, XMP, and the descriptive tags with the EXIF and GPS directories as EXIF, from the first page."""
+    tags = descriptive_tags(file)
+    icc, xmp = tags.pop(ICC, None), tags.pop(XMP, None)
+    exif = Directory(HEAD)
+    for tag, value in tags.items():
+        # tifffile's note of the array's shape is about this file, not about the picture.
+        if not str(value).startswith('{"shape"'):
+            exif[tag] = value
+    return Metadata(
+        icc=icc if isinstance(icc, bytes) else None,
+        xmp=xmp if isinstance(xmp, bytes) else None,
+        exif=HEAD + exif.tobytes(len(HEAD)) if len(exif) else None,
+    )
+
+
+def tags_of_exif(exif: bytes | None) -> dict[int, Any]:
+    """What EXIF says, as tags for the main directory of a TIFF."""
+    return descriptive_tags(io.BytesIO(exif)) if exif else {}
+
+
+def descriptive_tags(file: BinaryIO) -> dict[int, Any]:
+    """The tags of the first directory that are about the picture; EXIF and GPS are dictionaries in it."""
+    file.seek(0)
+    head = file.read(16)
+    head = head if 43 in (head[2], head[3]) else head[:8]
+    main = _directory(file, head, Directory(head).next)
+    kept = {tag: main[tag] for tag in (*_DESCRIPTIVE, ICC, XMP) if tag in main}
+    for tag in (_EXIF, _GPS):
+        if isinstance(main.get(tag), int):
+            part = dict(_directory(file, head, main[tag], group=tag))
+            if isinstance(part.get(_INTEROPERABILITY), int):
+                part[_INTEROPERABILITY] = dict(_directory(file, head, part[_INTEROPERABILITY], group=_INTEROPERABILITY))
+            if part:
+                kept[tag] = part
+    return kept
+
+
+def _directory(file: BinaryIO, head: bytes, at: int, *, group: int | None = None) -> Directory:
+    directory = Directory(head, group=group)
+    file.seek(at)
+    directory.load(file)
+    return directory
