@@ -4,7 +4,7 @@
 """
 
 from sr_cli.metrics.color_difference import color_error
-from sr_cli.metrics.fidelity import Channel, consistency, psnr, ssim
+from sr_cli.metrics.fidelity import Channel, psnr, ssim
 from sr_cli.metrics.texture import mesh, sharpness
 
-__all__ = ["Channel", "color_error", "consistency", "mesh", "psnr", "sharpness", "ssim"]
+__all__ = ["Channel", "color_error", "mesh", "psnr", "sharpness", "ssim"]

@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sr_cli.color import luma
-from sr_cli.resize import resize
 
 Channel = Literal["y", "grey", "rgb"]
 """What is measured: luma from 16 to 235, luma from 0 to 255, or all three channels.
@@ -63,23 +62,6 @@ def ssim(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "y") -> Tenso
     similarity = (2 * mean_sr * mean_hr + c1) * (2 * covariance + c2)
     similarity = similarity / ((mean_sr**2 + mean_hr**2 + c1) * (variance_sr + variance_hr + c2))
     return similarity.mean(dim=(1, 2, 3))
-
-
-def consistency(sr: Tensor, lr: Tensor, *, channel: Channel = "y") -> Tensor:
-    """PSNR of SR, made small again by bicubic downsampling, against the LR that it was made from.
-
-    An honest SR leads back to its LR: 45 dB and more. What falls below has changed colors or moved edges.
-
-    Args:
-        sr: ``(N, 3, scale · H, scale · W)`` in [0, 1]; rounded to 8 bit here, as is what it is made into.
-        lr: ``(N, 3, H, W)`` in [0, 1].
-        channel: as in `psnr`.
-
-    Returns:
-        ``(N,)`` in dB.
-    """
-    small = resize(eight_bit(sr), (lr.shape[-2], lr.shape[-1]))
-    return psnr(small, lr, shave=0, channel=channel)
 
 
 def eight_bit(image: Tensor) -> Tensor:

@@ -61,9 +61,16 @@ def dists(vgg: Mapping[str, Tensor], weights: Path) -> nn.Module:
 
 
 def learned_distance(module: nn.Module, sr: Tensor, hr: Tensor, *, shave: int) -> Tensor:
-    """LPIPS or DISTS of pictures ``(N, 3, H, W)`` in [0, 1], rounded to 8 bit and shaved: ``(N,)``."""
+    """LPIPS or DISTS of pictures ``(N, 3, H, W)`` in [0, 1], rounded to 8 bit and shaved: ``(N,)``.
+
+    Raises:
+        ValueError: the shapes differ, or less than 16×16 pixels are left for four poolings.
+    """
     same_size(sr, hr)
-    distance: Tensor = module(shaved(eight_bit(sr), shave).float(), shaved(eight_bit(hr), shave).float())
+    sr, hr = shaved(eight_bit(sr), shave), shaved(eight_bit(hr), shave)
+    if min(hr.shape[-2:]) < 16:
+        raise ValueError("VGG-16 needs at least 16×16 pixels")
+    distance: Tensor = module(sr.float(), hr.float())
     return distance.double().reshape(-1)
 
 

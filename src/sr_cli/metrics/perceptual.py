@@ -44,6 +44,10 @@ def vif(sr: Tensor, hr: Tensor, *, shave: int) -> Tensor:
     return _of_pictures(piq.vif_p, sr, hr, shave)
 
 
+ON_RGB = {"dss": dss, "haarpsi": haarpsi, "mdsi": mdsi, "gmsd": gmsd, "vif": vif}
+"""The metrics that always take all three channels, by name."""
+
+
 def _of_pictures(metric: Callable[..., Tensor], sr: Tensor, hr: Tensor, shave: int) -> Tensor:
     same_size(sr, hr)
     return _of_pair(metric, shaved(eight_bit(sr), shave), shaved(eight_bit(hr), shave))

@@ -1,0 +1,89 @@
+"""What upscaling costs: parameters, multiply-adds, time, memory."""
+
+import ctypes
+import ctypes.util
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from statistics import median
+
+import psutil
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from sr_cli.evaluation.result import Cost
+
+_COUNTED_SIDE = 32  # LR pixels of the square that multiply-adds are counted on
+
+
+class CostMeter:
+    """Watches one method at work.
+
+    Args:
+        device: where it computes.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._seconds: list[float] = []
+        self._peaks: list[float] = []
+
+    @contextmanager
+    def watching(self, *, pixels: int) -> Iterator[None]:
+        """Measure time and memory of the block, which makes so many pixels of output."""
+        before = _begin(self.device)
+        began = time.perf_counter()
+        yield
+        self._seconds.append((time.perf_counter() - began) / pixels * 1e6)
+        if (peak := _peak(self.device)) is not None:
+            self._peaks.append((peak - before) / 1e6)
+
+    def cost(self, network: nn.Module | None, *, scale: int) -> Cost:
+        """Time is the median over the pictures (the first is slow, for it warms things up), memory the maximum."""
+        return Cost(
+            parameters=sum(p.numel() for p in network.parameters()) if network else None,
+            multiply_adds=multiply_adds(network, scale=scale) if network else None,
+            seconds=median(self._seconds) if self._seconds else None,
+            peak_memory=max(self._peaks, default=None),
+        )
+
+
+def multiply_adds(network: nn.Module, *, scale: int) -> float:
+    """Multiply-adds of the network's convolutions and matrix products, in 10⁹ for a megapixel of output.
+
+    Counted on a small square; what tiles compute twice is not in it.
+    """
+    parameter = next(network.parameters())
+    lr = torch.zeros(1, 3, _COUNTED_SIDE, _COUNTED_SIDE, dtype=parameter.dtype, device=parameter.device)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(lr)
+    flops: int = counter.get_total_flops()
+    return flops / 2 / (scale * _COUNTED_SIDE) ** 2 * 1e6 / 1e9
+
+
+def _begin(device: torch.device) -> int:
+    """Start to watch for the peak; return the bytes that are in use now."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
+    with suppress(OSError, AttributeError):
+        # What earlier work freed but the C library kept would hide what is needed now.
+        ctypes.CDLL(None).malloc_trim(0)
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, see proc(5)
+    return psutil.Process().memory_info().rss
+
+
+def _peak(device: torch.device) -> int | None:
+    """The most bytes in use since `_begin`; ``None`` where the system doesn't tell."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)

@@ -1,0 +1,71 @@
+"""The ways to get SR that an evaluation compares: one row of the table each."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sr_cli.config import Interpolation
+from sr_cli.evaluation.result import Kind
+from sr_cli.evaluation.samples import Sample, read_sr
+from sr_cli.resize import resize
+from sr_cli.upscaler import Upscaler
+
+
+class Method(Protocol):
+    """Something that has an SR for a sample."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> Kind: ...
+
+    def sr(self, sample: Sample) -> Tensor:
+        """``(1, 3, H, W)`` as large as ``sample.hr``, not rounded, about in [0, 1]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Interpolated:
+    """A kernel that anyone can apply: what a model has to beat."""
+
+    name: Interpolation
+    kind: Kind = "interpolation"
+
+    def sr(self, sample: Sample) -> Tensor:
+        if self.name == "lanczos":
+            return _lanczos(sample.lr, sample.size)
+        return resize(sample.lr, sample.size, kernel=self.name).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Modelled:
+    """A network."""
+
+    name: str
+    upscaler: Upscaler
+    kind: Kind = "model"
+
+    def sr(self, sample: Sample) -> Tensor:
+        return self.upscaler.upscale_tensor(sample.lr)
+
+
+@dataclass(frozen=True)
+class FromFolder:
+    """Files that another tool made."""
+
+    name: str
+    kind: Kind = "folder"
+
+    def sr(self, sample: Sample) -> Tensor:
+        return read_sr(sample.sr[self.name], sample)
+
+
+def _lanczos(lr: Tensor, size: tuple[int, int]) -> Tensor:
+    # Pillow's, with a support of 3: PyTorch has none.
+    planes = [Image.fromarray(plane.numpy()).resize(size[::-1], Image.Resampling.LANCZOS) for plane in lr[0]]
+    return torch.stack([torch.from_numpy(np.array(plane)) for plane in planes])[None].clamp(0, 1)

@@ -1,0 +1,203 @@
+"""`evaluate`: folders in, an `EvaluationReport` out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from sr_cli.config import EvaluateConfig
+from sr_cli.errors import ImageError, UsageError
+from sr_cli.evaluation.cost import CostMeter
+from sr_cli.evaluation.measures import MEASURES
+from sr_cli.evaluation.methods import FromFolder, Interpolated, Method, Modelled
+from sr_cli.evaluation.pairs import Files, match
+from sr_cli.evaluation.result import EvaluationReport, Failure, ImageResult, MethodResult, Protocol
+from sr_cli.evaluation.samples import Sample, load, scale_of
+from sr_cli.evaluation.scoring import Scorer
+from sr_cli.metrics.fidelity import WINDOW
+from sr_cli.upscaler import Upscaler
+
+DEFAULT_SCALE = 4
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A picture that was measured, with what there is to see: ``(H, W, 3)`` uint8 each, ``sr`` by method."""
+
+    result: ImageResult
+    lr: Pixels
+    hr: Pixels
+    sr: Mapping[str, Pixels]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationStep:
+    """A picture is done: number ``done`` of ``count``, measured or failed."""
+
+    done: int
+    count: int
+    outcome: Comparison | Failure
+
+
+def evaluate(
+    hr: str | Path,
+    *,
+    lr: str | Path | None = None,
+    sr: Sequence[str | Path] = (),
+    models: Sequence[Upscaler | str | Path] = (),
+    config: EvaluateConfig | None = None,
+    device: torch.device | str = "cpu",
+    on_step: Callable[[EvaluationStep], None] = lambda _: None,
+) -> EvaluationReport:
+    """Compare ways to upscale, on a folder of HR pictures.
+
+    A picture that fails for one method counts for none, so that all means are over the same pictures.
+
+    Args:
+        hr: folder of HR pictures, or one file.
+        lr: folder of LR pictures with the same names; made from HR by ``config.degradation`` if there is none.
+        sr: folders of what other tools made, a row each.
+        models: upscalers, or weights by name or file, a row each.
+        config: the settings.
+        device: where to compute; `Upscaler` objects keep theirs.
+        on_step: called after every picture. Only one picture is in memory at a time.
+
+    Raises:
+        ImageError: a folder is missing or empty, or no picture could be measured.
+        UsageError: the models' scales differ, or are not the scale that was asked for.
+        WeightsError: there are no such weights.
+        ValueError: a measure has no such name.
+    """
+    config = config or EvaluateConfig()
+    if unknown := set(config.measures) - MEASURES.keys():
+        raise ValueError(f"no measure is called {min(unknown)!r}; there are {', '.join(MEASURES)}")
+    upscalers = [m if isinstance(m, Upscaler) else Upscaler.from_pretrained(m, device=device) for m in models]
+    kernels = tuple(dict.fromkeys(("bicubic", *config.interpolations)))
+    names = iter(
+        _distinct([*kernels, *(Path(folder).resolve().name for folder in sr), *map(_row_name, models)])[len(kernels) :]
+    )
+    folders = {next(names): Path(folder) for folder in sr}
+    methods: list[Method] = [
+        *(Interpolated(kernel) for kernel in kernels),
+        *(FromFolder(name) for name in folders),
+        *(Modelled(name, upscaler) for name, upscaler in zip(names, upscalers, strict=True)),
+    ]
+    matched, failures = match(Path(hr), lr=None if lr is None else Path(lr), sr=folders, recursive=config.recursive)
+    scale = _scale(config, upscalers, matched)
+    protocol = Protocol(
+        scale=scale,
+        channel=config.channel,
+        shave=scale if config.shave is None else config.shave,
+        lr=config.degradation if lr is None else "given",
+    )
+    meters = {m.name: CostMeter(m.upscaler.device if isinstance(m, Modelled) else torch.device("cpu")) for m in methods}
+    scorer = Scorer(config.measures, protocol, device=torch.device(device))
+
+    images: list[ImageResult] = []
+    for done, files in enumerate(matched, start=1):
+        outcome: Comparison | Failure
+        try:
+            sample = load(files, scale=scale, degradation=config.degradation, seed=config.seed)
+            outcome = _compare(sample, methods, meters, scorer)
+            images.append(outcome.result)
+        except ImageError as error:
+            outcome = _failure(files, error)
+            failures.append(outcome)
+        on_step(EvaluationStep(done=done, count=len(matched), outcome=outcome))
+    if not images:
+        raise ImageError(f"{failures[0].file}: {failures[0].reason}; not one of {len(matched)} pictures was measured")
+    return EvaluationReport(
+        protocol=protocol,
+        source=str(hr),
+        measures=config.measures,
+        methods=tuple(_method_result(method, meters[method.name], scale) for method in methods),
+        images=tuple(images),
+        failures=tuple(failures),
+        unavailable=scorer.unavailable,
+        notes=tuple(_notes(scorer)),
+    )
+
+
+def _compare(sample: Sample, methods: Sequence[Method], meters: Mapping[str, CostMeter], scorer: Scorer) -> Comparison:
+    height, width = sample.size
+    if min(sample.size) < 2 * scorer.protocol.shave + WINDOW:
+        raise ImageError(f"{sample.name}: {width}×{height} pixels are too few to shave and measure")
+    pictures, scores = {}, {}
+    for method in methods:
+        with meters[method.name].watching(pixels=height * width):
+            sr = method.sr(sample)
+        if not torch.isfinite(sr).all():
+            raise ImageError(f"{sample.name}: the output of {method.name} is not finite (NaN or infinity)")
+        pictures[method.name] = _pixels(sr)
+        scores[method.name] = scorer.scores(sr, sample)
+    result = ImageResult(name=sample.name, width=width, height=height, scores=scores)
+    return Comparison(result=result, lr=_pixels(sample.lr), hr=_pixels(sample.hr), sr=pictures)
+
+
+def _scale(config: EvaluateConfig, upscalers: Sequence[Upscaler], matched: Sequence[Files]) -> int:
+    scales = {upscaler.scale for upscaler in upscalers} | ({config.scale} if config.scale else set())
+    if len(scales) > 1:
+        each = ", ".join(f"{upscaler.name} x{upscaler.scale}" for upscaler in upscalers)
+        asked = f"; --scale {config.scale}" if config.scale else ""
+        raise UsageError(f"one table has one scale: {each}{asked}")
+    if scales:
+        return scales.pop()
+    for files in matched:
+        if files.lr is None:
+            return DEFAULT_SCALE
+        try:
+            return scale_of(files)
+        except ImageError:
+            continue  # named when it is measured
+    return DEFAULT_SCALE
+
+
+def _method_result(method: Method, meter: CostMeter, scale: int) -> MethodResult:
+    if isinstance(method, FromFolder):  # reading a file tells nothing about the tool that made it
+        return MethodResult(name=method.name, kind=method.kind)
+    network = method.upscaler.network if isinstance(method, Modelled) else None
+    return MethodResult(name=method.name, kind=method.kind, cost=meter.cost(network, scale=scale))
+
+
+def _row_name(model: Upscaler | str | Path) -> str:
+    if isinstance(model, Upscaler):
+        return model.name
+    path = Path(model)
+    if path.stem in ("model", "best") and path.parent.name:  # as `sr train` calls the weights of every run
+        return f"{path.parent.name}/{path.stem}"
+    return path.stem if path.suffix == ".safetensors" else str(model)
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """The names, numbered where one comes again."""
+    distinct: list[str] = []
+    for name in names:
+        numbered = (f"{name} ({n})" for n in count(2))
+        distinct.append(name if name not in distinct else next(n for n in numbered if n not in distinct))
+    return distinct
+
+
+def _failure(files: Files, error: ImageError) -> Failure:
+    """The failure, under the file's name that the message begins with if it does."""
+    head, _, tail = str(error).partition(": ")
+    return Failure(file=head, reason=tail) if tail else Failure(file=str(files.hr), reason=str(error))
+
+
+def _notes(scorer: Scorer) -> list[str]:
+    return [
+        f"{MEASURES[name].label} has no value for {len(pictures)} of the pictures, such as {picture}: {reason}"
+        for name, pictures in scorer.gaps.items()
+        for picture, reason in [next(iter(pictures.items()))]
+    ]
+
+
+def _pixels(image: Tensor) -> Pixels:
+    """``(1, 3, H, W)`` in [0, 1] → ``(H, W, 3)`` of 8 bit."""
+    return image[0].permute(1, 2, 0).clamp(0, 1).mul(255).round().byte().cpu().contiguous().numpy()

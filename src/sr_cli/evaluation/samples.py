@@ -1,0 +1,99 @@
+"""One picture's files, read and made fit for measuring."""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from sr_cli import images
+from sr_cli.config import Degradation
+from sr_cli.data import degrade, quantize
+from sr_cli.errors import ImageError
+from sr_cli.evaluation.pairs import Files
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """HR, cropped to a multiple of the scale, and its LR of 8 bit.
+
+    Attributes:
+        hr: ``(1, 3, scale · h, scale · w)`` in [0, 1].
+        lr: ``(1, 3, h, w)`` in [0, 1].
+        uncropped: height and width of the HR file.
+        is_grey: whether the HR file has one channel.
+        sr: SR files by the name of their row.
+    """
+
+    name: str
+    hr: Tensor
+    lr: Tensor
+    uncropped: tuple[int, int]
+    is_grey: bool
+    sr: Mapping[str, Path]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of HR."""
+        return self.hr.shape[-2], self.hr.shape[-1]
+
+
+def load(files: Files, *, scale: int, degradation: Degradation, seed: int) -> Sample:
+    """Read HR and LR; make LR where there is none.
+
+    Raises:
+        ImageError: a file cannot be read, HR is smaller than the scale, or LR's size times the scale isn't HR's (less
+            than ``scale`` pixels at the right and the bottom may be left over).
+    """
+    picture = images.read(files.hr)
+    hr = images.to_tensor(picture)
+    height, width = uncropped = (picture.height, picture.width)
+    if files.lr is None:
+        height, width = height // scale * scale, width // scale * scale
+        if not height or not width:
+            raise ImageError(f"{files.hr}: {_size(uncropped)} pixels are less than one of LR at x{scale}")
+        hr = hr[..., :height, :width]
+        rng = np.random.default_rng([seed, zlib.crc32(files.name.encode())])
+        lr = quantize(degrade(hr, scale, kind=degradation, rng=rng))
+    else:
+        lr = images.to_tensor(images.read(files.lr))
+        height, width = lr.shape[-2] * scale, lr.shape[-1] * scale
+        if not (0 <= uncropped[0] - height < scale and 0 <= uncropped[1] - width < scale):
+            found = f"its {_size(lr.shape[-2:])} pixels times {scale}"
+            raise ImageError(f"{files.lr}: {found} are not the {_size(uncropped)} of {files.hr}")
+        hr = hr[..., :height, :width]
+    return Sample(name=files.name, hr=hr, lr=lr, uncropped=uncropped, is_grey=picture.is_grey, sr=files.sr)
+
+
+def scale_of(files: Files) -> int:
+    """The scale between a picture's LR and HR.
+
+    Raises:
+        ImageError: a file cannot be read, or LR isn't smaller.
+    """
+    assert files.lr is not None
+    hr, lr = (images.read(path) for path in (files.hr, files.lr))
+    scale = hr.height // lr.height
+    if scale < 2:
+        raise ImageError(f"{files.lr}: is not smaller than {files.hr} by 2 or more")
+    return scale
+
+
+def read_sr(path: Path, sample: Sample) -> Tensor:
+    """An SR file as large as HR, ``(1, 3, H, W)`` in [0, 1].
+
+    Raises:
+        ImageError: it cannot be read, or its size is neither that of HR nor that of HR before it was cropped.
+    """
+    sr = images.to_tensor(images.read(path))
+    size = (sr.shape[-2], sr.shape[-1])
+    if size not in (sample.size, sample.uncropped):
+        raise ImageError(f"{path}: its {_size(size)} pixels are not HR's {_size(sample.uncropped)}")
+    height, width = sample.size
+    return sr[..., :height, :width]
+
+
+def _size(size: tuple[int, ...]) -> str:
+    return f"{size[1]}×{size[0]}"
