@@ -18,8 +18,6 @@ from sr_cli.weights.receipts import sha256_of
 from sr_cli.weights.urls import shown
 from sr_cli.weights.web import FinalError, PassingError, Patience
 
-PIECE = 64 * 1024  # bytes; what a connection that is reset can lose at most
-
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
@@ -158,7 +156,7 @@ class _Transfer:
     def _append(self, response: requests.Response, total: int | None) -> None:
         done = self.partial.size
         with self.partial.path.open("ab") as file:
-            for piece in response.iter_content(PIECE):
+            for piece in web.body(response):
                 done += len(piece)
                 if total is not None and done > total:
                     raise FinalError(f"it sends more than {total} bytes")

@@ -10,11 +10,13 @@ from datetime import datetime, timezone
 from urllib.parse import urljoin
 
 import requests
+import urllib3
 from requests import exceptions
 
 from sr_cli import __version__
 from sr_cli.weights.urls import check_url, is_loopback, shown
 
+PIECE = 256 * 1024  # bytes
 PASSING = {408, 425, 429, 500, 502, 503, 504}
 """HTTP states after which the same request may succeed a little later."""
 
@@ -63,7 +65,7 @@ def session() -> requests.Session:
 
 @contextmanager
 def errors_sorted(patience: Patience) -> Iterator[None]:
-    """Turn what requests raises into `PassingError` and `FinalError`."""
+    """Turn what requests raises, and urllib3 while a body is read, into `PassingError` and `FinalError`."""
     try:
         yield
     except exceptions.SSLError as error:
@@ -75,7 +77,9 @@ def errors_sorted(patience: Patience) -> Iterator[None]:
         raise PassingError(f"no connection within {patience.connect:g} s") from error
     except exceptions.ReadTimeout as error:
         raise PassingError(f"nothing came for {patience.read:g} s") from error
-    except exceptions.ChunkedEncodingError as error:
+    except urllib3.exceptions.ReadTimeoutError as error:
+        raise PassingError(f"nothing came for {patience.read:g} s") from error
+    except urllib3.exceptions.HTTPError as error:
         raise PassingError("the connection broke off") from error
     except exceptions.ConnectionError as error:
         raise PassingError(f"the connection failed ({_cause(error)})") from error
@@ -111,6 +115,12 @@ def whole_size(response: requests.Response, *, start: int, patience: Patience) -
     if wait is not None and wait > patience.longest_wait:
         raise FinalError(f"{reason}; it asks us to come back in {wait:.0f} s")
     raise PassingError(reason, wait)
+
+
+def body(response: requests.Response) -> Iterator[bytes]:
+    """The body, piece by piece as it comes. (Before a broken end, ``iter_content`` drops what it has in hand.)"""
+    while piece := response.raw.read1(PIECE, decode_content=False):
+        yield piece
 
 
 def _check_redirect(response: requests.Response, **_: object) -> None:
