@@ -123,7 +123,7 @@ def entry(name: str, *, kind: Kind | None = None) -> Entry:
         names = [each.name for each in known.values() if kind in (None, each.kind)]
         close = difflib.get_close_matches(name, names, n=len(names) or 1, cutoff=0.6)
         ordered = close + [each for each in names if each not in close]
-        problem = f"{name} is a {found.kind}, not a {kind}" if found else f"no {what} called {name!r}"
+        problem = f"{name} is of the kind {found.kind}, not {kind}" if found else f"no {what} called {name!r}"
         guess = f"; did you mean {close[0]}?" if close else "."
         raise WeightsError(f"{problem}{guess} Known: {', '.join(ordered) or 'none'}")
     return found
@@ -156,6 +156,8 @@ def _entry(name: str, table: Mapping[str, Any], path: Path) -> Entry:
         if "kind" not in table:
             raise ValueError("kind is missing")
         urls = tuple(table.get("urls", ()))
+        if not all(isinstance(url, str) for url in urls):
+            raise ValueError(f"urls = {list(urls)!r} is of the wrong type")
         file = table.get("file") or (file_of(urls[0]) if urls else "")
         if not file:
             raise ValueError("it has neither urls nor file")
