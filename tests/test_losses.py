@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -8,7 +10,9 @@ from sr_cli.losses import (
     VGG_LAYERS,
     FeatureReconstructionLoss,
     LossTerm,
+    MeshPenalty,
     PixelLoss,
+    RelativeFeatureLoss,
     VGGFeatures,
     WeightedSum,
     feature_layers,
@@ -40,7 +44,7 @@ def test_before_the_relu_there_are_negative_values(vgg_state, photo):
 
 def test_the_loss_network_is_frozen(vgg_state, photo):
     vgg = VGGFeatures(vgg_state, ["relu2_2"])
-    loss = WeightedSum(parse_loss("report+pixel"), vgg)
+    loss = WeightedSum(parse_loss("report+pixel"), scale=4, vgg=vgg)
     loss.train()
     sr, hr = photo.flip(2).requires_grad_(), photo.clone().requires_grad_()
     sum(loss(sr, hr).values()).backward()
@@ -68,8 +72,42 @@ def test_pixel_loss_is_a_mean(photo):
     torch.testing.assert_close(PixelLoss("l1")(sr, photo), (sr - photo).abs().mean())
 
 
+def test_relative_feature_loss_does_not_depend_on_the_size_of_the_features(vgg_state, photo):
+    """A VGG-16 whose last layer's features are ten times as large gives the same loss."""
+    layers = {"conv1_2": 1.0, "conv2_2": 0.5}
+    larger = {key: value * (10 if key.startswith("features.7.") else 1) for key, value in vgg_state.items()}
+    one, ten = (RelativeFeatureLoss(VGGFeatures(s, layers), layers)(photo.flip(2), photo) for s in (vgg_state, larger))
+    torch.testing.assert_close(one, ten)
+    assert one > 0.1
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_mesh_penalty_is_the_rms_of_the_pattern(scale):
+    torch.manual_seed(0)
+    hr = torch.rand(2, 3, 24 * scale, 20 * scale)
+    cell = torch.randn(scale, scale)
+    mesh = 0.01 * (cell - cell.mean()).repeat(24, 20)
+    penalty = MeshPenalty(scale)
+    torch.testing.assert_close(penalty(hr + mesh, hr), (mesh**2).mean().sqrt(), rtol=1e-3, atol=1e-6)
+
+
+def test_mesh_penalty_spares_what_is_no_mesh(photo):
+    penalty = MeshPenalty(4)
+    assert penalty(photo, photo) < 2e-6
+    assert penalty(photo + 0.1, photo) < 2e-6
+    noise = 0.1 * torch.randn(1, 3, 60, 84)
+    assert penalty(photo + noise, photo) < 0.1 * noise.square().mean().sqrt()
+
+
+def test_mesh_penalty_leads_away_from_the_mesh(photo):
+    penalty = MeshPenalty(4)
+    sr = photo.clone().requires_grad_()
+    assert penalty(sr, photo).backward() is None
+    assert sr.grad is not None and sr.grad.isfinite().all()
+
+
 def test_terms_are_weighted_and_kept_apart(photo):
-    parts = WeightedSum(parse_loss("pixel:l1=3,l2=0.5"))(photo.flip(2), photo)
+    parts = WeightedSum(parse_loss("pixel:l1=3,l2=0.5"), scale=4)(photo.flip(2), photo)
     torch.testing.assert_close(parts["pixel_l1"], 3 * F.l1_loss(photo.flip(2), photo))
     torch.testing.assert_close(parts["pixel_l2"], 0.5 * F.mse_loss(photo.flip(2), photo))
 
@@ -87,11 +125,22 @@ def test_the_syntax():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "style", "feature:relu9_9", "pixel:l3", "pixel:l1=much", "pixel:l1=-1", "pixel", "pixel:l1++"]
+    "text",
+    [
+        "",
+        "style",
+        "feature:relu9_9",
+        "pixel:",
+        "pixel:l3",
+        "pixel:l1=much",
+        "pixel:l1=-1",
+        "pixel:l1++",
+        "pixel:l1+pixel:l2",
+    ],
 )
 def test_nonsense_is_refused_by_name(text):
-    with pytest.raises(UsageError):
-        parse_loss(text) if text != "pixel" else parse_loss("pixel:")
+    with pytest.raises(UsageError, match=re.escape(repr(text)) if len(text) < 8 else None):
+        parse_loss(text)
 
 
 def test_weights_of_something_else_are_refused(vgg_state, tmp_path):

@@ -1,4 +1,4 @@
-"""The losses: feature reconstruction through VGG-16, pixels, and their weighted sum."""
+"""The losses: feature reconstruction through VGG-16, pixels, the mesh penalty, and their weighted sum."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -146,6 +146,67 @@ class FeatureReconstructionLoss(nn.Module):
         return torch.stack(distances).sum()
 
 
+class RelativeFeatureLoss(nn.Module):
+    """Absolute distance between the features of SR and HR over the mean magnitude of HR's, summed over layers.
+
+    Being relative, its weights mean the same whichever VGG-16 file is used, however its features are scaled.
+
+    Args:
+        vgg: the loss network, which taps the layers in ``weights``.
+        weights: a weight for each layer.
+
+    Shapes:
+        two images ``(N, 3, H, W)`` in [0, 1] → scalar. No gradient flows through ``hr``.
+    """
+
+    def __init__(self, vgg: VGGFeatures, weights: Mapping[str, float]) -> None:
+        super().__init__()
+        self.vgg, self.weights = vgg, dict(weights)
+
+    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
+        with torch.no_grad():
+            target = self.vgg(hr)
+        features = self.vgg(sr)
+        distances = [
+            weight * F.l1_loss(features[layer], target[layer]) / (target[layer].abs().mean() + 1e-8)
+            for layer, weight in self.weights.items()
+        ]
+        return torch.stack(distances).sum()
+
+
+class MeshPenalty(nn.Module):
+    """RMS of what SR − HR has in common in every cell of scale × scale pixels: the mesh that feature losses paint.
+
+    On a smooth input a network that works on LR cells can only paint the same pattern into each of them, and a
+    feature loss rewards the pattern for its energy. The difference, averaged over the channels, is folded into its
+    scale² phases, less the mean over the phases, and averaged over squares of `CELLS` × `CELLS` cells: texture that
+    moves against the grid cancels out, a steady pattern stays.
+
+    Args:
+        scale: the side of a cell, in pixels.
+
+    Shapes:
+        two images ``(N, 3, H, W)``, H and W multiples of ``scale`` → scalar, zero for a difference without a pattern.
+        No gradient flows through ``hr``.
+
+    Source: ours; `sr_cli.metrics.mesh` is the measure that belongs to it.
+    """
+
+    CELLS = 15
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
+        difference = (sr - hr.detach()).mean(1, keepdim=True)
+        phases = F.pixel_unshuffle(difference, self.scale)
+        cells = min(self.CELLS, *phases.shape[-2:])
+        steady = F.avg_pool2d(phases - phases.mean(1, keepdim=True), cells, stride=1)
+        # The small constant keeps the gradient of the root finite where there is no mesh at all.
+        return (steady.square().mean() + 1e-12).sqrt()
+
+
 class PixelLoss(nn.Module):
     """Distance between the pixels of SR and HR, mean over C·H·W: squared (``l2``, the report's) or absolute (``l1``).
 
@@ -166,17 +227,25 @@ class PixelLoss(nn.Module):
 
 @dataclass(frozen=True)
 class LossTerm:
-    """One term of a loss: its kind (``feature`` or ``pixel``), and a weight for each layer or norm."""
+    """One term of a loss: its kind (a key of `TERMS`), and a weight for each layer or norm."""
 
     kind: str
     weights: dict[str, float]
 
 
+TERMS: dict[str, tuple[str, ...]] = {
+    "feature": tuple(VGG_LAYERS),
+    "relative": tuple(VGG_LAYERS),
+    "pixel": ("l1", "l2"),
+    "mesh": ("rms",),
+}
+"""The terms of a loss, and what each can be made of: layers or norms."""
+
 PRESETS = {
     "report": "feature:relu2_2",
     "report+pixel": "feature:relu2_2+pixel:l2",
     "pixel": "pixel:l1",
-    "perceptual": "pixel:l1+feature:conv2_2=0.05,conv3_3=0.05",
+    "perceptual": "pixel:l1+relative:conv2_2=0.025,conv3_3=0.1+mesh:rms=2",
 }
 """What ``--loss`` takes by name."""
 
@@ -189,13 +258,12 @@ def parse_loss(text: str) -> tuple[LossTerm, ...]:
     Raises:
         UsageError: the text names a term, layer or norm that doesn't exist, or a weight that is no number.
     """
-    terms = []
+    terms: list[LossTerm] = []
     for part in PRESETS.get(text, text).split("+"):
         kind, _, details = part.strip().partition(":")
-        known = {"feature": tuple(VGG_LAYERS), "pixel": ("l1", "l2")}.get(kind)
-        if known is None:
-            presets = ", ".join(PRESETS)
-            raise UsageError(f"unknown loss {part!r}; write feature:LAYER=WEIGHT,… or pixel:l1|l2, or one of {presets}")
+        if kind not in TERMS:
+            raise UsageError(f"unknown loss {part!r}; choose {', '.join(PRESETS)}, or terms: {', '.join(TERMS)}")
+        known = TERMS[kind]
         weights: dict[str, float] = {}
         for detail in details.split(","):
             name, _, weight = detail.strip().partition("=")
@@ -204,13 +272,16 @@ def parse_loss(text: str) -> tuple[LossTerm, ...]:
             if not re.fullmatch(r"\d+\.?\d*(e-?\d+)?|\.\d+", weight or "1"):
                 raise UsageError(f"{weight!r} in the loss term {part!r} is not a weight: write a number of 0 or more")
             weights[name] = float(weight or 1)
+        if kind in (term.kind for term in terms):
+            raise UsageError(f"the loss {text!r} has two {kind!r} terms; write one, its parts separated by commas")
         terms.append(LossTerm(kind, weights))
     return tuple(terms)
 
 
 def feature_layers(terms: Iterable[LossTerm]) -> list[str]:
     """The VGG layers that the terms need; empty where no loss network is needed."""
-    return sorted({layer for term in terms if term.kind == "feature" for layer in term.weights}, key=VGG_LAYERS.get)  # type: ignore[arg-type]
+    layers = {layer for term in terms if term.kind in ("feature", "relative") for layer in term.weights}
+    return sorted(layers, key=VGG_LAYERS.__getitem__)
 
 
 class WeightedSum(nn.Module):
@@ -218,26 +289,29 @@ class WeightedSum(nn.Module):
 
     Args:
         terms: see `parse_loss`.
-        vgg: the loss network; needed where a term is ``feature``.
+        scale: of the network, for the mesh penalty.
+        vgg: the loss network; needed where `feature_layers` isn't empty.
 
     Shapes:
         two images ``(N, 3, H, W)`` in [0, 1] → for each term, by its name, its weighted scalar.
     """
 
-    def __init__(self, terms: Iterable[LossTerm], vgg: VGGFeatures | None = None) -> None:
+    def __init__(self, terms: Iterable[LossTerm], *, scale: int, vgg: VGGFeatures | None = None) -> None:
         super().__init__()
         self.terms = nn.ModuleDict()
         self.weights: dict[str, float] = {}
         for term in terms:
-            if term.kind == "feature":
+            if term.kind in ("feature", "relative"):
                 if vgg is None:
                     raise ValueError("a feature loss needs a loss network")
-                self.terms["feature"] = FeatureReconstructionLoss(vgg, term.weights)
-                self.weights["feature"] = 1.0
-                continue
-            for norm, weight in term.weights.items():
-                self.terms[f"pixel_{norm}"] = PixelLoss(norm)  # type: ignore[arg-type]
-                self.weights[f"pixel_{norm}"] = weight
+                through_vgg = FeatureReconstructionLoss if term.kind == "feature" else RelativeFeatureLoss
+                self.terms[term.kind], self.weights[term.kind] = through_vgg(vgg, term.weights), 1.0
+            elif term.kind == "mesh":
+                self.terms["mesh"], self.weights["mesh"] = MeshPenalty(scale), term.weights["rms"]
+            else:
+                for norm, weight in term.weights.items():
+                    self.terms[f"pixel_{norm}"] = PixelLoss(norm)  # type: ignore[arg-type]
+                    self.weights[f"pixel_{norm}"] = weight
 
     def forward(self, sr: Tensor, hr: Tensor) -> dict[str, Tensor]:
         return {name: self.weights[name] * term(sr, hr) for name, term in self.terms.items()}

@@ -100,7 +100,7 @@ def train(
     if init is not None:
         network.load_state_dict(load_network(init)[0].state_dict())
     network.to(device=device, memory_format=layout).train()
-    loss = WeightedSum(terms, vgg).to(device=device, memory_format=layout)
+    loss = WeightedSum(terms, scale=config.scale, vgg=vgg).to(device=device, memory_format=layout)
     averaged = AveragedModel(network, avg_fn=_moving_average(config.ema), use_buffers=True)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.lr)
     step, elapsed, best = 0, 0.0, -math.inf

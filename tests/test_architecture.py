@@ -1,0 +1,109 @@
+"""Imports point left only, the console alone prints, and the commands start without torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sr_cli
+
+PACKAGE = Path(sr_cli.__file__).parent
+
+# Each tier may import from those before it and from itself; a module that isn't listed fails the test.
+TIERS = [
+    {"errors", "config", "files", "machine"},
+    {"weights", "device", "telemetry", "resize", "color", "tiling", "networks", "losses"},
+    {"images", "metrics", "checkpoint", "inventory"},
+    {"data"},
+    {"training", "upscaler"},
+    {"evaluation"},
+    {"report"},
+    {"console"},
+    {"cli"},
+    {"__main__"},
+]
+RANK = {room: rank for rank, rooms in enumerate(TIERS) for room in rooms}
+TORCHLESS = {"errors", "config", "files", "machine", "weights", "console", "cli", "__main__"}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def files() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def imports(tree: ast.Module, *, module_level: bool) -> list[str]:
+    """Dotted names that a file imports; what only type checkers see is left out."""
+    nodes: list[ast.stmt] = list(tree.body) if module_level else [n for n in ast.walk(tree) if isinstance(n, ast.stmt)]
+    hidden = {
+        id(child)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for child in ast.walk(node)
+    }
+    names = []
+    for node in nodes:
+        if id(node) in hidden:
+            continue
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_left(path):
+    room = room_of(path)
+    assert room in RANK, f"give {room} a place in the order of the rooms"
+    for name in imports(parse(path), module_level=False):
+        parts = name.split(".")
+        if parts[0] == "sr_cli" and parts[1] in RANK:
+            assert RANK[parts[1]] <= RANK[room], f"{room} imports {parts[1]}, which stands to its right"
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_console_and_cli_print_or_exit(path):
+    tree = parse(path)
+    if room_of(path) in ("console", "cli", "__main__"):
+        return
+    assert not any(name.split(".")[0] in ("typer", "rich") for name in imports(tree, module_level=False))
+    calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    assert not calls & {"print", "exit", "quit", "sys.exit", "os._exit"}
+
+
+@pytest.mark.parametrize("path", [p for p in files() if room_of(p) in TORCHLESS], ids=lambda p: str(p.name))
+def test_what_answers_at_once_imports_no_torch(path):
+    assert not any(name.split(".")[0] in ("torch", "torchvision") for name in imports(parse(path), module_level=True))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["train", "--help"], ["upscale", "--help"], ["evaluate", "--help"]]
+    + [["download-weights", "--help"], ["download-weights", "--list"]],
+    ids=" ".join,
+)
+def test_help_starts_without_torch(arguments, tmp_path):
+    program = (
+        "import sys; from sr_cli.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit as done: code = done.code\n"
+        "heavy = {'torch', 'torchvision', 'numpy', 'PIL', 'piq'} & set(sys.modules)\n"
+        "sys.exit(code or (f'loaded {heavy}' if heavy else 0))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "SR_DATA_DIR": str(tmp_path), "HOME": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
