@@ -50,7 +50,7 @@ def read(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Picture:
         ImageError: missing, unreadable, not an image, damaged, of an unsupported kind, or over ``max_pixels``.
     """
     with opened(source, max_pixels) as (file, name), damage_named(name):
-        return _picture(_decoded(file, max_pixels))
+        return finished(_decoded(file, max_pixels))
 
 
 def read_rgb(path: Path, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
@@ -205,7 +205,8 @@ def _usable_dpi(dpi: Any) -> tuple[float, float] | None:
     return (x, y) if 0 < x < 1e9 and 0 < y < 1e9 else None
 
 
-def _picture(decoded: Decoded) -> Picture:
+def finished(decoded: Decoded) -> Picture:
+    """The picture upright, its alpha apart, and never in CMYK."""
     metadata, orientation = upright(decoded.metadata, decoded.orientation)
     pixels = decoded.pixels
     color, alpha = pixels[..., : decoded.colors], None
