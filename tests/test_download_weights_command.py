@@ -101,8 +101,10 @@ def test_another_folder_another_url_and_a_file(home):
     source.write_bytes(CONTENT)
     with serving({"a": Served(CONTENT)}) as server:
         register(home, mine="https://example.invalid/a")
-        assert sr("mine", "--url", server.url("a"), "--dir", home / "else where").returncode == 0
-        assert (home / "else where" / "mine.bin").read_bytes() == CONTENT
+        assert sr("mine", "--url", server.url("a"), "--dir", home / "else :smile: [red]").stdout.endswith(
+            "/else :smile: [red]/mine.bin\n"
+        )
+        assert (home / "else :smile: [red]" / "mine.bin").read_bytes() == CONTENT
         assert not (home / "data").exists()
     assert sr("mine", "--from", source).stdout == f"{home / 'data' / 'mine.bin'}\n"
     source.write_bytes(b"else")
@@ -130,9 +132,11 @@ def test_one_that_fails_does_not_keep_the_others(home):
         run = sr("broken", "mine")
         assert run.returncode == 1
         assert run.stdout == f"{home / 'data' / 'mine.bin'}\n"
-        assert "error: http" in run.stderr
+        assert "error: broken: http" in run.stderr
         assert "HTTP 404" in run.stderr
-        assert sr("broken").returncode == 5
+        alone = sr("broken")
+        assert alone.returncode == 5
+        assert "`sr download-weights broken --from FILE`" in alone.stderr
 
 
 @pytest.mark.parametrize(

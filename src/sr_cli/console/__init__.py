@@ -1,14 +1,14 @@
-"""What people see: results on stdout, progress and errors on stderr. One file a subject; this one has what all share."""
+"""What people see: results on stdout, progress and errors on stderr. One file a subject; here is what all share."""
 
 import sys
 
 from rich.console import Console
 from rich.markup import escape
 
-out = Console(soft_wrap=True, highlight=False)
+out = Console(soft_wrap=True, highlight=False, emoji=False)
 """For results."""
 
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 """For progress, warnings and errors."""
 
 

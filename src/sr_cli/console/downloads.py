@@ -31,11 +31,14 @@ def obtain(name: str, kind: weights.Kind) -> Path:
 
 def fetch(entry: weights.Entry, *, folder: Path | None = None, urls: Sequence[str] = (), force: bool = False) -> Path:
     """`weights.fetch` with its progress shown, and a word on how it ended."""
-    if not force and weights.state(entry, folder=folder) in ("shipped", "cached"):
+    path, state = weights.path_of(entry, folder=folder), weights.state(entry, folder=folder)
+    if state in ("shipped", "cached") and not force:
         console.note(f"{entry.name}: already here, and intact")
-        return weights.path_of(entry, folder=folder)
+        return path
+    if state == "corrupt":
+        console.note(f"{entry.name}: {path} is damaged; downloading it anew")
     with progress_of(entry) as on_progress:
-        path = weights.fetch(entry.name, folder=folder, urls=urls, force=force, on_progress=on_progress)
+        weights.fetch(entry.name, folder=folder, urls=urls, force=force, on_progress=on_progress)
     console.note(f"{entry.name}: downloaded; {'its SHA-256 is right' if entry.sha256 else 'its SHA-256 is noted'}")
     return path
 
@@ -43,29 +46,41 @@ def fetch(entry: weights.Entry, *, folder: Path | None = None, urls: Sequence[st
 @contextmanager
 def progress_of(entry: weights.Entry) -> Iterator[weights.OnProgress]:
     """A place to report a download's progress to: a bar on a terminal, elsewhere a plain line for each quarter."""
-    if console.err.is_terminal:
-        with _bar() as bar:
-            task = bar.add_task(entry.name, total=entry.size, start=False)
+    try:
+        if console.err.is_terminal:
+            with _bar() as bar:
+                yield _drawing(bar, entry)
+        else:
+            yield _telling(entry)
+    except KeyboardInterrupt:
+        console.note(f"{entry.name}: stopped; what has arrived is kept, and the same command goes on from there")
+        raise
 
-            def draw(progress: weights.Progress) -> None:
-                if progress.note:
-                    console.note(f"{entry.name}: {progress.note}")
-                    return
-                bar.start_task(task)
-                bar.update(task, completed=progress.done, total=progress.total)
 
-            yield draw
-    else:
-        quarters = [0]
+def _drawing(bar: Progress, entry: weights.Entry) -> weights.OnProgress:
+    task = bar.add_task(entry.name, total=entry.size, start=False)
 
-        def tell(progress: weights.Progress) -> None:
-            if progress.note:
-                console.note(f"{entry.name}: {progress.note}")
-            elif progress.total and progress.done * 4 // progress.total > quarters[-1]:
-                quarters.append(progress.done * 4 // progress.total)
-                console.note(f"{entry.name}: {_size(progress.done)} of {_size(progress.total)}")
+    def draw(progress: weights.Progress) -> None:
+        if progress.note:
+            console.note(f"{entry.name}: {progress.note}")
+            return
+        bar.start_task(task)
+        bar.update(task, completed=progress.done, total=progress.total)
 
-        yield tell
+    return draw
+
+
+def _telling(entry: weights.Entry) -> weights.OnProgress:
+    quarters = [0]
+
+    def tell(progress: weights.Progress) -> None:
+        if progress.note:
+            console.note(f"{entry.name}: {progress.note}")
+        elif progress.total and progress.done * 4 // progress.total > quarters[-1]:
+            quarters.append(progress.done * 4 // progress.total)
+            console.note(f"{entry.name}: {_size(progress.done)} of {_size(progress.total)}")
+
+    return tell
 
 
 Rows = Sequence[tuple[weights.Entry, weights.State]]
@@ -78,7 +93,9 @@ def print_table(rows: Rows, *, folder: Path | None = None) -> None:
         drawn.add_column(column, justify="right" if column in ("scale", "size") else "left", no_wrap=True)
     for entry, state in rows:
         scale = f"x{entry.scale}" if entry.scale else "-"
-        drawn.add_row(entry.name, entry.kind, scale, _size(entry.size) if entry.size else "-", state)
+        path = weights.path_of(entry, folder=folder)
+        size = path.stat().st_size if path.is_file() else entry.size
+        drawn.add_row(entry.name, entry.kind, scale, _size(size) if size else "-", state)
     console.out.print(drawn)
     console.note(f"folder: {folder or weights.data_dir()}")
 

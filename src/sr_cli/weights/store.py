@@ -13,7 +13,7 @@ from typing import Literal
 
 import platformdirs
 
-from sr_cli.errors import WeightsError
+from sr_cli.errors import DownloadError, WeightsError
 from sr_cli.files import written_whole
 from sr_cli.weights.download import OnProgress, Progress, download, ignore
 from sr_cli.weights.header import is_whole
@@ -85,15 +85,22 @@ def remedy(entry: Entry, *, folder: Path | None = None) -> str:
     if entry.path:
         return "It ships with the package: install sr-cli again"
     path = path_of(entry, folder=folder)
-    where = f" --dir {shlex.quote(str(folder))}" if folder else ""
-    copy = f"`sr download-weights {entry.name} --from FILE{where}`"
+    copy = _copy_command(entry, folder)
     if not entry.urls:
         return f"It has no URL: put a copy at {path} with {copy}"
     size = f", {entry.size / 1e6:.0f} MB" if entry.size else ""
     return (
-        f"Run `sr download-weights {entry.name}{where}` (from {shown(entry.urls[0])}{size}, to {path}); "
+        f"Run `sr download-weights {entry.name}{_dir_option(folder)}` (from {shown(entry.urls[0])}{size}, to {path}); "
         f"without internet, bring the file and run {copy}"
     )
+
+
+def _copy_command(entry: Entry, folder: Path | None) -> str:
+    return f"`sr download-weights {entry.name} --from FILE{_dir_option(folder)}`"
+
+
+def _dir_option(folder: Path | None) -> str:
+    return f" --dir {shlex.quote(str(folder))}" if folder else ""
 
 
 def fetch(
@@ -151,7 +158,11 @@ def bring(
         if not force and state(wanted, folder=folder) == "cached":
             return path
         expected = wanted.sha256 or receipted_hash(path)
-        sha256 = download(urls, path, size=wanted.size, sha256=expected, on_progress=on_progress, patience=patience)
+        try:
+            sha256 = download(urls, path, size=wanted.size, sha256=expected, on_progress=on_progress, patience=patience)
+        except DownloadError as error:
+            copy = _copy_command(wanted, folder)
+            raise DownloadError(f"{wanted.name}: {error}. Without internet, bring the file and run {copy}") from error
         write_receipt(path, sha256)
     return path
 
