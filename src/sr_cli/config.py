@@ -142,3 +142,7 @@ class EvaluateConfig:
             raise ValueError("an evaluation needs at least one measure")
         if self.seed < 0:
             raise ValueError(f"seed must be 0 or more, not {self.seed}")
+
+
+REPORT_IMAGES = 8
+"""Pictures that an evaluation's page shows: the worst and the best, half of each."""

@@ -51,3 +51,9 @@ class TrainingError(SrError):
     """A training that cannot start, go on or be resumed."""
 
     exit_code = 8
+
+
+class QualityError(SrError):
+    """A measured quality that is below what was asked for, or has fallen behind its baseline."""
+
+    exit_code = 9

@@ -2,12 +2,14 @@
 
 from sr_cli.cli.app import app
 from sr_cli.cli.download_weights import download_weights
+from sr_cli.cli.evaluate import evaluate
 from sr_cli.cli.info import info
 from sr_cli.cli.train import train
 from sr_cli.cli.upscale import upscale
 
 app.command("upscale")(upscale)
 app.command("train")(train)
+app.command("evaluate")(evaluate)
 app.command("download-weights")(download_weights)
 app.command("info")(info)
 

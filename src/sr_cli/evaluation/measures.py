@@ -1,13 +1,14 @@
 """The measures by name: what each says, which way is better, how many digits it is worth. No torch here."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from sr_cli.config import EvaluateConfig
 from sr_cli.errors import UsageError
 
-Better = Literal["higher", "lower", "near one"]
+Better = Literal["higher", "lower", "near one", "up to one"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,11 +16,12 @@ class Measure:
     """A number that is measured for every picture, or once for every method.
 
     Attributes:
-        label: heading of its column, with its unit.
+        label: what it is called.
         better: which way is better.
         digits: decimals that are shown.
         tolerance: a change for the worse up to this is no change, see `sr_cli.evaluation.gates`.
         about: one line of explanation.
+        unit: of its values.
     """
 
     name: str
@@ -28,18 +30,33 @@ class Measure:
     digits: int
     tolerance: float
     about: str
+    unit: str = ""
+
+    @property
+    def heading(self) -> str:
+        """Label, unit, and which way is better: ``PSNR dB ↑``."""
+        arrow = {"higher": "↑", "lower": "↓", "near one": "→1", "up to one": "≤1"}[self.better]
+        return " ".join(filter(None, (self.label, self.unit, arrow)))
 
     def badness(self, value: float) -> float:
         """A number that is the smaller the better ``value`` is."""
         if self.better == "near one":
             return abs(value - 1)
+        if self.better == "up to one":
+            return max(0.0, value - 1)
         return value if self.better == "lower" else -value
+
+    def winners(self, values: Mapping[str, float | None]) -> set[str]:
+        """Whose value is best, as far as the digits shown tell; nobody's where there is nothing to choose."""
+        badness = {name: self.badness(round(value, self.digits)) for name, value in values.items() if value is not None}
+        best = {name for name, bad in badness.items() if bad <= min(badness.values()) + 1e-12}
+        return best if len(best) < len(badness) else set()
 
     def text(self, value: float | None) -> str:
         """The value as people read it; ``–`` where there is none."""
         if value is None or math.isnan(value):
             return "–"
-        return "∞" if math.isinf(value) else f"{value:.{self.digits}f}"
+        return "∞" if math.isinf(value) else f"{value:,.{self.digits}f}"
 
 
 def _by_name(*measures: Measure) -> dict[str, Measure]:
@@ -48,7 +65,7 @@ def _by_name(*measures: Measure) -> dict[str, Measure]:
 
 MEASURES = _by_name(
     Measure(
-        name="psnr", label="PSNR dB", better="higher", digits=2, tolerance=0.02,
+        name="psnr", label="PSNR", unit="dB", better="higher", digits=2, tolerance=0.02,
         about="peak signal-to-noise ratio against HR, by the protocol above",
     ),
     Measure(
@@ -88,7 +105,7 @@ MEASURES = _by_name(
         about="learned distance of structure and texture through VGG-16, on RGB",
     ),
     Measure(
-        name="consistency", label="LR-PSNR dB", better="higher", digits=2, tolerance=0.2,
+        name="consistency", label="LR-PSNR", unit="dB", better="higher", digits=2, tolerance=0.2,
         about="PSNR of SR, downsampled again, against LR: does it show what LR shows?",
     ),
     Measure(
@@ -100,7 +117,7 @@ MEASURES = _by_name(
         about="mean gradient magnitude over HR's: below 1 is blurred, above 1 is overdone",
     ),
     Measure(
-        name="mesh", label="mesh", better="near one", digits=2, tolerance=0.05,
+        name="mesh", label="mesh", better="up to one", digits=2, tolerance=0.05,
         about="strength of a pattern of the scale's period over HR's: well above 1 is a checkerboard",
     ),
 )  # fmt: skip
@@ -112,15 +129,15 @@ COSTS = _by_name(
         about="trained numbers in the network",
     ),
     Measure(
-        name="multiply_adds", label="G MACs/MP", better="lower", digits=1, tolerance=0,
+        name="multiply_adds", label="MACs", unit="G/MP", better="lower", digits=1, tolerance=0,
         about="multiply-adds of convolutions and matrix products, 10⁹ for a megapixel of output",
     ),
     Measure(
-        name="seconds", label="s/MP", better="lower", digits=2, tolerance=math.inf,
+        name="seconds", label="time", unit="s/MP", better="lower", digits=2, tolerance=math.inf,
         about="time to upscale, in seconds for a megapixel of output",
     ),
     Measure(
-        name="peak_memory", label="peak MB", better="lower", digits=0, tolerance=math.inf,
+        name="peak_memory", label="memory", unit="MB", better="lower", digits=0, tolerance=math.inf,
         about="largest memory while upscaling, in 10⁶ bytes beyond what was there before",
     ),
 )  # fmt: skip

@@ -113,17 +113,6 @@ class EvaluationReport:
         values = self.values(method, measure)
         return fmean(values) if values else None
 
-    def best(self, measure: str) -> set[str]:
-        """The methods that are best, as far as the digits shown tell; none where there is nothing to choose."""
-        known = {m.name: value for m in self.methods if (value := self.value(m.name, measure)) is not None}
-        if len(known) < 2:
-            return set()
-        shown = measure_called(measure)
-        badness = {name: shown.badness(round(value, shown.digits)) for name, value in known.items()}
-        least = min(badness.values())
-        winners = {name for name, bad in badness.items() if math.isclose(bad, least, abs_tol=1e-12) or bad == least}
-        return winners if len(winners) < len(known) else set()
-
     @property
     def columns(self) -> tuple[Measure, ...]:
         """The measures, then the costs that at least one method has."""

@@ -128,13 +128,13 @@ def evaluate(
 def _compare(sample: Sample, methods: Sequence[Method], meters: Mapping[str, CostMeter], scorer: Scorer) -> Comparison:
     height, width = sample.size
     if min(sample.size) < 2 * scorer.protocol.shave + WINDOW:
-        raise ImageError(f"{sample.name}: {width}×{height} pixels are too few to shave and measure")
+        raise ImageError(f"{width}×{height} pixels are too few to shave and measure")
     pictures, scores = {}, {}
     for method in methods:
         with meters[method.name].watching(pixels=height * width):
             sr = method.sr(sample)
         if not torch.isfinite(sr).all():
-            raise ImageError(f"{sample.name}: the output of {method.name} is not finite (NaN or infinity)")
+            raise ImageError(f"the output of {method.name} is not finite (NaN or infinity)")
         pictures[method.name] = _pixels(sr)
         scores[method.name] = scorer.scores(sr, sample)
     result = ImageResult(name=sample.name, width=width, height=height, scores=scores)
@@ -185,9 +185,12 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 
 def _failure(files: Files, error: ImageError) -> Failure:
-    """The failure, under the file's name that the message begins with if it does."""
-    head, _, tail = str(error).partition(": ")
-    return Failure(file=head, reason=tail) if tail else Failure(file=str(files.hr), reason=str(error))
+    """The failure, under the file that the message begins with, else under HR."""
+    message = str(error)
+    for path in filter(None, (files.hr, files.lr, *files.sr.values())):
+        if message.startswith(f"{path}: "):
+            return Failure(file=str(path), reason=message.removeprefix(f"{path}: "))
+    return Failure(file=str(files.hr), reason=message)
 
 
 def _notes(scorer: Scorer) -> list[str]:

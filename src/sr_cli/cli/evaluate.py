@@ -1,0 +1,177 @@
+"""``sr evaluate``: how good upscaling is, in the literature's figures."""
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from sr_cli import console
+from sr_cli.config import REPORT_IMAGES, EvaluateConfig
+from sr_cli.console import evaluation as view
+from sr_cli.console.downloads import obtain
+from sr_cli.errors import EXIT_SOME_FAILED, QualityError, SrError, UsageError
+from sr_cli.evaluation import gates
+from sr_cli.evaluation.measures import MEASURES, measures_named
+from sr_cli.evaluation.result import EvaluationReport
+from sr_cli.files import write_whole, written_whole
+from sr_cli.report import as_csv, as_json, as_markdown
+
+if TYPE_CHECKING:
+    from sr_cli.report.gallery import Gallery
+
+DEFAULTS = EvaluateConfig()
+
+Form = Literal["table", "json", "csv", "markdown"]
+
+
+class _Channel(str, Enum):
+    y = "y"
+    rgb = "rgb"
+
+
+class _Degradation(str, Enum):
+    bicubic = "bicubic"
+    paper = "paper"
+    photo = "photo"
+
+
+class _Interpolation(str, Enum):
+    nearest = "nearest"
+    lanczos = "lanczos"
+
+
+def evaluate(
+    hr: Annotated[Path, typer.Argument(metavar="HR", help="Folder of HR pictures, or one file.")],
+    *,
+    lr: Annotated[Path | None, typer.Option(metavar="FOLDER", help="LR pictures; else they are made from HR.")] = None,
+    sr: Annotated[
+        list[Path] | None, typer.Option(metavar="FOLDER", help="Results of another tool to judge; may be repeated.")
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(metavar="NAME|FILE", help="Weights to judge; may be repeated.")
+    ] = None,
+    also: Annotated[list[_Interpolation] | None, typer.Option(help="More rows beside bicubic.")] = None,
+    scale: Annotated[int | None, typer.Option(min=2, help="HR over LR; the models', or 4.")] = None,
+    degradation: Annotated[_Degradation, typer.Option(help="How LR is made from HR.")] = _Degradation.bicubic,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metrics", "--metric", metavar="NAME,…", help=f"quick (the default), all, or: {', '.join(MEASURES)}."
+        ),
+    ] = None,
+    channel: Annotated[_Channel, typer.Option(help="What PSNR and SSIM are measured on.")] = _Channel.y,
+    shave: Annotated[int | None, typer.Option(min=0, help="Pixels left out at every side; the scale.")] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Also look into subfolders.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="For --degradation photo.")] = DEFAULTS.seed,
+    per_image: Annotated[bool, typer.Option("--per-image", help="A table for every picture too.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a line for every picture and method.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write a page with before/after pictures.")
+    ] = None,
+    sheet: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Write the comparison as one picture.")] = None,
+    report_images: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Pictures in --report and --sheet: the worst and the best.")
+    ] = REPORT_IMAGES,
+    minimum: Annotated[
+        list[str] | None, typer.Option("--min", metavar="METRIC=VALUE", help="Fail below this mean, such as psnr=31.")
+    ] = None,
+    maximum: Annotated[
+        list[str] | None, typer.Option("--max", metavar="METRIC=VALUE", help="Fail above this mean.")
+    ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="OLD.json", help="An older --json to compare with; fail if worse.")
+    ] = None,
+    tolerance: Annotated[
+        list[str] | None, typer.Option(metavar="METRIC=VALUE", help="How much worse than --baseline still passes.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+) -> None:
+    """Measure how good models, or other tools' results, are at upscaling; bicubic is always there to compare with."""
+    form = _form(json=json, csv=csv, markdown=markdown)
+    config = EvaluateConfig(
+        scale=scale,
+        channel=channel.value,
+        shave=shave,
+        degradation=degradation.value,
+        measures=measures_named(",".join(metrics)) if metrics else DEFAULTS.measures,
+        interpolations=tuple(each.value for each in also or ()),
+        recursive=recursive,
+        seed=seed,
+    )
+    thresholds = [gates.threshold(text, "min") for text in minimum or ()]
+    thresholds += [gates.threshold(text, "max") for text in maximum or ()]
+    tolerances = gates.tolerances(tolerance or ())
+    old = gates.read_report(baseline) if baseline else None
+    _obtain_learned(config)
+
+    from sr_cli import device as devices
+    from sr_cli.evaluation import run
+    from sr_cli.report.gallery import Gallery
+
+    gallery = Gallery(measure=config.measures[0], limit=report_images) if report or sheet else None
+    with view.evaluation_progress() as progress:
+
+        def on_step(step: run.EvaluationStep) -> None:
+            progress(step)
+            if gallery and isinstance(step.outcome, run.Comparison):
+                gallery.add(step.outcome)
+
+        found = run.evaluate(
+            hr, lr=lr, sr=sr or (), models=model or (), config=config, device=devices.choose(device), on_step=on_step
+        )
+    _print(found, form, per_image=per_image)
+    if gallery:
+        _write(found, gallery, report=report, sheet=sheet)
+    changes = gates.changes(found, old, tolerances) if old else []
+    if changes:
+        view.show_changes(changes, to=console.out if form == "table" else console.err)
+    problems = gates.broken(found, thresholds)
+    problems += [f"{change.measure} of {change.method} fell behind the baseline" for change in changes if change.worse]
+    if problems:
+        raise QualityError("; ".join(problems))
+    if found.failures:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _form(*, json: bool, csv: bool, markdown: bool) -> Form:
+    forms: dict[Form, bool] = {"json": json, "csv": csv, "markdown": markdown}
+    chosen = [form for form, wanted in forms.items() if wanted]
+    if len(chosen) > 1:
+        raise UsageError(f"--{chosen[0]} and --{chosen[1]} both print to stdout; choose one")
+    return chosen[0] if chosen else "table"
+
+
+def _obtain_learned(config: EvaluateConfig) -> None:
+    """Download what LPIPS and DISTS need; where that fails, their column will say why they are missing."""
+    learned = [name for name in ("lpips", "dists") if name in config.measures]
+    try:
+        if learned:
+            obtain("vgg16", "loss network")
+        for name in learned:
+            obtain(name, "metric")
+    except SrError as error:
+        console.warning(str(error))
+
+
+def _print(report: EvaluationReport, form: Form, *, per_image: bool) -> None:
+    if form == "table":
+        view.show(report, per_image=per_image)
+    else:
+        text = {"json": as_json, "csv": as_csv, "markdown": as_markdown}[form](report)
+        typer.echo(text, nl=False)
+
+
+def _write(found: EvaluationReport, gallery: "Gallery", *, report: Path | None, sheet: Path | None) -> None:
+    from sr_cli.report.page import page
+    from sr_cli.report.sheet import sheet as sheet_of
+
+    if report:
+        write_whole(report, page(found, gallery.exhibits))
+        console.note(f"wrote {report}")
+    if sheet:
+        with written_whole(sheet) as file:
+            sheet_of(found, gallery.exhibits).save(file, "PNG")
+        console.note(f"wrote {sheet}")

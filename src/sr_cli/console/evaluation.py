@@ -1,0 +1,141 @@
+"""An evaluation on the console: its progress, its table, what failed, what changed."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.markup import escape
+from rich.measure import Measurement
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from sr_cli import console
+from sr_cli.evaluation.gates import Change
+from sr_cli.evaluation.measures import Measure
+from sr_cli.evaluation.result import EvaluationReport, Failure, measure_called
+from sr_cli.report.table import Row, image_rows, mean_rows, remarks
+
+if TYPE_CHECKING:
+    from sr_cli.evaluation.run import EvaluationStep
+
+_ENDLESS = 10_000  # columns of a pipe
+_PADDING = 3  # columns between two cells, and for the star
+
+
+@contextmanager
+def evaluation_progress() -> Iterator[Callable[["EvaluationStep"], None]]:
+    """A place to report pictures to: a bar on a terminal, elsewhere a plain line for each tenth; failures by name."""
+    if not console.err.is_terminal:
+        yield _tell
+        return
+    with Progress(
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=console.err, transient=True,
+    ) as bar:  # fmt: skip
+        task = bar.add_task("measuring", total=None)
+
+        def draw(step: "EvaluationStep") -> None:
+            if isinstance(step.outcome, Failure):
+                failed(step.outcome)
+            bar.update(task, completed=step.done, total=step.count)
+
+        yield draw
+
+
+def failed(failure: Failure) -> None:
+    """Say which file could not be measured, and why."""
+    console.warning(f"{failure.file}: not measured, {failure.reason}")
+
+
+def show(report: EvaluationReport, *, per_image: bool = False) -> None:
+    """Print the table of means and what has to be known about it.
+
+    Args:
+        per_image: print a table for every picture first.
+    """
+    measures = tuple(column for column in report.columns if column.name in report.measures)
+    if per_image:
+        for image in report.images:
+            title = f"{image.name}, {image.width}×{image.height}"
+            _print(_tables(title, measures, image_rows(report, image)))
+    count = len(report.images)
+    title = f"{count} picture{'' if count == 1 else 's'} of {report.source}"
+    console.out.print(f"{escape(console.one_line(title))}: {escape(str(report.protocol))}")
+    _print(_tables("mean", report.columns, mean_rows(report)))
+    for remark in remarks(report):
+        console.out.print(escape(console.one_line(remark)))
+
+
+def show_changes(found: Sequence[Change], *, to: Console = console.out) -> None:
+    """Print how the means differ from the baseline's."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("method", "measure"):
+        table.add_column(heading)
+    for heading in ("before", "now", "change"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("")
+    for change in found:
+        measure = measure_called(change.measure)
+        difference = "0" if change.now == change.before else f"{change.now - change.before:+,.{measure.digits}f}"
+        table.add_row(
+            Text(console.one_line(change.method)),
+            change.measure,
+            measure.text(change.before),
+            measure.text(change.now),
+            difference,
+            Text("worse", "bold red") if change.worse else "",
+        )
+    _print([table], to=to)
+
+
+def _tell(step: "EvaluationStep") -> None:
+    if isinstance(step.outcome, Failure):
+        failed(step.outcome)
+    if step.done * 10 // step.count > (step.done - 1) * 10 // step.count:
+        console.note(f"{step.done} of {step.count} pictures")
+
+
+def _tables(heading: str, columns: Sequence[Measure], rows: Sequence[Row]) -> list[Table]:
+    """One table, or on a narrow terminal several, each with as many of the columns as fit."""
+    names = [console.one_line(row.method) for row in rows]
+    room = console.out.width - max(map(cell_len, [heading, *names])) if console.out.is_terminal else _ENDLESS
+    groups: list[list[int]] = []
+    left = 0
+    for index, column in enumerate(columns):
+        width = _PADDING + max(map(cell_len, [*_title(column).split("\n"), *(row.cells[index].text for row in rows)]))
+        if width > left:
+            groups.append([])
+            left = room
+        groups[-1].append(index)
+        left -= width
+    return [_table(heading, names, columns, rows, group) for group in groups]
+
+
+def _table(
+    heading: str, names: Sequence[str], columns: Sequence[Measure], rows: Sequence[Row], shown: Sequence[int]
+) -> Table:
+    """The columns with the numbers in ``shown``; a star marks the best."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    table.add_column(Text(heading), no_wrap=True)
+    for index in shown:
+        table.add_column(Text(_title(columns[index]), justify="right"), justify="right", no_wrap=True)
+    for name, row in zip(names, rows, strict=True):
+        cells = (row.cells[index] for index in shown)
+        table.add_row(Text(name), *(Text(f"{c.text}*", "bold green") if c.best else Text(f"{c.text} ") for c in cells))
+    return table
+
+
+def _title(column: Measure) -> str:
+    """The heading on two lines; the space at its end stands above the stars."""
+    return f"{column.heading} ".replace(" ", "\n", 1)
+
+
+def _print(tables: Sequence[Table], *, to: Console = console.out) -> None:
+    """Print tables at the width they need; lines that are too long for a pipe there are not."""
+    for table in tables:
+        wanted = Measurement.get(to, to.options.update_width(_ENDLESS), table).maximum
+        to.print(table, width=wanted, crop=False, no_wrap=True)
+        to.print()

@@ -1,0 +1,72 @@
+"""The table that every form of the report has: a row a method, best marked."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sr_cli.evaluation.measures import Measure
+from sr_cli.evaluation.result import EvaluationReport, ImageResult, measure_called
+
+UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a cell reads, and whether it is the best of its column."""
+
+    text: str
+    best: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method's cells, in the order of the columns."""
+
+    method: str
+    cells: tuple[Cell, ...]
+
+
+def mean_rows(report: EvaluationReport) -> list[Row]:
+    """The means over the pictures, and the costs: a cell for each of ``report.columns``."""
+    return _rows(report, report.columns, report.value)
+
+
+def image_rows(report: EvaluationReport, image: ImageResult) -> list[Row]:
+    """One picture's scores: a cell for each of ``report.measures``."""
+    measures = tuple(column for column in report.columns if column.name in report.measures)
+    return _rows(report, measures, lambda method, measure: image.scores[method].get(measure))
+
+
+def caption(report: EvaluationReport, image: ImageResult, method: str) -> list[str]:
+    """What is said below a picture: the first scores, such as ``PSNR 28.43 dB``; nothing below LR and HR."""
+    scores = image.scores.get(method, {})
+    known = [measure_called(name) for name in report.measures if scores.get(name) is not None]
+    return [f"{m.label} {m.text(scores[m.name])} {m.unit}".rstrip() for m in known[:3]]
+
+
+def remarks(report: EvaluationReport) -> list[str]:
+    """What has to be said below the table: what is missing from it, and why."""
+    unavailable = [f"{name} is unavailable: {reason}" for name, reason in report.unavailable.items()]
+    count = len(report.failures)
+    failed = [f"{count} {'file was' if count == 1 else 'files were'} not measured and count nowhere"] if count else []
+    return [*unavailable, *report.notes, *failed]
+
+
+def _rows(
+    report: EvaluationReport, columns: tuple[Measure, ...], value: Callable[[str, str], float | None]
+) -> list[Row]:
+    methods = [method.name for method in report.methods]
+    found: Mapping[str, Mapping[str, float | None]] = {c.name: {m: value(m, c.name) for m in methods} for c in columns}
+    winners = {c.name: c.winners(found[c.name]) if c.name in report.measures else set() for c in columns}
+    return [
+        Row(
+            method,
+            tuple(
+                Cell(
+                    UNAVAILABLE if column.name in report.unavailable else column.text(found[column.name][method]),
+                    method in winners[column.name],
+                )
+                for column in columns
+            ),
+        )
+        for method in methods
+    ]
