@@ -4,6 +4,7 @@ from torch import nn
 
 from sr_cli.errors import WeightsError
 from sr_cli.networks import Compact, Johnson, build
+from sr_cli.resize import resize
 
 
 def parameters(network: nn.Module) -> int:
@@ -53,6 +54,16 @@ def test_compact_starts_near_its_skip_and_without_a_checkerboard(scale):
     assert sr.shape == (1, 3, 16 * scale, 16 * scale)
     inner = sr[..., 5 * scale : -5 * scale, 5 * scale : -5 * scale]
     assert inner.std(dim=(2, 3)).max() < 1e-6
+
+
+@pytest.mark.parametrize("scale", Compact.scales)
+def test_compacts_skip_is_the_bicubic_enlargement(photo, scale):
+    network = Compact(scale=scale, width=4, depth=1).eval()
+    nn.init.zeros_(network.tail.weight)
+    for lr in (photo, photo[..., :1, :1], photo[..., :1, :9], photo[..., :3, :2]):
+        with torch.inference_mode():
+            sr = network(lr)
+        torch.testing.assert_close(sr, resize(lr, (scale * lr.shape[2], scale * lr.shape[3])), rtol=0, atol=1e-5)
 
 
 def test_compact_computes_at_lr_resolution():

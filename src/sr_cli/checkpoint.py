@@ -1,6 +1,7 @@
 """Weights that describe themselves (safetensors), and the state that a training resumes from."""
 
 import json
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ def load_state(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise TrainingError(f"{path}: nothing to resume from") from error
-    except (OSError, RuntimeError, ValueError, EOFError, torch.serialization.pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise TrainingError(f"{path}: not a training state that can be read") from error
     if not isinstance(state, dict):
         raise TrainingError(f"{path}: not a training state")

@@ -1,5 +1,6 @@
 """The losses: feature reconstruction through VGG-16, pixels, the mesh penalty, and their weighted sum."""
 
+import pickle
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ def load_vgg_state(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except FileNotFoundError as error:
         raise WeightsError(f"{path}: no such file") from error
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, torch.serialization.pickle.UnpicklingError):
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
         raise WeightsError(f"{path}: not a weights file that can be read safely") from None
     if not isinstance(state, dict):
         raise WeightsError(f"{path}: not VGG-16 weights in torchvision's layout")

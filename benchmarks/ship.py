@@ -1,0 +1,63 @@
+"""Put a run's weights into the package: half precision, what people should know, and measured figures in the header.
+
+    python benchmarks/ship.py runs/compact-x4/model.safetensors compact-x4 --benchmarks FOLDER
+
+FOLDER holds ``NAME/HR`` and, for the scale 4, ``NAME/LRbicx4`` for each of the test sets. What the header says for
+people comes from ``benchmarks/cards.toml``. Then ``python benchmarks/model_cards.py`` writes ``docs/models/``.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import tomllib
+import torch
+
+from sr_cli.checkpoint import load_network, save_network
+from sr_cli.config import EvaluateConfig
+from sr_cli.evaluation.run import evaluate
+from sr_cli.weights.registry import PRETRAINED
+
+CARDS = Path(__file__).with_name("cards.toml")
+SETS = ("Set5", "Set14", "BSD100")
+MEASURES = ("psnr", "ssim", "dss", "haarpsi", "color_error", "sharpness", "mesh")
+
+
+def figures(weights: Path, benchmarks: Path, degradation: str) -> dict[str, Any]:
+    """Means of the measures over each test set, for the weights and for bicubic interpolation."""
+    found: dict[str, Any] = {}
+    for name in SETS:
+        lr = benchmarks / name / "LRbicx4"
+        given = lr if degradation == "bicubic" and lr.is_dir() and load_network(weights)[0].scale == 4 else None
+        config = EvaluateConfig(measures=MEASURES, degradation="bicubic" if given else degradation)  # type: ignore[arg-type]
+        report = evaluate(benchmarks / name / "HR", lr=given, models=[weights], config=config)
+        found[name] = {
+            kind: {measure: report.value(method.name, measure) for measure in report.measures}
+            for kind, method in (("bicubic", report.methods[0]), ("model", report.methods[-1]))
+        }
+        print(name, found[name])
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--benchmarks", type=Path, required=True)
+    options = parser.parse_args()
+
+    network, header = load_network(options.weights)
+    card = tomllib.loads(CARDS.read_text(encoding="utf-8"))[options.name]
+    about = {key: value for key, value in header.items() if key not in ("format", "version", "architecture")} | card
+    with tempfile.TemporaryDirectory() as folder:
+        half = Path(folder) / "half.safetensors"
+        save_network(half, network, about={}, dtype=torch.float16)
+        about["metrics"] = figures(half, options.benchmarks, about["training"]["degradation"])
+    path = PRETRAINED / f"{options.name}.safetensors"
+    save_network(path, network, about=about, dtype=torch.float16)
+    print(path, path.stat().st_size)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""The inference form of the networks: the same function to rounding error, in fewer and faster steps."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from sr_cli.networks import Johnson, ResidualBlock
+from sr_cli.phases import transposed_kernel, unshuffled_kernel
+
+
+def fold(network: nn.Module) -> nn.Module:
+    """The inference form of a network, or the network itself where it has none.
+
+    Args:
+        network: in eval mode; it is left as it is.
+
+    Returns:
+        A module that maps the same input to the same output, to about 1e-6; for inference only.
+    """
+    return FoldedJohnson(network) if isinstance(network, Johnson) else network
+
+
+class FoldedJohnson(nn.Module):
+    """`Johnson` with its BatchNorms folded into the convolutions and its upsampling done on phases.
+
+    The transposed convolutions become 2×2 convolutions. The phases of the last one are not put in place: the 9×9
+    convolution to 3 channels, which leaves most of a vector unit idle, becomes a 5×5 convolution from 256 to 12.
+    """
+
+    def __init__(self, network: Johnson) -> None:
+        super().__init__()
+        self.scale = network.scale
+        self.head = _fuse(network.head[0], network.head[1])
+        self.blocks = nn.ModuleList(_fold_block(block) for block in network.body)  # type: ignore[arg-type]
+        self.upsampling = nn.ModuleList()
+        for convolution, norm, _ in network.upsampling:  # type: ignore[misc]
+            fused = _fuse(convolution, norm)  # type: ignore[has-type]
+            self.upsampling.append(_convolution(transposed_kernel(fused.weight), fused.bias, padding=1))
+        _move_phases_first(self.upsampling[-1])  # type: ignore[arg-type]
+        tail = unshuffled_kernel(network.tail.weight)
+        self.tail = _convolution(_inputs_phases_first(tail), network.tail.bias, padding=2)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        features = self.head(lr).relu_()
+        for block in self.blocks:
+            features = features.add_(block(features))
+        for upsampling in self.upsampling[:-1]:
+            features = F.pixel_shuffle(upsampling(features).relu_(), 2)[..., 1:-1, 1:-1]
+        phases = _cut_border(self.upsampling[-1](features).relu_())
+        return F.pixel_shuffle(self.tail(phases).tanh_(), 2)[..., 1:-1, 1:-1].add(1).div_(2)
+
+
+def _fold_block(block: ResidualBlock) -> nn.Sequential:
+    first, first_norm, _, second, second_norm = block.branch
+    return nn.Sequential(
+        _fuse(first, first_norm),
+        nn.ReLU(inplace=True),
+        _fuse(second, second_norm),
+    )
+
+
+def _fuse(convolution: nn.Module, norm: nn.Module) -> Any:
+    assert isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d) and isinstance(norm, nn.BatchNorm2d)
+    return fuse_conv_bn_eval(convolution, norm, transpose=isinstance(convolution, nn.ConvTranspose2d))
+
+
+def _convolution(kernel: Tensor, bias: Tensor | None, *, padding: int) -> nn.Conv2d:
+    """A convolution of that kernel; ``bias`` has a value for each four outputs, the phases of a channel."""
+    outputs, inputs, size = kernel.shape[:3]
+    assert bias is not None
+    convolution = nn.Conv2d(inputs, outputs, size, padding=padding)
+    convolution.weight = nn.Parameter(kernel.detach().clone(), requires_grad=False)
+    convolution.bias = nn.Parameter(bias.detach().repeat_interleave(4), requires_grad=False)
+    return convolution
+
+
+@torch.no_grad()
+def _move_phases_first(convolution: nn.Conv2d) -> None:
+    """Order the outputs by phase, then channel: each phase's channels lie together and can be cut as one."""
+    for parameter in (convolution.weight, convolution.bias):
+        assert parameter is not None
+        parameter.copy_(parameter.reshape(-1, 4, *parameter.shape[1:]).transpose(0, 1).reshape(parameter.shape))
+
+
+def _inputs_phases_first(kernel: Tensor) -> Tensor:
+    outputs, inputs, *size = kernel.shape
+    return kernel.reshape(outputs, inputs // 4, 4, *size).transpose(1, 2).reshape(kernel.shape)
+
+
+def _cut_border(phases: Tensor) -> Tensor:
+    """Set to zero, in place, what a transposed convolution with padding 1 would have cut off: a pixel on every side.
+
+    Args:
+        phases: ``(N, 4·C, H, W)``, ordered by phase, then channel.
+    """
+    left_top, right_top, left_bottom, right_bottom = phases.chunk(4, dim=1)
+    for top in (left_top, right_top):
+        top[:, :, 0] = 0
+    for bottom in (left_bottom, right_bottom):
+        bottom[:, :, -1] = 0
+    for left in (left_top, left_bottom):
+        left[..., 0] = 0
+    for right in (right_top, right_bottom):
+        right[..., -1] = 0
+    return phases
