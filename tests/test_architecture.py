@@ -89,8 +89,16 @@ def test_what_answers_at_once_imports_no_torch(path):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["train", "--help"], ["upscale", "--help"], ["evaluate", "--help"]]
-    + [["download-weights", "--help"], ["download-weights", "--list"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["train", "--help"],
+        ["upscale", "--help"],
+        ["evaluate", "--help"],
+        ["download-weights", "--help"],
+        ["download-weights", "--list"],
+        ["models"],
+    ],
     ids=" ".join,
 )
 def test_help_starts_without_torch(arguments, tmp_path):

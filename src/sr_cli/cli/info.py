@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from sr_cli import inventory
-from sr_cli.console import info as view
-
 
 def info(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Say what is here: versions, devices, the GPU's and the CPU's state, and the weights."""
+    from sr_cli import inventory
+    from sr_cli.console import info as view
+
     found = inventory.take()
     if as_json:
         typer.echo(json.dumps(asdict(found), indent=2))

@@ -4,12 +4,11 @@
 ``partial`` is what has arrived of it, ``web`` are the ways of the network, ``receipts`` say what was found right.
 """
 
-from sr_cli.weights.download import OnProgress, Progress
 from sr_cli.weights.own import adopt
+from sr_cli.weights.progress import OnProgress, Patience, Progress
 from sr_cli.weights.registry import KINDS, Entry, Kind, config_dir, entries, entry, own_registry
 from sr_cli.weights.store import State, add, data_dir, fetch, locate, offline, path_of, remedy, remove, state
 from sr_cli.weights.urls import check_url, file_of
-from sr_cli.weights.web import Patience
 
 __all__ = [
     "KINDS",

@@ -4,7 +4,7 @@ import errno
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,25 +14,10 @@ import requests
 from sr_cli.errors import DownloadError, OutputError
 from sr_cli.weights import web
 from sr_cli.weights.partial import Partial
+from sr_cli.weights.progress import OnProgress, Patience, Progress, ignore
 from sr_cli.weights.receipts import sha256_of
 from sr_cli.weights.urls import shown
-from sr_cli.weights.web import FinalError, PassingError, Patience
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """What a transfer reports: bytes on disk, bytes of the whole if known, and at times a word to the user."""
-
-    done: int = 0
-    total: int | None = None
-    note: str = ""
-
-
-OnProgress = Callable[[Progress], None]
-
-
-def ignore(_: Progress) -> None:
-    """Report to nobody."""
+from sr_cli.weights.web import FinalError, PassingError
 
 
 def download(

@@ -6,12 +6,11 @@ from pathlib import Path
 
 from sr_cli.errors import WeightsError
 from sr_cli.files import write_whole
-from sr_cli.weights.download import OnProgress, ignore
 from sr_cli.weights.locks import alone
+from sr_cli.weights.progress import OnProgress, Patience, ignore
 from sr_cli.weights.receipts import sha256_of
 from sr_cli.weights.registry import Entry, entries, own_registry, refuse_shared_files
 from sr_cli.weights.store import bring, take_in
-from sr_cli.weights.web import Patience
 
 
 def adopt(

@@ -4,10 +4,12 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
-
-import requests
+from typing import TYPE_CHECKING
 
 from sr_cli.files import write_whole
+
+if TYPE_CHECKING:
+    import requests
 
 
 class Partial:
@@ -54,7 +56,7 @@ class Partial:
             return {**rest, "If-Range": version}
         return rest if self._sha256 else {}
 
-    def begin(self, url: str, response: requests.Response) -> None:
+    def begin(self, url: str, response: "requests.Response") -> None:
         """Throw away what there is; what follows belongs to this response."""
         self.discard()
         etag = response.headers.get("ETag", "")

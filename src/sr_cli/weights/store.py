@@ -15,14 +15,13 @@ import platformdirs
 
 from sr_cli.errors import DownloadError, WeightsError
 from sr_cli.files import written_whole
-from sr_cli.weights.download import OnProgress, Progress, download, ignore
 from sr_cli.weights.header import is_whole
 from sr_cli.weights.locks import alone, folder_errors
 from sr_cli.weights.partial import Partial
+from sr_cli.weights.progress import OnProgress, Patience, Progress, ignore
 from sr_cli.weights.receipts import is_right, receipt_of, receipted_hash, sha256_of, write_receipt
 from sr_cli.weights.registry import Entry, Kind, entry
 from sr_cli.weights.urls import check_url, shown
-from sr_cli.weights.web import Patience
 
 State = Literal["shipped", "cached", "missing", "corrupt"]
 
@@ -150,6 +149,8 @@ def bring(
         raise WeightsError(f"{wanted.name} is not here. {remedy(wanted, folder=folder)}")
     if offline():
         raise WeightsError(f"{wanted.name} is not here, and SR_OFFLINE is set. {remedy(wanted, folder=folder)}")
+
+    from sr_cli.weights.download import download  # loads the network library, which costs 0.1 s
 
     def waiting() -> None:
         on_progress(Progress(note=f"another process is busy with {path.name}; waiting for it"))

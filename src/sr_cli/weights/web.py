@@ -5,7 +5,6 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from urllib.parse import urljoin
 
@@ -14,30 +13,12 @@ import urllib3
 from requests import exceptions
 
 from sr_cli import __version__
+from sr_cli.weights.progress import Patience
 from sr_cli.weights.urls import check_url, is_loopback, shown
 
 PIECE = 256 * 1024  # bytes
 PASSING = {408, 425, 429, 500, 502, 503, 504}
 """HTTP states after which the same request may succeed a little later."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How long a transfer waits, and how often it tries again.
-
-    Attributes:
-        attempts: in a row that brought nothing new, before a URL is given up.
-        connect: seconds until a connection must stand.
-        read: seconds without a byte until a connection counts as lost.
-        backoff: seconds before the second attempt; they double with every further one.
-        longest_wait: seconds; a server that asks for more by Retry-After is given up.
-    """
-
-    attempts: int = 5
-    connect: float = 10
-    read: float = 30
-    backoff: float = 1
-    longest_wait: float = 120
 
 
 class PassingError(Exception):
