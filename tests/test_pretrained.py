@@ -1,0 +1,56 @@
+"""The weights that ship, each one of them."""
+
+import shlex
+
+import pytest
+import torch
+
+from sr_cli import Upscaler, weights
+from sr_cli.checkpoint import read_header
+from sr_cli.config import DEFAULT_MODEL, EvaluateConfig
+from sr_cli.resize import resize
+from sr_cli.weights.registry import PRETRAINED
+
+SHIPPED = sorted(path.stem for path in PRETRAINED.glob("*.safetensors"))
+
+
+def test_the_default_ships():
+    assert DEFAULT_MODEL in SHIPPED
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+class TestShipped:
+    def test_it_says_what_it_is(self, name):
+        header = read_header(PRETRAINED / f"{name}.safetensors")
+        assert {"architecture", "command", "training", "training_data", "loss_network", "metrics", "licence", "note",
+                "weaknesses"} <= header.keys()  # fmt: skip
+        assert header["command"].startswith("sr train ")
+        assert weights.entries()[name].scale == header["architecture"]["scale"]
+        assert not any(part.startswith("/") for part in shlex.split(header["command"]))
+
+    def test_it_is_small(self, name):
+        assert (PRETRAINED / f"{name}.safetensors").stat().st_size < 2.5e6
+
+    def test_tiles_leave_no_seam(self, name, photo):
+        whole, tiled = (Upscaler.from_pretrained(name, tile=tile).upscale_tensor(photo) for tile in (None, 17))
+        torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-5)
+
+    def test_it_keeps_colors(self, name, photo):
+        """Reduced again, the result is the input; a flat picture stays flat."""
+        upscaler = Upscaler.from_pretrained(name)
+        sr = upscaler.upscale_tensor(photo)
+        assert (resize(sr, (60, 84)) - photo).abs().mean() < 0.02
+        for value in (0.0, 0.2, 0.5, 0.8, 1.0):
+            flat = upscaler.upscale_tensor(torch.full((1, 3, 40, 40), value))
+            assert (flat - value).abs().max() < 0.02
+
+
+@pytest.mark.parametrize(("name", "least"), [("Set5", 31.2), ("Set14", 28.0)])
+def test_the_default_reaches_its_quality(benchmarks, name, least):
+    from sr_cli.evaluation.run import evaluate
+
+    folder = benchmarks / name
+    config = EvaluateConfig(measures=("psnr", "ssim"))
+    report = evaluate(folder / "HR", lr=folder / "LRbicx4", models=[DEFAULT_MODEL], config=config)
+    value = report.value(report.methods[-1].name, "psnr")
+    assert value is not None and value >= least
