@@ -14,12 +14,13 @@ PACKAGE = Path(sr_cli.__file__).parent
 # Each tier may import from those before it and from itself; a module that isn't listed fails the test.
 TIERS = [
     {"errors", "config", "files", "machine"},
-    {"weights", "device", "telemetry", "resize", "color", "tiling", "phases", "losses"},
+    {"weights", "device", "telemetry", "resize", "row_resize", "color", "tiling", "inference", "foreign", "phases", "losses"},
     {"networks"},
     {"folded"},
     {"images", "metrics", "checkpoint", "inventory"},
     {"data"},
     {"training", "upscaler"},
+    {"batch"},
     {"evaluation"},
     {"report"},
     {"console"},

@@ -1,7 +1,7 @@
 """The settings and their defaults; this is the only place that has them."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 ArchitectureName = Literal["johnson", "compact"]
 Degradation = Literal["bicubic", "paper", "photo"]
@@ -105,8 +105,8 @@ RECIPES: dict[str, TrainConfig] = {
 DEFAULT_MODEL = "compact-x4"
 """The weights that ``sr upscale`` takes when none are named."""
 
-DEFAULT_TILE = 256
-"""Side of a tile, in LR pixels."""
+ColorMatch = Literal["auto", "none", "histogram", "low-frequency"]
+COLOR_MATCHES: tuple[ColorMatch, ...] = get_args(ColorMatch)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Image in, image out: a network with its weights, its tiles and its way with alpha and color spaces."""
+"""Image in, image out: a network with its weights, its tiles and its way with alpha, color and size."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,39 +11,59 @@ from torch import Tensor
 
 from sr_cli import images, weights
 from sr_cli.checkpoint import load_network
-from sr_cli.config import DEFAULT_MODEL, DEFAULT_TILE
+from sr_cli.color import match_histogram, match_low_frequencies
+from sr_cli.config import COLOR_MATCHES, DEFAULT_MODEL, ColorMatch
 from sr_cli.errors import WeightsError
+from sr_cli.foreign import Foreign, load_foreign
 from sr_cli.images import Picture
+from sr_cli.inference import Inference
 from sr_cli.networks import Compact, Johnson
-from sr_cli.resize import resize
-from sr_cli.tiling import Tile, plan_tiles, upscale_tiled, upscale_tiles
+from sr_cli.row_resize import cubic_taps, resized_strips
+from sr_cli.tiling import Geometry, upscale_strips, upscale_whole
+from sr_cli.weights.header import read_metadata
+
+OnTile = Callable[[int, int], None]
+_RowsOf = Callable[[slice], Tensor]
+
+_MATCH = {"low-frequency": match_low_frequencies, "histogram": match_histogram}
 
 
 class Upscaler:
     """A network that is ready to upscale.
 
     Args:
-        network: in eval mode.
+        network: float32.
         name: how to call it in messages and file names.
         header: what its weights file says of itself.
         device: where to compute.
-        tile: largest side of a tile, in LR pixels; ``None`` for no tiles.
+        dtype: what to compute in.
+        tile: largest side of a tile, in LR pixels; ``"auto"``: what the free memory allows; ``None``: no tiles.
+        color_match: how to correct colors; ``"auto"``: as the header says, else not at all.
+        ensemble: take the mean over the eight flips and rotations, at eight times the cost.
+        on_step_down: told, in a sentence, when memory runs out and less of it is used from then on.
     """
 
     def __init__(
         self,
-        network: Johnson | Compact,
+        network: Johnson | Compact | Foreign,
         *,
         name: str,
         header: dict[str, Any] | None = None,
         device: torch.device | str = "cpu",
-        tile: int | None = DEFAULT_TILE,
+        dtype: torch.dtype = torch.float32,
+        tile: int | str | None = "auto",
+        color_match: ColorMatch = "auto",
+        ensemble: bool = False,
+        on_step_down: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.device = torch.device(device)
-        layout = torch.channels_last if isinstance(network, Johnson) else torch.contiguous_format
-        self.network = network.eval().requires_grad_(False).to(device=self.device, memory_format=layout)
-        self.name, self.header, self.tile, self.layout = name, header or {}, tile, layout
-        self.scale, self.halo = network.scale, network.halo
+        self.network, self.name, self.header = network, name, header or {}
+        own = str(self.header.get("color_match", "none"))
+        self.color_match = (own if own in COLOR_MATCHES else "none") if color_match == "auto" else color_match
+        self.inference = Inference(
+            network.eval().requires_grad_(False), geometry_of(network), device=torch.device(device), dtype=dtype,
+            tile=tile, ensemble=ensemble, on_step_down=on_step_down,
+        )  # fmt: skip
+        self.scale = network.scale
 
     @classmethod
     def from_pretrained(
@@ -51,69 +71,165 @@ class Upscaler:
         model: str | Path = DEFAULT_MODEL,
         *,
         device: torch.device | str = "cpu",
-        tile: int | None = DEFAULT_TILE,
+        dtype: torch.dtype = torch.float32,
+        tile: int | str | None = "auto",
+        color_match: ColorMatch = "auto",
+        ensemble: bool = False,
+        on_step_down: Callable[[str], None] = lambda _: None,
     ) -> "Upscaler":
-        """Load weights by name (shipped or downloaded) or from a ``.safetensors`` file that `sr train` wrote.
+        """Load weights by name (shipped or downloaded) or from a file, ours or another project's.
 
         Raises:
-            WeightsError: no weights have that name, or the file is missing, damaged, or no weights of ours.
+            WeightsError: no weights have that name, or the file is missing, damaged, or of an unknown kind.
         """
         path = weights_file(model)
-        network, header = load_network(path)
-        return cls(network, name=path.stem, header=header, device=device, tile=tile)
+        network, header = _load(path)
+        return cls(
+            network, name=path.stem, header=header, device=device, dtype=dtype, tile=tile, color_match=color_match,
+            ensemble=ensemble, on_step_down=on_step_down,
+        )  # fmt: skip
 
-    @torch.inference_mode()
+    @property
+    def device(self) -> torch.device:
+        """Where it computes; the CPU once memory has run out elsewhere."""
+        return self.inference.device
+
     def upscale_tensor(self, lr: Tensor) -> Tensor:
         """``(N, 3, H, W)`` in [0, 1] → ``(N, 3, scale·H, scale·W)`` in [0, 1], on the device of ``lr``."""
-        return upscale_tiled(self._run, lr, scale=self.scale, halo=self.halo, size=self.tile).to(lr.device)
+        self.inference.fit(*lr.shape[-2:])
+        return upscale_whole(self.inference, lr).to(lr.device)
 
-    def upscale(self, photo: Image.Image) -> Image.Image:
-        """Upscale a Pillow image; grey stays grey and alpha stays alpha (modes L, LA, RGB, RGBA; others become RGB)."""
+    def upscale(self, photo: Image.Image, *, size: tuple[int, int] | None = None) -> Image.Image:
+        """Upscale a Pillow image; grey stays grey and alpha stays alpha (modes L, LA, RGB, RGBA; others become RGB).
+
+        Args:
+            size: width and height of the result; by default ``scale`` times those of ``photo``.
+        """
         mode = photo.mode if photo.mode in ("L", "LA", "RGB", "RGBA") else "RGB"
-        pixels = np.array(photo.convert(mode))
-        pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-        has_alpha = mode.endswith("A")
-        picture = Picture(
-            color=np.ascontiguousarray(pixels[..., :-1] if has_alpha else pixels),
-            alpha=np.ascontiguousarray(pixels[..., -1]) if has_alpha else None,
-        )
-        large = self.upscale_picture(picture)
-        parts = [large.color] if large.alpha is None else [large.color, large.alpha[..., None]]
-        joined = np.concatenate(parts, axis=2)
-        return Image.fromarray(joined[..., 0] if joined.shape[2] == 1 else joined, mode)
+        pixels = np.atleast_3d(np.array(photo.convert(mode)))
+        channels = len(mode.removesuffix("A"))
+        alpha = np.ascontiguousarray(pixels[..., channels]) if mode.endswith("A") else None
+        picture = Picture(color=np.ascontiguousarray(pixels[..., :channels]), alpha=alpha)
+        large = self.upscale_picture(picture, size=size)
+        joined = large.color if large.alpha is None else np.dstack([large.color, large.alpha])
+        return Image.fromarray(joined[..., 0] if joined.shape[2] == 1 else joined)
 
-    @torch.inference_mode()
-    def upscale_picture(self, picture: Picture, *, on_tile: Callable[[int, int], None] = lambda *_: None) -> Picture:
-        """Upscale a decoded file; the result has its bit depth, color space and metadata.
+    def upscale_picture(
+        self, picture: Picture, *, size: tuple[int, int] | None = None, on_tile: OnTile = lambda *_: None
+    ) -> Picture:
+        """`strips`, put together."""
+        width, height = size or (picture.width * self.scale, picture.height * self.scale)
+        color = np.empty((height, width, picture.color.shape[2]), picture.color.dtype)
+        alpha = None if picture.alpha is None else np.empty((height, width), picture.alpha.dtype)
+        top = 0
+        for strip in self.strips(picture, size=size, on_tile=on_tile):
+            rows = slice(top, top + strip.height)
+            color[rows] = strip.color
+            if alpha is not None:
+                alpha[rows] = strip.alpha
+            top = rows.stop
+        return Picture(color=color, alpha=alpha, metadata=picture.metadata, format=picture.format)
+
+    def strips(
+        self, picture: Picture, *, size: tuple[int, int] | None = None, on_tile: OnTile = lambda *_: None
+    ) -> Iterator[Picture]:
+        """Upscale a decoded file from top to bottom; the result has its bit depth, color space and metadata.
 
         Args:
             picture: as `images.read` returns it.
+            size: width and height of the result; by default ``scale`` times those of ``picture``. The network runs
+                until it is reached, twice if need be; what is too large is reduced by an antialiased kernel.
             on_tile: called after each tile with the number of tiles done and their count.
+
+        Yields:
+            Strips of the result, each as wide as it.
         """
-        size = (picture.height * self.scale, picture.width * self.scale)
-        color = np.empty((*size, picture.color.shape[2]), picture.color.dtype)
-        count = len(plan_tiles(picture.height, picture.width, size=self.tile, halo=self.halo))
-        for done, (tile, sr) in enumerate(self._tiles(images.to_tensor(picture)), start=1):
-            rows, columns = (
-                slice(span.start * self.scale, span.stop * self.scale) for span in (tile.rows, tile.columns)
-            )
-            color[rows, columns] = images.own_values(picture, sr[0].permute(1, 2, 0).cpu().numpy())
-            on_tile(done, count)
-        alpha = None if picture.alpha is None else enlarge_alpha(picture.alpha, size)
-        return Picture(color=color, alpha=alpha, metadata=picture.metadata, format=picture.format)
+        shape = (picture.height, picture.width)
+        wanted = (shape[0] * self.scale, shape[1] * self.scale) if size is None else (size[1], size[0])
+        alpha = None if picture.alpha is None else _AlphaRows(picture.alpha, wanted)
+        if picture.alpha is not None:
+            bled = images.bleed(picture.color, picture.alpha)
+            picture = Picture(color=bled, metadata=picture.metadata, format=picture.format)
+        large, reached = self._passes(picture, wanted, on_tile)
+        top = 0
+        for strip in resized_strips(large, reached, wanted):
+            for rows in images.bands(strip.shape[-2], strip.shape[-1]):
+                own = images.own_values(picture, strip[0, :, rows].permute(1, 2, 0).numpy())
+                part = slice(top, top + len(own))
+                yield Picture(
+                    color=own,
+                    alpha=None if alpha is None else alpha.rows(part),
+                    metadata=picture.metadata,
+                    format=picture.format,
+                )
+                top = part.stop
 
-    def _tiles(self, lr: Tensor) -> Iterator[tuple[Tile, Tensor]]:
-        return upscale_tiles(self._run, lr, scale=self.scale, halo=self.halo, size=self.tile)
+    def passes(self, shape: tuple[int, int], wanted: tuple[int, int]) -> int:
+        """How often the network must run to get from one height and width to at least another."""
+        count, reached = 1, self.scale
+        while self.scale > 1 and any(side * reached < goal for side, goal in zip(shape, wanted, strict=True)):
+            count, reached = count + 1, reached * self.scale
+        return count
 
-    def _run(self, lr: Tensor) -> Tensor:
-        return self.network(lr.to(device=self.device, memory_format=self.layout)).to(lr.device)  # type: ignore[no-any-return]
+    def _passes(
+        self, picture: Picture, wanted: tuple[int, int], on_tile: OnTile
+    ) -> tuple[Iterator[Tensor], tuple[int, int]]:
+        """Run the network as often as it takes; the last result comes in strips, what is before it is kept."""
+        shape = (picture.height, picture.width)
+        lr: _RowsOf = lambda rows: images.to_tensor(_rows_of(picture, rows))  # noqa: E731
+        for _ in range(self.passes(shape, wanted) - 1):
+            kept = _Kept(self._upscaled(lr, shape, on_tile), (shape[0] * self.scale, shape[1] * self.scale))
+            lr, shape = kept.rows, kept.shape
+        return self._upscaled(lr, shape, on_tile), (shape[0] * self.scale, shape[1] * self.scale)
+
+    def _upscaled(self, lr: _RowsOf, shape: tuple[int, int], on_tile: OnTile) -> Iterator[Tensor]:
+        self.inference.fit(*shape)
+        strips = upscale_strips(self.inference, lr, shape, on_tile=on_tile)
+        match = _MATCH.get(self.color_match)
+        return match(strips, lr, shape, scale=self.scale) if match else strips
 
 
-def enlarge_alpha(alpha: images.Pixels, size: tuple[int, int]) -> images.Pixels:
-    """Resize ``(H, W)`` alpha by the bicubic kernel, at its own bit depth."""
-    top = np.iinfo(alpha.dtype).max
-    smooth = resize(torch.from_numpy(alpha.astype(np.float32) / top)[None, None], size)
-    return (smooth[0, 0].clamp(0, 1).numpy() * top + 0.5).astype(alpha.dtype)  # type: ignore[no-any-return]
+class _Kept:
+    """A picture in between, at 16 bits."""
+
+    def __init__(self, strips: Iterator[Tensor], shape: tuple[int, int]) -> None:
+        self.shape = shape
+        self._values = np.empty((3, *shape), np.uint16)
+        top = 0
+        for strip in strips:
+            bottom = top + strip.shape[-2]
+            self._values[:, top:bottom] = strip[0].numpy() * np.float32(65535) + np.float32(0.5)
+            top = bottom
+
+    def rows(self, rows: slice) -> Tensor:
+        return torch.from_numpy(self._values[:, rows].astype(np.float32) / np.float32(65535))[None]
+
+
+class _AlphaRows:
+    """Rows of ``(H, W)`` alpha resized by the bicubic kernel, at its own bit depth."""
+
+    def __init__(self, alpha: images.Pixels, wanted: tuple[int, int]) -> None:
+        self._alpha = alpha
+        self._top = float(np.iinfo(alpha.dtype).max)
+        self._down, self._across = (cubic_taps(*lengths) for lengths in zip(alpha.shape, wanted, strict=True))
+
+    def rows(self, rows: slice) -> images.Pixels:
+        down = self._down.part(rows.start, rows.stop)
+        needed = down.needs
+        values = torch.from_numpy(self._alpha[needed].astype(np.float32))
+        large = self._across.apply(down.apply(values, dim=-2, first=needed.start), dim=-1)
+        return (large.clamp_(0, self._top) + 0.5).numpy().astype(self._alpha.dtype)  # type: ignore[return-value,no-any-return]
+
+
+def _rows_of(picture: Picture, rows: slice) -> Picture:
+    return Picture(color=picture.color[rows], metadata=picture.metadata, format=picture.format)
+
+
+def geometry_of(network: Johnson | Compact | Foreign) -> Geometry:
+    """How the network's tiles must lie."""
+    if isinstance(network, Foreign):
+        return network.geometry
+    return Geometry(scale=network.scale, halo=network.halo)
 
 
 def weights_file(model: str | Path) -> Path:
@@ -128,3 +244,9 @@ def weights_file(model: str | Path) -> Path:
             raise WeightsError(f"{path}: no such weights file")
         return path
     return weights.locate(str(model), kind="upscaler")
+
+
+def _load(path: Path) -> tuple[Johnson | Compact | Foreign, dict[str, Any]]:
+    if path.suffix == ".safetensors" and str(read_metadata(path).get("format", "")).startswith("sr-cli"):
+        return load_network(path)
+    return load_foreign(path), {}

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sr_cli import console
-from sr_cli.config import DEFAULT_MODEL, DEFAULT_TILE
+from sr_cli.config import DEFAULT_MODEL
 from sr_cli.errors import ImageError, UsageError
 
 
@@ -17,7 +17,7 @@ def upscale(
     ] = None,
     model: Annotated[str, typer.Option(help="Weights: a name, or a .safetensors file.")] = DEFAULT_MODEL,
     scale: Annotated[int | None, typer.Option(help="How many times larger: must be the model's.")] = None,
-    tile: Annotated[int, typer.Option(help="Largest side of a tile, in pixels of the input.", min=1)] = DEFAULT_TILE,
+    tile: Annotated[int, typer.Option(help="Largest side of a tile, in pixels of the input.", min=1)] = 256,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
 ) -> None:
     """Upscale images."""

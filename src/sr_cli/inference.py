@@ -1,0 +1,220 @@
+"""A network that runs: on a device, in a dtype, in tiles that fit into memory, and on when memory runs out."""
+
+import copy
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sr_cli import device as devices
+from sr_cli.errors import DeviceError, WeightsError
+from sr_cli.tiling import Geometry, TileTooLarge
+
+BUDGET = 512 << 20
+"""Bytes that a row of tiles may take on the CPU, its result included; more makes nothing faster."""
+
+_SHARE = 0.5  # of what is free: others want some too, and estimates err
+_SMALLEST = 32  # side of the smallest tile that is tried when memory runs out
+_LARGEST = 1024  # side of the largest tile that is chosen: beyond, the halo costs next to nothing
+_PROBE = 32  # side of the image that shows how much memory a network takes
+_ESTIMATE = 2.0  # a network takes about so many times the largest input and output of one of its layers
+_LAYOUT = torch.channels_last
+
+
+class Inference:
+    """Runs a network over tiles; see `sr_cli.tiling.TiledNetwork`.
+
+    Half precision whose result is not finite is done again in float32. When memory runs out, tiles become smaller, then
+    the CPU takes over; what worked is remembered.
+
+    Args:
+        network: float32, anywhere; ``(N, 3, h, w)`` → ``(N, 3, scale·h, scale·w)``. It is left as it is.
+        geometry: the network's.
+        device: where to compute.
+        dtype: what to compute in.
+        tile: largest side of a tile, in LR pixels; ``"auto"``: what fits into the free memory; ``None``: no tiles.
+        ensemble: return the mean over the eight flips and rotations.
+        on_step_down: told, in a sentence, of each step down.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        geometry: Geometry,
+        *,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        tile: int | str | None = "auto",
+        ensemble: bool = False,
+        on_step_down: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        if isinstance(tile, int) and tile < 1:
+            raise ValueError(f"tile size must be 1 or more, not {tile}")
+        self.network, self.geometry = network, geometry
+        self.device, self.dtype, self.ensemble = device, dtype, ensemble
+        self.on_step_down = on_step_down
+        self.tile: tuple[int, int] | None = (tile, tile) if isinstance(tile, int) else None
+        self._automatic = tile == "auto"
+        self._limit: int | None = None
+        self._prepared: dict[tuple[torch.device, torch.dtype], Callable[[Tensor], Tensor]] = {}
+
+    def fit(self, height: int, width: int) -> None:
+        """Choose the tile for an image of that size, unless the caller has."""
+        if self._automatic:
+            self.tile = self._fitting(height, width)
+
+    @torch.no_grad()  # not inference_mode, whose results nobody may change in place
+    def __call__(self, lr: Tensor) -> Tensor:
+        """``(N, 3, h, w)`` → ``(N, 3, scale·h, scale·w)`` in [0, 1], float32, on the CPU.
+
+        Raises:
+            TileTooLarge: there isn't enough memory for it; smaller tiles, or the same on the CPU, may do.
+            DeviceError: there isn't enough memory for anything.
+            WeightsError: the result is not finite, even in float32.
+        """
+        try:
+            sr = self._run(lr, self.dtype)
+            if self.dtype != torch.float32 and not _finite(sr):
+                sr = self._run(lr, torch.float32)
+        except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            trouble = error
+        else:
+            if not _finite(sr):
+                raise WeightsError("the network's output is not finite: its weights are damaged, or not meant for this")
+            return sr.clamp(0, 1)
+        del trouble  # its traceback holds the tensors that there is no room for
+        self._step_down(max(lr.shape[-2:]))
+        raise TileTooLarge
+
+    def _run(self, lr: Tensor, dtype: torch.dtype) -> Tensor:
+        run = self._ready(self.device, dtype)
+        lr = lr.to(device=self.device, dtype=dtype)
+        sr = _mean_over_symmetries(run, lr) if self.ensemble else run(lr)
+        return sr.float().cpu()
+
+    def _ready(self, device: torch.device, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+        if (device, dtype) not in self._prepared:
+            self._prepared[device, dtype] = inference_form(self.network, device=device, dtype=dtype)
+        return self._prepared[device, dtype]
+
+    def _step_down(self, seen: int) -> None:
+        """Less at a time; at the end, another device."""
+        _empty_cache(self.device)
+        shown = min(max(self.tile), seen) if self.tile else seen
+        smaller = shown // 2
+        if smaller >= max(_SMALLEST, self.geometry.smallest):
+            self._limit = smaller
+            self.tile = (smaller, smaller)
+            self.on_step_down(f"not enough memory on {self.device}: tiles of {smaller} × {smaller} from now on")
+        elif self.device.type != "cpu":
+            self.on_step_down(f"not enough memory on {self.device} even for tiles of {shown} × {shown}: on the CPU now")
+            self.device, self.dtype = torch.device("cpu"), torch.float32
+            self._prepared.clear()
+        else:
+            raise DeviceError(
+                f"not enough memory even for tiles of {shown} × {shown} pixels; end other programs, or take a smaller "
+                "network"
+            )
+
+    def _fitting(self, height: int, width: int) -> tuple[int, int] | None:
+        """The tile with the least overlap that fits into the budget; ``None`` if the image fits as it is."""
+        largest = min(_LARGEST, self._limit or _LARGEST)
+        if max(height, width) <= min(largest, _PROBE):
+            return None
+        smallest = max(_SMALLEST, self.geometry.smallest)
+        sides = range(smallest, largest + 1, 16)
+        fits = self._fits(width)
+        shapes = [(h, w) for h in sides for w in sides if fits(h, w)] or [(smallest, smallest)]
+        return min(shapes, key=lambda tile: self._cost(tile, height, width))
+
+    def _fits(self, width: int) -> Callable[[int, int], bool]:
+        """Whether there is memory for a tile of some height and width, in an image of that width."""
+        free = devices.free_memory(self.device)
+        share = BUDGET if free is None else _SHARE * free
+        if self.device.type == "cpu":
+            return lambda h, w: self.network_memory(h, w) + self.strip_memory(h, width) <= min(share, BUDGET)
+        return lambda h, w: self.network_memory(h, w) <= share and self.strip_memory(h, width) <= BUDGET
+
+    def network_memory(self, tile_height: int, tile_width: int) -> int:
+        """About how many bytes of the device's memory a tile of that size takes."""
+        margin = 2 * (self.geometry.halo + self.geometry.blend)
+        return round(self.bytes_per_pixel * (tile_height + margin) * (tile_width + margin))
+
+    def strip_memory(self, tile_height: int, width: int) -> int:
+        """How many bytes of the machine's memory the result of a row of tiles takes."""
+        return 12 * self.geometry.scale**2 * tile_height * width
+
+    def _cost(self, tile: tuple[int, int], height: int, width: int) -> float:
+        """What the network sees, over what there is; the halo ends where the image does."""
+        overlap = 2 * (self.geometry.halo + self.geometry.blend)
+        rows, columns = -(-height // tile[0]), -(-width // tile[1])
+        return (1 + overlap * (rows - 1) / height) * (1 + overlap * (columns - 1) / width)
+
+    @cached_property
+    def bytes_per_pixel(self) -> float:
+        """Memory that the network takes for an LR pixel, estimated from its layers' inputs and outputs."""
+        largest = 0
+
+        def weigh(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            nonlocal largest
+            tensors = [each for each in (*inputs, output) if isinstance(each, Tensor)]
+            largest = max(largest, sum(each.numel() * each.element_size() for each in tensors))
+
+        network = self.network
+        leaves = [module for module in network.modules() if not any(True for _ in module.children())]
+        hooks = [leaf.register_forward_hook(weigh) for leaf in leaves]
+        parameter = next(network.parameters())
+        try:
+            with torch.no_grad():
+                network(torch.rand(1, 3, _PROBE, _PROBE).to(parameter))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return _ESTIMATE * largest / _PROBE**2 * (2 if self.ensemble else 1)
+
+
+def inference_form(network: nn.Module, *, device: torch.device, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    """The network as it runs fastest: a copy on the device, in the dtype and the memory layout that suit it."""
+    fast = copy.deepcopy(network).eval().requires_grad_(False).to(device=device, dtype=dtype)
+    fast.to(memory_format=_LAYOUT)
+
+    def run(lr: Tensor) -> Tensor:
+        return fast(lr.contiguous(memory_format=_LAYOUT))  # type: ignore[no-any-return]
+
+    return run
+
+
+def _empty_cache(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def _mean_over_symmetries(run: Callable[[Tensor], Tensor], lr: Tensor) -> Tensor:
+    """The mean over the square's eight symmetries, each undone after the run."""
+    total: Tensor | None = None
+    for turns in range(4):
+        for flipped in (False, True):
+            turned = torch.rot90(lr, turns, (-2, -1))
+            sr = run(turned.flip(-1) if flipped else turned).float()
+            sr = torch.rot90(sr.flip(-1) if flipped else sr, -turns, (-2, -1))
+            total = sr.clone() if total is None else total.add_(sr)
+    assert total is not None
+    return total / 8
+
+
+def _finite(values: Tensor) -> bool:
+    return bool(values.sum(dtype=torch.float64).isfinite())
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed: CUDA has a class for it, the CPU and MPS only a text."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    text = str(error)
+    return "can't allocate memory" in text or "out of memory" in text or "could not create a memory" in text
