@@ -19,7 +19,7 @@ TIERS = [
     {"folded"},
     {"images", "metrics", "checkpoint", "inventory"},
     {"data"},
-    {"training", "upscaler"},
+    {"training", "upscaler", "export"},
     {"batch"},
     {"evaluation"},
     {"report"},

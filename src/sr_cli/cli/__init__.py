@@ -3,6 +3,7 @@
 from sr_cli.cli.app import app
 from sr_cli.cli.download_weights import download_weights
 from sr_cli.cli.evaluate import evaluate
+from sr_cli.cli.export import export
 from sr_cli.cli.info import info
 from sr_cli.cli.models import models
 from sr_cli.cli.train import train
@@ -12,6 +13,7 @@ app.command("upscale")(upscale)
 app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("download-weights")(download_weights)
+app.command("export")(export)
 app.command("models")(models)
 app.command("info")(info)
 

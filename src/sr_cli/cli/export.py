@@ -1,0 +1,32 @@
+"""``sr export``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sr_cli import console
+
+
+def export(
+    weights: Annotated[str, typer.Argument(help="A model's name, or a .safetensors file of sr train.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The .onnx file; NAME.onnx here by default.")
+    ] = None,
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file of that name.")] = False,
+) -> None:
+    """Write a model as ONNX, for other programs: any image size, RGB in [0, 1] in and out, checked against torch.
+
+    Needs the extra: python -m pip install "sr-cli\\[onnx]".
+    """
+    from sr_cli.checkpoint import load_network
+    from sr_cli.export import export_onnx
+    from sr_cli.upscaler import weights_file
+
+    source = weights_file(weights)
+    path = output or Path(f"{source.stem}.onnx")
+    network, header = load_network(source)
+    difference = export_onnx(network, path, header=header, overwrite=force)
+    console.note(f"differs from torch by at most {difference:.0e}")
+    typer.echo(path)
