@@ -1,15 +1,19 @@
-"""PSNR and SSIM against scikit-image, and what every caller may rely on."""
+"""Metrics against scikit-image and piq, and what every caller may rely on."""
 
+import copy
 import math
 
 import numpy as np
+import piq
 import pytest
 import torch
+from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from sr_cli.color import luma
-from sr_cli.metrics import psnr, ssim
+from sr_cli.errors import WeightsError
+from sr_cli.metrics import color_error, learned, mesh, perceptual, psnr, sharpness, ssim
 
 
 @pytest.fixture
@@ -85,3 +89,110 @@ def test_pictures_that_cannot_be_compared_are_refused(metric, sr, hr):
         metric(sr[..., :-1], hr, shave=4)
     with pytest.raises(ValueError, match="shave"):
         metric(sr, hr, shave=24)
+
+
+def test_color_error_agrees_with_scikit_image(sr, hr):
+    a, b = (rgb2lab(pixels(image, 4) / 255) for image in (sr, hr))
+    assert color_error(sr, hr, shave=4)[0].item() == pytest.approx(deltaE_ciede2000(a, b).mean(), abs=1e-4)
+    assert color_error(hr, hr, shave=4).tolist() == [0, 0]
+
+
+def test_sharpness_is_1_for_hr_and_below_for_what_is_blurred(hr):
+    blurred = torch.nn.functional.avg_pool2d(hr, 9, stride=1, padding=4, count_include_pad=False)
+    torch.testing.assert_close(sharpness(hr, hr, shave=4), torch.ones(2).double())
+    assert (sharpness(blurred, hr, shave=4) < 0.9).all()
+
+
+@pytest.fixture
+def texture() -> Tensor:
+    return torch.rand(1, 3, 160, 160, generator=torch.Generator().manual_seed(3)) * 0.5 + 0.25
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_a_pattern_of_the_scales_period_is_a_mesh(texture, scale):
+    tile = torch.zeros(scale, scale)
+    tile[0, 0] = 0.1
+    pattern = tile.repeat(160 // scale, 160 // scale)
+    assert mesh(texture, texture, scale=scale, shave=scale).item() == pytest.approx(1)
+    assert mesh(texture + pattern, texture, scale=scale, shave=scale) > 3
+
+
+def test_what_has_another_period_is_no_mesh(texture):
+    tile = torch.zeros(5, 5)
+    tile[0, 0] = 0.1
+    assert mesh(texture + tile.repeat(32, 32), texture, scale=4, shave=4) < 1.5
+
+
+def test_a_mesh_is_found_wherever_the_border_is_cut(texture):
+    pattern = torch.zeros(4, 4)
+    pattern[0, 0] = 0.1
+    found = [mesh(texture + pattern.repeat(40, 40), texture, scale=4, shave=shave).item() for shave in (4, 5, 6, 7)]
+    assert min(found) > 0.8 * max(found) > 2
+
+
+def test_the_mesh_of_a_small_picture_is_not_guessed(sr, hr):
+    with pytest.raises(ValueError, match="at least"):
+        mesh(sr, hr, scale=4, shave=4)
+
+
+@pytest.mark.parametrize(("name", "best"), [("dss", 1), ("haarpsi", 1), ("mdsi", 0), ("gmsd", 0), ("vif", 1)])
+def test_perceptual_metrics_are_best_for_hr_itself_and_worse_with_noise(name, best, sr, hr):
+    metric = perceptual.ON_RGB[name]
+    same, noisy = metric(hr, hr, shave=2), metric(sr, hr, shave=2)
+    torch.testing.assert_close(same, torch.full((2,), float(best)).double(), atol=1e-3, rtol=0)
+    assert (noisy < same - 0.01).all() if best else (noisy > same + 0.01).all()
+    with pytest.raises(ValueError, match="same size"):
+        metric(sr[..., :-1], hr, shave=2)
+
+
+def test_ms_ssim_is_measured_on_luma(texture):
+    noisy = (texture + 0.02).mul(255).round() / 255
+    large, changed = torch.nn.functional.interpolate(texture, 200), torch.nn.functional.interpolate(noisy, 200)
+    colored = perceptual.ms_ssim(changed, large, shave=0, channel="rgb")
+    on_luma = perceptual.ms_ssim(changed, large, shave=0)
+    expected = piq.multi_scale_ssim(luma((changed * 255).round() / 255), luma((large * 255).round() / 255))
+    assert on_luma.item() == pytest.approx(expected.item(), abs=1e-5)
+    assert on_luma != colored
+    with pytest.raises(ValueError, match="161"):
+        perceptual.ms_ssim(noisy, texture, shave=0)
+
+
+@pytest.fixture(scope="module")
+def vgg_features() -> torch.nn.Sequential:
+    """VGG-16's convolutions with random weights."""
+    from torchvision.models import vgg16
+
+    torch.manual_seed(0)
+    return vgg16(weights=None).features
+
+
+@pytest.mark.parametrize("name", ["lpips", "dists"])
+def test_learned_metrics_are_piqs_with_the_files_weights(name, vgg_features, tmp_path, monkeypatch, sr, hr):
+    generator = torch.Generator().manual_seed(1)
+    if name == "lpips":
+        weights = [torch.rand(1, c, 1, 1, generator=generator) for c in (64, 128, 256, 512, 512)]
+    else:
+        weights = {key: torch.rand(1, 1475, 1, 1, generator=generator) / 1475 for key in ("alpha", "beta")}
+    torch.save(weights, tmp_path / "weights.pt")
+    state = {f"features.{key}": tensor.clone() for key, tensor in vgg_features.state_dict().items()}
+    ours = getattr(learned, name)(state, tmp_path / "weights.pt")
+
+    class Whole(torch.nn.Module):
+        features = copy.deepcopy(vgg_features)
+
+    monkeypatch.setattr(piq.perceptual, "vgg16", lambda **_: Whole())
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *_, **__: weights)
+    theirs = {"lpips": piq.LPIPS, "dists": piq.DISTS}[name](reduction="none")
+    expected = theirs(sr, hr).double().reshape(-1)
+    torch.testing.assert_close(learned.learned_distance(ours, sr, hr, shave=0), expected)
+
+
+def test_a_file_that_would_run_code_is_no_weights_file(vgg_features, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return print, ("ran",)
+
+    torch.save(Evil(), tmp_path / "weights.pt")
+    state = {f"features.{key}": tensor for key, tensor in vgg_features.state_dict().items()}
+    with pytest.raises(WeightsError, match="safely"):
+        learned.lpips(state, tmp_path / "weights.pt")

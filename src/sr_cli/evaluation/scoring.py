@@ -89,7 +89,8 @@ class Scorer:
         kind: Degradation = (
             "paper" if self.protocol.lr == "paper" else "bicubic"
         )  # the accidents of a photo cannot be repeated
-        return metrics.psnr(degrade(eight_bit(sr), self.protocol.scale, kind=kind), lr, shave=0, channel=channel)
+        small = degrade(eight_bit(sr).float(), self.protocol.scale, kind=kind)  # as precise as LR was made
+        return metrics.psnr(small, lr, shave=0, channel=channel)
 
 
 def _learned(name: str) -> nn.Module:

@@ -56,7 +56,8 @@ def _rows(
 ) -> list[Row]:
     methods = [method.name for method in report.methods]
     found: Mapping[str, Mapping[str, float | None]] = {c.name: {m: value(m, c.name) for m in methods} for c in columns}
-    winners = {c.name: c.winners(found[c.name]) if c.name in report.measures else set() for c in columns}
+    rated = set(report.measures) - report.unavailable.keys()  # costs are no contest: bicubic would win them all
+    winners = {c.name: c.winners(found[c.name]) if c.name in rated else set() for c in columns}
     return [
         Row(
             method,
