@@ -1,6 +1,7 @@
 """Between the file's own values and the sRGB-like ones that networks work on, a band of rows at a time."""
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ from sr_cli.images.picture import Picture, Pixels, bands
 from sr_cli.images.profiles import tone_curves
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
-_FINE = 1 << 16
+_FINE = (1 << 20) - 1  # so fine that even at gamma 2.6 the darkest two of 256 values stay apart
 
 
 def to_tensor(picture: Picture) -> Tensor:
@@ -59,19 +60,18 @@ def own_values(picture: Picture, color: npt.NDArray[np.float32]) -> Pixels:
     """
     if picture.is_grey:
         color = (color @ _LUMA)[..., None]
-    dtype = picture.color.dtype
-    top = np.iinfo(dtype).max
-    curves = tone_curves(picture.metadata.icc, color.shape[2], top)
+    icc, dtype, channels = picture.metadata.icc, picture.color.dtype, picture.color.shape[2]
+    curves = tone_curves(icc, channels, int(np.iinfo(dtype).max))
     if curves is None:
         return quantized(color, dtype)
-    inverse = [_inverse_table(curve) for curve in curves] if top == 255 else None
-    own = np.empty(color.shape, dtype)
-    for channel, curve in enumerate(curves):
-        values = color[..., channel]
-        if inverse is not None:
-            own[..., channel] = inverse[channel][quantized(values, np.dtype(np.uint16))]
-        else:
-            own[..., channel] = np.interp(values, curve, np.arange(top + 1)) + 0.5
+    own: Pixels = np.empty(color.shape, dtype)
+    if dtype == np.uint8:
+        steps = (color.clip(0, 1) * np.float32(_FINE) + np.float32(0.5)).astype(np.int32)
+        for channel, table in enumerate(_inverse_tables(icc, channels)):
+            own[..., channel] = table[steps[..., channel]]
+    else:
+        for channel, curve in enumerate(curves):
+            own[..., channel] = np.interp(color[..., channel], curve, np.arange(len(curve))) + 0.5
     return own
 
 
@@ -81,10 +81,14 @@ def quantized(values: npt.NDArray[np.float32], dtype: np.dtype[np.uint8] | np.dt
     return (values.clip(0, 1) * top + np.float32(0.5)).astype(dtype)  # type: ignore[no-any-return]
 
 
-def _inverse_table(curve: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """For each 16-bit step of sRGB-like value the 8-bit value whose ``curve`` is nearest to it."""
-    fine = np.linspace(0, 1, _FINE)
-    return (np.interp(fine, curve, np.arange(256)) + 0.5).astype(np.uint8)
+@lru_cache(maxsize=8)
+def _inverse_tables(icc: bytes | None, channels: int) -> list[npt.NDArray[np.uint8]]:
+    """For each channel the 8-bit value nearest to each of the steps from 0 to `_FINE` of sRGB-like value."""
+    curves = tone_curves(icc, channels, 255)
+    fine = np.linspace(0, 1, _FINE + 1)
+    return [
+        (np.interp(fine, curve, np.arange(256)) + 0.5).astype(np.uint8) for curve in ([] if curves is None else curves)
+    ]
 
 
 def _color_rows(color: Pixels | Tensor, rows: slice) -> npt.NDArray[np.float32]:

@@ -42,6 +42,8 @@ def _images_in(folder: Path, *, recursive: bool) -> list[Path]:
             if entry.is_dir(follow_symlinks=False):
                 if recursive:
                     found += _images_in(Path(entry.path), recursive=True)
-            elif Path(entry.name).suffix.lower() in SUFFIXES and not entry.is_dir():
-                found.append(Path(entry.path))
+            elif Path(entry.name).suffix.lower() in SUFFIXES:
+                file = Path(entry.path)
+                if not file.is_dir():
+                    found.append(file)
     return found

@@ -99,4 +99,6 @@ def losses(picture: Picture, format: str) -> list[str]:
         "XMP": format == "JPEG" and len(metadata.xmp or b"") > 65_000,
     }
     lost = [what for what, there in has.items() if there and (what not in FORMATS[format].holds or too_long.get(what))]
-    return [*lost, "all but 256 colors"] if format == "GIF" and picture.format != "GIF" else lost
+    if format == "GIF" and picture.format != "GIF":
+        lost += ["all but 256 colors"] + ["partial transparency"] * (picture.alpha is not None)
+    return lost

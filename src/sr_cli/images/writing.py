@@ -10,6 +10,7 @@ from PIL import Image
 
 from sr_cli.errors import ImageError
 from sr_cli.files import written_whole
+from sr_cli.images.bmp import write_bmp_with_alpha
 from sr_cli.images.formats import FORMATS, check_side, format_of
 from sr_cli.images.jpeg import write_jpeg
 from sr_cli.images.metadata import sized
@@ -63,6 +64,8 @@ def encode(
         _encode_in_strips(picture, file, format, png_level)
     elif format == "JPEG":
         write_jpeg(file, opaque(picture).color, picture.metadata, quality=quality or 95)
+    elif format == "BMP" and picture.alpha is not None:
+        write_bmp_with_alpha(file, picture)
     else:
         _encode_by_pillow(picture, file, format, quality)
 
@@ -109,6 +112,7 @@ def pillow_image(picture: Picture, format: str) -> Image.Image:
     alpha = None if picture.alpha is None else to_8_bit(picture.alpha)
     if alpha is not None and format == "GIF":
         alpha = np.where(alpha < 128, np.uint8(0), np.uint8(255))
+        color = np.broadcast_to(color, (*color.shape[:2], 3))  # of grey with alpha Pillow would drop the alpha
     pixels = color if alpha is None else np.dstack([color, alpha])
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
