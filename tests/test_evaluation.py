@@ -183,7 +183,7 @@ def test_an_output_that_is_no_number_is_an_error_that_names_the_file(tmp_path):
     model = Upscaler.from_pretrained(weights_file(tmp_path / "broken.safetensors"))
     for parameter in model.network.parameters():
         parameter.data.fill_(math.nan)
-    with pytest.raises(ImageError, match=r"a\.png: the output of broken is not finite"):
+    with pytest.raises(ImageError, match=r"a\.png: broken: .*not finite"):
         evaluate(hr, models=[model], config=FAST)
 
 

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sr_cli.evaluation.result import Cost
 
-_COUNTED_SIDE = 32  # LR pixels of the square that multiply-adds are counted on
+_COUNTED_SIDE = 64  # LR pixels of the square that multiply-adds are counted on
 
 
 class CostMeter:
@@ -23,10 +23,16 @@ class CostMeter:
 
     Args:
         device: where it computes.
+        network: the network, if it is one, and its ``scale``.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, *, network: nn.Module | None = None, scale: int = 1) -> None:
         self.device = device
+        self._parameters = sum(p.numel() for p in network.parameters()) if network else None
+        self._multiply_adds: float | None = None
+        if network:
+            with suppress(RuntimeError):  # networks of other projects may refuse the small square
+                self._multiply_adds = multiply_adds(network, scale=scale)
         self._seconds: list[float] = []
         self._peaks: list[float] = []
 
@@ -40,11 +46,11 @@ class CostMeter:
         if (peak := _peak(self.device)) is not None:
             self._peaks.append((peak - before) / 1e6)
 
-    def cost(self, network: nn.Module | None, *, scale: int) -> Cost:
+    def cost(self) -> Cost:
         """Time is the median over the pictures (the first is slow, for it warms things up), memory the maximum."""
         return Cost(
-            parameters=sum(p.numel() for p in network.parameters()) if network else None,
-            multiply_adds=multiply_adds(network, scale=scale) if network else None,
+            parameters=self._parameters,
+            multiply_adds=self._multiply_adds,
             seconds=median(self._seconds) if self._seconds else None,
             peak_memory=max(self._peaks, default=None),
         )

@@ -9,8 +9,10 @@ from PIL import Image
 from torch import Tensor
 
 from sr_cli.config import Interpolation
+from sr_cli.errors import ImageError, WeightsError
 from sr_cli.evaluation.result import Kind
-from sr_cli.evaluation.samples import Sample, read_sr
+from sr_cli.evaluation.samples import Sample, eight_bit_pixels, read_sr
+from sr_cli.images import Picture, to_tensor
 from sr_cli.resize import resize
 from sr_cli.upscaler import Upscaler
 
@@ -44,14 +46,17 @@ class Interpolated:
 
 @dataclass(frozen=True)
 class Modelled:
-    """A network."""
+    """A network, used as ``sr upscale`` uses it: with its color correction, from 8 bit to 8 bit."""
 
     name: str
     upscaler: Upscaler
     kind: Kind = "model"
 
     def sr(self, sample: Sample) -> Tensor:
-        return self.upscaler.upscale_tensor(sample.lr)
+        try:
+            return to_tensor(self.upscaler.upscale_picture(Picture(color=eight_bit_pixels(sample.lr))))
+        except WeightsError as error:
+            raise ImageError(f"{self.name}: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from sr_cli.config import EvaluateConfig
 from sr_cli.errors import ImageError, UsageError
@@ -16,15 +13,13 @@ from sr_cli.evaluation.cost import CostMeter
 from sr_cli.evaluation.measures import MEASURES
 from sr_cli.evaluation.methods import FromFolder, Interpolated, Method, Modelled
 from sr_cli.evaluation.pairs import Files, match
-from sr_cli.evaluation.result import EvaluationReport, Failure, ImageResult, MethodResult, Protocol
-from sr_cli.evaluation.samples import Sample, load, scale_of
+from sr_cli.evaluation.result import Cost, EvaluationReport, Failure, ImageResult, MethodResult, Protocol
+from sr_cli.evaluation.samples import Pixels, Sample, eight_bit_pixels, load, scale_of
 from sr_cli.evaluation.scoring import Scorer
 from sr_cli.metrics.fidelity import WINDOW
 from sr_cli.upscaler import Upscaler
 
 DEFAULT_SCALE = 4
-
-Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +92,7 @@ def evaluate(
         shave=scale if config.shave is None else config.shave,
         lr=config.degradation if lr is None else "given",
     )
-    meters = {m.name: CostMeter(m.upscaler.device if isinstance(m, Modelled) else torch.device("cpu")) for m in methods}
+    meters = {method.name: _meter(method, scale) for method in methods}
     scorer = Scorer(config.measures, protocol, device=torch.device(device))
 
     images: list[ImageResult] = []
@@ -117,7 +112,7 @@ def evaluate(
         protocol=protocol,
         source=str(hr),
         measures=config.measures,
-        methods=tuple(_method_result(method, meters[method.name], scale) for method in methods),
+        methods=tuple(_method_result(method, meters[method.name]) for method in methods),
         images=tuple(images),
         failures=tuple(failures),
         unavailable=scorer.unavailable,
@@ -135,10 +130,10 @@ def _compare(sample: Sample, methods: Sequence[Method], meters: Mapping[str, Cos
             sr = method.sr(sample)
         if not torch.isfinite(sr).all():
             raise ImageError(f"the output of {method.name} is not finite (NaN or infinity)")
-        pictures[method.name] = _pixels(sr)
+        pictures[method.name] = eight_bit_pixels(sr)
         scores[method.name] = scorer.scores(sr, sample)
     result = ImageResult(name=sample.name, width=width, height=height, scores=scores)
-    return Comparison(result=result, lr=_pixels(sample.lr), hr=_pixels(sample.hr), sr=pictures)
+    return Comparison(result=result, lr=eight_bit_pixels(sample.lr), hr=eight_bit_pixels(sample.hr), sr=pictures)
 
 
 def _scale(config: EvaluateConfig, upscalers: Sequence[Upscaler], matched: Sequence[Files]) -> int:
@@ -159,11 +154,16 @@ def _scale(config: EvaluateConfig, upscalers: Sequence[Upscaler], matched: Seque
     return DEFAULT_SCALE
 
 
-def _method_result(method: Method, meter: CostMeter, scale: int) -> MethodResult:
-    if isinstance(method, FromFolder):  # reading a file tells nothing about the tool that made it
-        return MethodResult(name=method.name, kind=method.kind)
-    network = method.upscaler.network if isinstance(method, Modelled) else None
-    return MethodResult(name=method.name, kind=method.kind, cost=meter.cost(network, scale=scale))
+def _meter(method: Method, scale: int) -> CostMeter:
+    if isinstance(method, Modelled):
+        return CostMeter(method.upscaler.device, network=method.upscaler.network, scale=scale)
+    return CostMeter(torch.device("cpu"))
+
+
+def _method_result(method: Method, meter: CostMeter) -> MethodResult:
+    # Reading a file tells nothing about the tool that made it.
+    cost = Cost() if isinstance(method, FromFolder) else meter.cost()
+    return MethodResult(name=method.name, kind=method.kind, cost=cost)
 
 
 def _row_name(model: Upscaler | str | Path) -> str:
@@ -199,8 +199,3 @@ def _notes(scorer: Scorer) -> list[str]:
         for name, pictures in scorer.gaps.items()
         for picture, reason in [next(iter(pictures.items()))]
     ]
-
-
-def _pixels(image: Tensor) -> Pixels:
-    """``(1, 3, H, W)`` in [0, 1] → ``(H, W, 3)`` of 8 bit."""
-    return image[0].permute(1, 2, 0).clamp(0, 1).mul(255).round().byte().cpu().contiguous().numpy()

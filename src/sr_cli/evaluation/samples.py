@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from sr_cli import images
@@ -13,6 +14,9 @@ from sr_cli.config import Degradation
 from sr_cli.data import degrade, quantize
 from sr_cli.errors import ImageError
 from sr_cli.evaluation.pairs import Files
+from sr_cli.metrics.fidelity import eight_bit
+
+Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,7 @@ def load(files: Files, *, scale: int, degradation: Degradation, seed: int) -> Sa
         rng = np.random.default_rng([seed, zlib.crc32(files.name.encode())])
         lr = quantize(degrade(hr, scale, kind=degradation, rng=rng))
     else:
-        lr = images.to_tensor(images.read(files.lr))
+        lr = quantize(images.to_tensor(images.read(files.lr)))
         height, width = lr.shape[-2] * scale, lr.shape[-1] * scale
         if not (0 <= uncropped[0] - height < scale and 0 <= uncropped[1] - width < scale):
             found = f"its {_size(lr.shape[-2:])} pixels times {scale}"
@@ -93,6 +97,11 @@ def read_sr(path: Path, sample: Sample) -> Tensor:
         raise ImageError(f"{path}: its {_size(size)} pixels are not HR's {_size(sample.uncropped)}")
     height, width = sample.size
     return sr[..., :height, :width]
+
+
+def eight_bit_pixels(image: Tensor) -> Pixels:
+    """``(1, 3, H, W)`` in [0, 1] → ``(H, W, 3)`` uint8, rounded as the metrics round."""
+    return (eight_bit(image)[0].permute(1, 2, 0) * 255).round().byte().cpu().contiguous().numpy()
 
 
 def _size(size: tuple[int, ...]) -> str:

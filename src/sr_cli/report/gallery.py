@@ -10,7 +10,8 @@ from PIL import Image
 
 from sr_cli.config import Interpolation
 from sr_cli.evaluation.result import ImageResult, measure_called
-from sr_cli.evaluation.run import Comparison, Pixels
+from sr_cli.evaluation.run import Comparison
+from sr_cli.evaluation.samples import Pixels
 
 MAX_SIDE = 1024
 """Longest side that is shown, in HR pixels; of a larger picture it is the part where SR differs most from HR."""
