@@ -14,6 +14,7 @@ PACKAGE = Path(sr_cli.__file__).parent
 # Each tier may import from those before it and from itself; a module that isn't listed fails the test.
 TIERS = [
     {"errors", "config", "files", "machine"},
+    {"config_file", "run_report"},
     {"weights", "device", "telemetry", "resize", "row_resize", "color", "tiling", "inference", "foreign", "phases", "losses"},
     {"networks"},
     {"folded"},
