@@ -12,7 +12,16 @@ from sr_cli.errors import ImageError
 from sr_cli.files import written_whole
 from sr_cli.images.formats import FORMATS, check_side, format_of
 from sr_cli.images.picture import Picture, Unfit
-from sr_cli.images.reading import MAX_PIXELS, damage_named, decoded_by_pillow, finished, loaded, open_by_pillow, opened
+from sr_cli.images.reading import (
+    MAX_PIXELS,
+    damage_named,
+    decoded,
+    decoded_by_pillow,
+    finished,
+    loaded,
+    open_by_pillow,
+    opened,
+)
 from sr_cli.images.writing import pillow_image, pillow_options
 
 ANIMATED_FORMATS = ("GIF", "WEBP", "PNG", "AVIF")
@@ -46,6 +55,8 @@ class Animation:
 def open_animation(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Iterator[Animation]:
     """Open a GIF, WebP, PNG or AVIF file to read its frames one by one, at 8 bits.
 
+    A picture that doesn't move is an animation of one frame, at its own depth.
+
     Args:
         max_pixels: the most pixels of one frame; all together may have 16 times as many.
 
@@ -55,13 +66,13 @@ def open_animation(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> 
     with opened(source, max_pixels) as (file, name):
         with damage_named(name):
             image = open_by_pillow(file, max_pixels)
-            # The still picture that an animated PNG shows where it cannot move is not one of its frames.
-            first = int(getattr(image, "default_image", False))
-            count = getattr(image, "n_frames", 1) if image.format in ANIMATED_FORMATS else 1
-            if count * image.width * image.height > _MOST_FRAMES_OF_FULL_SIZE * max_pixels:
-                raise Unfit(f"has {count} frames of {image.width} × {image.height} pixels, which is over the limit")
-            loop = image.info.get("loop", 1 if image.format == "GIF" else 0)
-        yield Animation(count=count - first, loop=loop, frames=_frames(image, name, first, count))
+            count = int(getattr(image, "n_frames", 1)) if image.format in ANIMATED_FORMATS else 1
+            if count == 1:
+                still = Frame(picture=finished(decoded(file, max_pixels)), duration=0)
+                animation = Animation(count=1, loop=0, frames=iter([still]))
+            else:
+                animation = _animation(image, name, count, max_pixels)
+        yield animation
 
 
 def write_animation(
@@ -110,10 +121,19 @@ def write_animation(
         image.save(file, format, save_all=True, append_images=others, duration=durations, **options)
 
 
-def _frames(image: Image.Image, name: str, first: int, count: int) -> Iterator[Frame]:
-    for index in range(first, count):
+def _animation(image: Image.Image, name: str, count: int, max_pixels: int) -> Animation:
+    if count * image.width * image.height > _MOST_FRAMES_OF_FULL_SIZE * max_pixels:
+        raise Unfit(f"has {count} frames of {image.width} × {image.height} pixels, which is over the limit")
+    # The still picture that an animated PNG shows where it cannot move is not one of its frames.
+    first = int(getattr(image, "default_image", False))
+    loop = image.info.get("loop", 1 if image.format == "GIF" else 0)
+    return Animation(count=count - first, loop=loop, frames=_frames(image, name, range(first, count)))
+
+
+def _frames(image: Image.Image, name: str, indices: range) -> Iterator[Frame]:
+    for index in indices:
         with damage_named(name):
             image.seek(index)
-            loaded(image)
-            frame = Frame(picture=finished(decoded_by_pillow(image)), duration=float(image.info.get("duration") or 0))
+            picture = finished(decoded_by_pillow(loaded(image)))
+            frame = Frame(picture=picture, duration=float(image.info.get("duration") or 0))
         yield frame

@@ -1,6 +1,5 @@
 """PNG: its chunks, its pixels at full depth, and a writer that needs only some rows at a time."""
 
-import io
 import struct
 import zlib
 from collections.abc import Iterator
@@ -22,7 +21,8 @@ DEFAULT_LEVEL = 2
 _KEPT = {b"tEXt", b"zTXt", b"iTXt", b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI"}
 _XMP = b"XML:com.adobe.xmp\0"
 _INCH = 0.0254
-_LONGEST_CHUNK = 1 << 26
+_LONGEST_TEXT = 1 << 26
+_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # by color type
 _UP = 2
 
 
@@ -32,53 +32,63 @@ def read_png(file: BinaryIO, *, max_pixels: int) -> Decoded:
     Raises:
         Unfit: no header, or too many pixels. Damage raises what imagecodecs raises.
     """
+    file.seek(0)
+    content = file.read()
     metadata: dict[str, Any] = {}
     kept = []
-    for index, (kind, content) in enumerate(_chunks(file)):
+    for index, (kind, start, end) in enumerate(_chunks(content)):
         if (kind == b"IHDR") != (index == 0):
             raise Unfit("is damaged (a PNG whose header is not in its place)")
         if kind == b"IHDR":
-            width, height = struct.unpack(">II", content[:8])
-            check_size(width, height, max_pixels)
-        elif kind == b"iCCP":
-            metadata["icc"] = _inflated(content[content.index(b"\0") + 2 :])
-        elif kind == b"eXIf":
-            metadata["exif"] = content
-        elif kind == b"iTXt" and content.startswith(_XMP):
-            metadata["xmp"] = _international_text(content)
-        elif kind == b"pHYs" and content[8:] == b"\1":
-            metadata["dpi"] = tuple(per_meter * _INCH for per_meter in struct.unpack(">II", content[:8]))
-        elif kind in _KEPT:
-            kept.append((kind, content))
-    file.seek(0)
-    pixels = np.atleast_3d(imagecodecs.png_decode(file.read()))
+            _check_header(content[start:end], max_pixels)
+        elif kind not in (b"IDAT", b"fdAT") and end - start <= _LONGEST_TEXT:
+            body = content[start:end]
+            metadata |= _understood(kind, body)
+            if kind in _KEPT and not body.startswith(_XMP):
+                kept.append((kind, body))
+    pixels = np.atleast_3d(imagecodecs.png_decode(content))
     colors = 1 if pixels.shape[2] <= 2 else 3
     return Decoded(pixels=pixels, colors=colors, metadata=Metadata(**metadata, png_chunks=tuple(kept)), format="PNG")
 
 
-def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """Type and content of each chunk; those of pixel data come without it."""
-    file.seek(len(SIGNATURE))
-    while len(head := file.read(8)) == 8:
-        length, kind = struct.unpack(">I4s", head)
-        if kind in (b"IDAT", b"fdAT"):
-            file.seek(length, io.SEEK_CUR)
-            content = b""
-        elif length > _LONGEST_CHUNK:
-            raise Unfit(f"is damaged (a PNG chunk of {length} bytes)")
-        else:
-            content = file.read(length)
-        file.seek(4, io.SEEK_CUR)
-        if kind == b"IEND":
-            return
-        yield kind, content
+def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Type, start and end of each chunk's content."""
+    at = len(SIGNATURE)
+    while at + 8 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, at)
+        yield kind, at + 8, at + 8 + length
+        at += length + 12
+
+
+def _check_header(header: bytes, max_pixels: int) -> None:
+    width, height, depth, color_type = struct.unpack_from(">IIBB", header)
+    if depth not in _DEPTHS.get(color_type, ()):
+        raise Unfit(f"is damaged (a PNG of {depth} bits and color type {color_type})")
+    check_size(width, height, max_pixels)
+
+
+def _understood(kind: bytes, content: bytes) -> dict[str, Any]:
+    """What one chunk says as an argument of `Metadata`; nothing if it makes no sense."""
+    try:
+        if kind == b"iCCP":
+            return {"icc": _inflated(content[content.index(b"\0") + 2 :])}
+        if kind == b"eXIf":
+            return {"exif": content}
+        if kind == b"iTXt" and content.startswith(_XMP):
+            return {"xmp": _international_text(content)}
+        if kind == b"pHYs" and content[8:] == b"\1":
+            x, y = (per_meter * _INCH for per_meter in struct.unpack(">II", content[:8]))
+            return {"dpi": (x, y)} if x and y else {}
+    except (ValueError, IndexError, zlib.error, struct.error):
+        pass
+    return {}
 
 
 def _inflated(compressed: bytes) -> bytes:
     inflater = zlib.decompressobj()
-    content = inflater.decompress(compressed, _LONGEST_CHUNK)
+    content = inflater.decompress(compressed, _LONGEST_TEXT)
     if inflater.unconsumed_tail:
-        raise Unfit("is damaged (a PNG text or profile that unpacks to more than 64 MB)")
+        raise ValueError("unpacks to more than 64 MB")
     return content
 
 

@@ -34,7 +34,8 @@ _pillow_limit = threading.Lock()
 
 # What the decoders grumble about on the way is either raised as an error in the end, or of no concern.
 warnings.filterwarnings("ignore", module=r"PIL\.")
-logging.getLogger("tifffile").addHandler(logging.NullHandler())
+for _library in ("PIL", "imagecodecs", "tifffile"):
+    logging.getLogger(_library).addHandler(logging.NullHandler())
 
 
 def read(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -50,7 +51,7 @@ def read(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Picture:
         ImageError: missing, unreadable, not an image, damaged, of an unsupported kind, or over ``max_pixels``.
     """
     with opened(source, max_pixels) as (file, name), damage_named(name):
-        return finished(_decoded(file, max_pixels))
+        return finished(decoded(file, max_pixels))
 
 
 def read_rgb(path: Path, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
@@ -159,7 +160,8 @@ def _seekable(file: BinaryIO, max_pixels: int) -> BinaryIO:
     return io.BytesIO(content)
 
 
-def _decoded(file: BinaryIO, max_pixels: int) -> Decoded:
+def decoded(file: BinaryIO, max_pixels: int) -> Decoded:
+    """The first picture of an open file, by the decoder that keeps its depth."""
     file.seek(0)
     start = file.read(8)
     if start == PNG_SIGNATURE:

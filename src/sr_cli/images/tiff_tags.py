@@ -1,6 +1,7 @@
 """The tags of TIFF: EXIF is a TIFF structure too, so what describes a picture moves between the two."""
 
 import io
+import struct
 from typing import Any, BinaryIO
 
 from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
@@ -26,9 +27,7 @@ def read_tags(file: BinaryIO) -> Metadata:
     icc, xmp = tags.pop(ICC, None), tags.pop(XMP, None)
     exif = Directory(HEAD)
     for tag, value in tags.items():
-        # tifffile's note of the array's shape is about this file, not about the picture.
-        if not str(value).startswith('{"shape"'):
-            exif[tag] = value
+        exif[tag] = value
     return Metadata(
         icc=icc if isinstance(icc, bytes) else None,
         xmp=xmp if isinstance(xmp, bytes) else None,
@@ -37,8 +36,11 @@ def read_tags(file: BinaryIO) -> Metadata:
 
 
 def tags_of_exif(exif: bytes | None) -> dict[int, Any]:
-    """What EXIF says, as tags for the main directory of a TIFF."""
-    return descriptive_tags(io.BytesIO(exif)) if exif else {}
+    """What EXIF says, as tags for the main directory of a TIFF; nothing if it is damaged."""
+    try:
+        return descriptive_tags(io.BytesIO(exif)) if exif else {}
+    except (SyntaxError, IndexError, struct.error):
+        return {}
 
 
 def descriptive_tags(file: BinaryIO) -> dict[int, Any]:
@@ -48,14 +50,31 @@ def descriptive_tags(file: BinaryIO) -> dict[int, Any]:
     head = head if 43 in (head[2], head[3]) else head[:8]
     main = _directory(file, head, Directory(head).next)
     kept = {tag: main[tag] for tag in (*_DESCRIPTIVE, ICC, XMP) if tag in main}
+    # tifffile's note of an array's shape is about its file, not about the picture.
+    kept = {tag: value for tag, value in kept.items() if not str(value).startswith('{"shape"')}
     for tag in (_EXIF, _GPS):
         if isinstance(main.get(tag), int):
             part = dict(_directory(file, head, main[tag], group=tag))
             if isinstance(part.get(_INTEROPERABILITY), int):
-                part[_INTEROPERABILITY] = dict(_directory(file, head, part[_INTEROPERABILITY], group=_INTEROPERABILITY))
-            if part:
-                kept[tag] = part
-    return kept
+                inner = dict(_directory(file, head, part[_INTEROPERABILITY], group=_INTEROPERABILITY))
+                part[_INTEROPERABILITY] = _writable(inner, group=_INTEROPERABILITY)
+            kept[tag] = _writable(part, group=tag)
+    return _writable(kept)
+
+
+def _writable(tags: dict[int, Any], *, group: int | None = None) -> dict[int, Any]:
+    """The tags whose values Pillow can write; those of damaged files may be of types that it reads only."""
+    writable = {}
+    for tag, value in tags.items():
+        try:
+            alone = Directory(HEAD, group=group)
+            alone[tag] = value
+            alone.tobytes(len(HEAD))
+        except Exception:  # a wrong type raises TypeError, struct.error, AttributeError …
+            continue
+        if value != {}:
+            writable[tag] = value
+    return writable
 
 
 def _directory(file: BinaryIO, head: bytes, at: int, *, group: int | None = None) -> Directory:
