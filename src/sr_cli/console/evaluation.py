@@ -134,8 +134,9 @@ def _title(column: Measure) -> str:
 
 
 def _print(tables: Sequence[Table], *, to: Console = console.out) -> None:
-    """Print tables at the width they need; lines that are too long for a pipe there are not."""
+    """Print tables at the width they need: a pipe has no edge at which columns would have to be cut."""
     for table in tables:
         wanted = Measurement.get(to, to.options.update_width(_ENDLESS), table).maximum
-        to.print(table, width=wanted, crop=False, no_wrap=True)
-        to.print()
+        paper = to if to.is_terminal else Console(file=to.file, width=wanted, highlight=False)
+        paper.print(table, crop=False)
+        paper.print()
