@@ -17,7 +17,7 @@ from sr_cli.config import EvaluateConfig
 from sr_cli.errors import ImageError, UsageError, WeightsError
 from sr_cli.evaluation import gates
 from sr_cli.evaluation.cost import multiply_adds
-from sr_cli.evaluation.measures import MEASURES, QUICK, measures_named
+from sr_cli.evaluation.measures import COSTS, MEASURES, QUICK, measures_named
 from sr_cli.evaluation.result import ImageResult, Protocol, as_dict, from_dict
 from sr_cli.evaluation.run import Comparison, evaluate
 from sr_cli.report import as_json
@@ -230,6 +230,15 @@ def test_metrics_are_chosen_by_name():
         measures_named("sism")
     with pytest.raises(ValueError, match="sism"):
         evaluate("nowhere", config=EvaluateConfig(measures=("sism",)))
+
+
+def test_the_reference_lists_every_measure():
+    text = (Path(__file__).parents[1] / "docs" / "reference" / "metrics.md").read_text("utf-8")
+    rows = {line.split("|")[2].strip(): line for line in text.splitlines() if line.startswith("| ") and "`" in line}
+    for measure in (*MEASURES.values(), *COSTS.values()):
+        assert measure.label in rows[f"`{measure.name}`"]
+    assert all(("| yes |" in rows[f"`{name}`"]) == (name in QUICK) for name in MEASURES)
+    assert all(rows[f"`{m.name}`"].rstrip(" |").endswith(f"| {m.tolerance}") for m in MEASURES.values())
 
 
 SCORES = {"bicubic": {"psnr": [20.0, 22.0], "gmsd": [0.2, None]}, "m": {"psnr": [24.0, math.inf], "gmsd": [0.1, 0.1]}}

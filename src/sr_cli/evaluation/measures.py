@@ -66,15 +66,15 @@ def _by_name(*measures: Measure) -> dict[str, Measure]:
 MEASURES = _by_name(
     Measure(
         name="psnr", label="PSNR", unit="dB", better="higher", digits=2, tolerance=0.02,
-        about="peak signal-to-noise ratio against HR, by the protocol above",
+        about="peak signal-to-noise ratio against HR",
     ),
     Measure(
         name="ssim", label="SSIM", better="higher", digits=4, tolerance=0.0005,
-        about="structural similarity to HR, by the protocol above",
+        about="structural similarity to HR",
     ),
     Measure(
         name="ms_ssim", label="MS-SSIM", better="higher", digits=4, tolerance=0.0005,
-        about="SSIM on five scales, by the protocol above",
+        about="SSIM on five scales; pictures below 161 pixels a side have none",
     ),
     Measure(
         name="dss", label="DSS", better="higher", digits=4, tolerance=0.002,
