@@ -32,6 +32,7 @@ from PIL import Image, PngImagePlugin
 
 from sr_cli import images
 from sr_cli.errors import ImageError, OutputError
+from sr_cli.images.plugins import heif_is_there
 
 MAX_PIXELS = 4_000_000
 LONGEST_SECONDS = 30.0
@@ -313,7 +314,7 @@ def sample_files() -> dict[str, bytes]:
         "still.gif": pillow(Image.fromarray(grey), "GIF"),
         "moving.gif": pillow(frames[0], "GIF", disposal=2, **moving),
     }
-    if "HEIF" in Image.registered_extensions().values():
+    if heif_is_there():
         samples["rgb.heic"] = pillow(still, "HEIF", **with_metadata)
     for name, content in samples.items():
         expected_refusal = name == "float.tif"

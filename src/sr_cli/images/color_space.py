@@ -1,15 +1,19 @@
 """Between the file's own values and the sRGB-like ones that networks work on, a band of rows at a time."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from sr_cli.images.picture import Picture, Pixels, bands
 from sr_cli.images.profiles import tone_curves
+
+if TYPE_CHECKING:  # torch takes a second to import, and who only looks for files or reads them needs none
+    from torch import Tensor
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 _FINE = (1 << 20) - 1  # so fine that even at gamma 2.6 the darkest two of 256 values stay apart
@@ -17,6 +21,8 @@ _FINE = (1 << 20) - 1  # so fine that even at gamma 2.6 the darkest two of 256 v
 
 def to_tensor(picture: Picture) -> Tensor:
     """The colors as ``(1, 3, H, W)`` float32 in [0, 1], with the tone curve of sRGB; grey is repeated three times."""
+    import torch
+
     top = np.iinfo(picture.color.dtype).max
     curves = tone_curves(picture.metadata.icc, picture.color.shape[2], top)
     tensor = torch.empty(1, 3, picture.height, picture.width)
@@ -39,7 +45,7 @@ def with_color(picture: Picture, color: Pixels | Tensor, alpha: Pixels | Tensor 
         color: sRGB-like, ``(1, 3, H, W)`` or ``(3, H, W)`` float in [0, 1], or ``(H, W, 3)`` uint8 or uint16.
         alpha: ``(1, 1, H, W)`` or ``(H, W)`` float in [0, 1], ``(H, W)`` uint8 or uint16, or ``None`` for no alpha.
     """
-    height, width = color.shape[-2:] if isinstance(color, Tensor) else color.shape[:2]
+    height, width = color.shape[:2] if isinstance(color, np.ndarray) else color.shape[-2:]
     own: Pixels = np.empty((height, width, picture.color.shape[2]), picture.color.dtype)
     own_alpha: Pixels | None = None if alpha is None else np.empty((height, width), picture.color.dtype)
     for rows in bands(height, width):
@@ -92,14 +98,14 @@ def _inverse_tables(icc: bytes | None, channels: int) -> list[npt.NDArray[np.uin
 
 
 def _color_rows(color: Pixels | Tensor, rows: slice) -> npt.NDArray[np.float32]:
-    if isinstance(color, Tensor):
-        return color.reshape(3, *color.shape[-2:])[:, rows].permute(1, 2, 0).float().cpu().numpy()
-    values: npt.NDArray[np.float32] = np.asarray(color[rows], np.float32) / np.float32(np.iinfo(color.dtype).max)
-    return values
+    if isinstance(color, np.ndarray):
+        values: npt.NDArray[np.float32] = np.asarray(color[rows], np.float32) / np.float32(np.iinfo(color.dtype).max)
+        return values
+    return color.reshape(3, *color.shape[-2:])[:, rows].permute(1, 2, 0).float().cpu().numpy()
 
 
 def _alpha_rows(alpha: Pixels | Tensor, rows: slice) -> npt.NDArray[np.float32]:
-    if isinstance(alpha, Tensor):
-        return alpha.reshape(alpha.shape[-2:])[rows].float().cpu().numpy()
-    values: npt.NDArray[np.float32] = np.asarray(alpha[rows], np.float32) / np.float32(np.iinfo(alpha.dtype).max)
-    return values
+    if isinstance(alpha, np.ndarray):
+        values: npt.NDArray[np.float32] = np.asarray(alpha[rows], np.float32) / np.float32(np.iinfo(alpha.dtype).max)
+        return values
+    return alpha.reshape(alpha.shape[-2:])[rows].float().cpu().numpy()

@@ -52,8 +52,10 @@ def _images_in(folder: Path, *, recursive: bool, on_unreadable: Callable[[ImageE
                     if on_unreadable is None:
                         raise
                     on_unreadable(_unreadable(within, error))
-            elif Path(entry.name).suffix.lower() in SUFFIXES and not entry.is_dir():
-                found.append(Path(entry.path))
+            elif Path(entry.name).suffix.lower() in SUFFIXES:
+                file = Path(entry.path)
+                if not file.is_dir():  # unlike entry.is_dir() not an error for a link that leads to itself
+                    found.append(file)
     return found
 
 

@@ -7,7 +7,7 @@ from typing import BinaryIO
 import imagecodecs
 import numpy as np
 
-from sr_cli.images.metadata import sized
+from sr_cli.images.metadata import fitted
 from sr_cli.images.picture import Metadata, Pixels, to_8_bit
 
 _JFIF = slice(2, 20)
@@ -27,7 +27,7 @@ def write_jpeg(file: BinaryIO, color: Pixels, metadata: Metadata, *, quality: in
     coded = imagecodecs.jpeg8_encode(color[..., 0] if channels == 1 else color, quality, subsampling=subsampling)
     file.write(coded[: _JFIF.start])
     file.write(_with_density(coded[_JFIF], metadata.dpi))
-    for marker, content in _segments(sized(metadata, width, height)):
+    for marker, content in _segments(fitted(metadata, width, height)):
         if len(content) <= _LONGEST:
             file.write(struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content)
     file.write(memoryview(coded)[_JFIF.stop :])

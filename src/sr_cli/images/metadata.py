@@ -30,21 +30,21 @@ def upright(metadata: Metadata, orientation: int | None = None) -> tuple[Metadat
     except (struct.error, ValueError):
         exif.clear()
     orientation = orientation or stated
-    xmp = metadata.xmp
-    if xmp and orientation != 1:
-        xmp = _with_numbers(xmp, {b"tiff:Orientation": 1})
     dpi = metadata.dpi[::-1] if metadata.dpi and orientation >= 5 else metadata.dpi
-    return replace(metadata, exif=bytes(exif) or None, xmp=xmp, dpi=dpi), orientation
+    return replace(metadata, exif=bytes(exif) or None, dpi=dpi), orientation
 
 
-def sized(metadata: Metadata, width: int, height: int) -> Metadata:
-    """The metadata with the dimensions that it mentions set to these."""
+def fitted(metadata: Metadata, width: int, height: int) -> Metadata:
+    """The metadata as it is true of an upright picture of this size: dimensions and orientation, where mentioned.
+
+    Browsers look for no orientation in XMP, so neither does `upright`; but nobody may find one there later.
+    """
     exif, xmp = metadata.exif, metadata.xmp
     if exif:
-        exif = _with_dimensions(exif, width, height)
+        exif = _fitted_exif(exif, width, height)
     if xmp:
         sides = {b"tiff:ImageWidth": width, b"exif:PixelXDimension": width}
-        sides |= {b"tiff:ImageLength": height, b"exif:PixelYDimension": height}
+        sides |= {b"tiff:ImageLength": height, b"exif:PixelYDimension": height, b"tiff:Orientation": 1}
         xmp = re.sub(rb"<xmp:Thumbnails>.*?</xmp:Thumbnails>", b"", _with_numbers(xmp, sides), flags=re.DOTALL)
     return replace(metadata, exif=exif, xmp=xmp)
 
@@ -88,9 +88,10 @@ def _cut_thumbnail(exif: bytearray, order: str) -> None:
     link = folder + 2 + 12 * count
     (second,) = struct.unpack_from(order + "I", exif, link)
     struct.pack_into(order + "I", exif, link, 0)
-    if not second:
+    try:
+        where = {tag: _number(exif, order, at) for tag, at in _entries(exif, order, second)} if second else {}
+    except struct.error:
         return
-    where = {tag: _number(exif, order, at) for tag, at in _entries(exif, order, second)}
     start, length = where.get(_THUMBNAIL_START, 0), where.get(_THUMBNAIL_LENGTH, 0)
     if exif[start : start + 2] == b"\xff\xd8":
         exif[start : start + length] = bytes(len(exif[start : start + length]))
@@ -98,10 +99,11 @@ def _cut_thumbnail(exif: bytearray, order: str) -> None:
             del exif[start:]
 
 
-def _with_dimensions(exif: bytes, width: int, height: int) -> bytes:
+def _fitted_exif(exif: bytes, width: int, height: int) -> bytes:
     changed = bytearray(exif)
     try:
         order = _byte_order(changed)
+        _take_orientation(changed, order)
         folders = [_first_folder(changed, order)]
         folders += [
             _number(changed, order, at) for tag, at in _entries(changed, order, folders[0]) if tag == _EXIF_FOLDER

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sr_cli.images.in_order import InOrder
-from sr_cli.images.metadata import sized
+from sr_cli.images.metadata import fitted
 from sr_cli.images.picture import Decoded, Metadata, Pixels, Unfit, check_size
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -118,7 +118,7 @@ class PngRows:
         color_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
         file.write(SIGNATURE)
         self._chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8 * dtype.itemsize, color_type, 0, 0, 0))
-        for kind, content in _metadata_chunks(sized(metadata, width, height)):
+        for kind, content in _metadata_chunks(fitted(metadata, width, height)):
             self._chunk(kind, content)
         self._chunk_of_pixels(b"\x78\x01")  # the zlib header: deflate, 32 KB window
 

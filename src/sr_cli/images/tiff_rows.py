@@ -9,7 +9,7 @@ from PIL import TiffTags
 from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
 
 from sr_cli.images.in_order import InOrder
-from sr_cli.images.metadata import sized
+from sr_cli.images.metadata import fitted
 from sr_cli.images.picture import Metadata, Pixels, band_rows
 from sr_cli.images.tiff_tags import (
     BIG_HEAD,
@@ -45,7 +45,7 @@ class TiffRows:
         self._head = BIG_HEAD if self._is_big else HEAD
         self._strips: list[int] = []
         rows = band_rows(width)
-        self._directory = _directory(self._head, width, height, channels, dtype, sized(metadata, width, height))
+        self._directory = _directory(self._head, width, height, channels, dtype, fitted(metadata, width, height))
         self._directory[_ROWS] = min(rows, height)
         self._lengths = [0] * -(-height // rows)
         self._write_directory()
