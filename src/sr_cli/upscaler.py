@@ -1,6 +1,6 @@
 """Image in, image out: a network with its weights, its tiles and its way with alpha, color and size."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,11 @@ class Upscaler:
         """Where it computes; the CPU once memory has run out elsewhere."""
         return self.inference.device
 
+    @property
+    def dtype_name(self) -> str:
+        """What it computes in, such as ``float32``."""
+        return str(self.inference.dtype).removeprefix("torch.")
+
     def upscale_tensor(self, lr: Tensor) -> Tensor:
         """``(N, 3, H, W)`` in [0, 1] → ``(N, 3, scale·H, scale·W)`` in [0, 1], on the device of ``lr``."""
         self.inference.fit(*lr.shape[-2:])
@@ -118,17 +123,8 @@ class Upscaler:
         self, picture: Picture, *, size: tuple[int, int] | None = None, on_tile: OnTile = lambda *_: None
     ) -> Picture:
         """`strips`, put together."""
-        width, height = size or (picture.width * self.scale, picture.height * self.scale)
-        color = np.empty((height, width, picture.color.shape[2]), picture.color.dtype)
-        alpha = None if picture.alpha is None else np.empty((height, width), picture.alpha.dtype)
-        top = 0
-        for strip in self.strips(picture, size=size, on_tile=on_tile):
-            rows = slice(top, top + strip.height)
-            color[rows] = strip.color
-            if alpha is not None:
-                alpha[rows] = strip.alpha
-            top = rows.stop
-        return Picture(color=color, alpha=alpha, metadata=picture.metadata, format=picture.format)
+        wanted = size or (picture.width * self.scale, picture.height * self.scale)
+        return joined(self.strips(picture, size=size, on_tile=on_tile), like=picture, size=wanted)
 
     def strips(
         self, picture: Picture, *, size: tuple[int, int] | None = None, on_tile: OnTile = lambda *_: None
@@ -189,6 +185,26 @@ class Upscaler:
         return match(strips, lr, shape, scale=self.scale) if match else strips
 
 
+def joined(strips: Iterable[Picture], *, like: Picture, size: tuple[int, int]) -> Picture:
+    """Strips below each other.
+
+    Args:
+        like: has the channels, the bit depth and the metadata of the result.
+        size: width and height of the result.
+    """
+    width, height = size
+    color = np.empty((height, width, like.color.shape[2]), like.color.dtype)
+    alpha = None if like.alpha is None else np.empty((height, width), like.color.dtype)
+    top = 0
+    for strip in strips:
+        rows = slice(top, top + strip.height)
+        color[rows] = strip.color
+        if alpha is not None:
+            alpha[rows] = strip.alpha
+        top = rows.stop
+    return Picture(color=color, alpha=alpha, metadata=like.metadata, format=like.format)
+
+
 class _Kept:
     """A picture in between, at 16 bits."""
 
@@ -218,7 +234,7 @@ class _AlphaRows:
         needed = down.needs
         values = torch.from_numpy(self._alpha[needed].astype(np.float32))
         large = self._across.apply(down.apply(values, dim=-2, first=needed.start), dim=-1)
-        return (large.clamp_(0, self._top) + 0.5).numpy().astype(self._alpha.dtype)  # type: ignore[return-value,no-any-return]
+        return (large.clamp_(0, self._top) + 0.5).numpy().astype(self._alpha.dtype)  # type: ignore[return-value]
 
 
 def _rows_of(picture: Picture, rows: slice) -> Picture:

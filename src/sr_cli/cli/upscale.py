@@ -1,38 +1,134 @@
 """``sr upscale``: images in, larger images out."""
 
-from pathlib import Path
-from typing import Annotated
+import os
+import sys
+from collections.abc import Callable
+from typing import TypeVar
 
 import typer
 
-from sr_cli import console
-from sr_cli.config import DEFAULT_MODEL
-from sr_cli.errors import ImageError, UsageError
+from sr_cli.cli import upscale_options as options
+from sr_cli.cli.upscale_batch import PIPE, Loading, Request, Telling, run_batch, run_pipe
+from sr_cli.errors import UsageError
+
+T = TypeVar("T")
 
 
 def upscale(
-    inputs: Annotated[list[Path], typer.Argument(metavar="IMAGE|FOLDER…", help="Images, or folders of images.")],
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for the results; beside the images by default.")
-    ] = None,
-    model: Annotated[str, typer.Option(help="Weights: a name, or a .safetensors file.")] = DEFAULT_MODEL,
-    scale: Annotated[int | None, typer.Option(help="How many times larger: must be the model's.")] = None,
-    tile: Annotated[int, typer.Option(help="Largest side of a tile, in pixels of the input.", min=1)] = 256,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    inputs: options.Inputs = None,
+    *,
+    output: options.Output = None,
+    model: options.Model = None,
+    scale: options.Scale = None,
+    size: options.Size = None,
+    width: options.Width = None,
+    height: options.Height = None,
+    max_pixels: options.MaxPixels = None,
+    recursive: options.Recursive = False,
+    from_file: options.FromFile = None,
+    name: options.Name = None,
+    exist: options.IfExist = None,
+    shard: options.ShardOption = None,
+    jobs: options.Jobs = 2,
+    dry_run: options.DryRun = False,
+    format: options.FormatName = None,
+    quality: options.Quality = None,
+    metadata: options.MetadataChoice = "keep",
+    animate: options.Animate = False,
+    color_match: options.ColorMatchChoice = "auto",
+    ensemble: options.Ensemble = False,
+    tile: options.TileSize = "auto",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    max_input: options.MaxInput = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    preview: options.Preview = False,
+    compare: options.Compare = None,
 ) -> None:
-    """Upscale images."""
-    from sr_cli import device as devices
-    from sr_cli import images
-    from sr_cli.upscaler import Upscaler
+    """Upscale pictures. The inputs are never touched, and results appear whole or not at all."""
+    _check_pipes(inputs or [], from_file, output, as_json=as_json, dry_run=dry_run)
+    if quiet and verbose:
+        raise UsageError("--quiet and --verbose exclude each other")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: idle threads leave the cores to the codecs
 
-    found = [path for given in inputs for path in (images.find_images(given) if given.is_dir() else [given])]
-    if not found:
-        raise ImageError(f"{inputs[0]}: no images in this folder")
-    upscaler = Upscaler.from_pretrained(model, device=devices.choose(device), tile=tile)
-    if scale not in (None, upscaler.scale):
-        raise UsageError(f"{model} upscales by {upscaler.scale}, not by {scale}")
-    for path in found:
-        target = (output or path.parent) / f"{path.stem}_{upscaler.scale}x{path.suffix}"
-        images.write(upscaler.upscale_picture(images.read(path)), target)
-        typer.echo(target)
-        console.note(f"{path}: done")
+    from sr_cli.batch import shards, sizes
+    from sr_cli.batch.settings import Settings
+    from sr_cli.images import MAX_PIXELS
+
+    target = _read(
+        lambda: sizes.Target(
+            scale=scale, size=sizes.read_size(size) if size else None, width=width, height=height,
+            max_pixels=sizes.read_pixels(max_pixels) if max_pixels else None,
+        )
+    )  # fmt: skip
+    settings = Settings(
+        target=target,
+        format=format and _format(format),
+        quality=quality,
+        keep_metadata=metadata == "keep",
+        animate=animate,
+        threads=jobs,
+        max_input_pixels=int(_read(lambda: sizes.read_pixels(max_input))) if max_input else MAX_PIXELS,
+        measure_energy=as_json,
+    )
+    request = Request(
+        inputs=inputs or [], from_file=from_file, recursive=recursive, output=output, name=name,
+        exist=exist,
+        shard=_read(lambda: shards.read_shard(shard)) if shard else shards.torchrun_shard() or shards.Shard(),
+    )  # fmt: skip
+    loading = Loading(
+        model=model, scale=scale, device=device, dtype=dtype, tile=_tile(tile),
+        color_match=color_match, ensemble=ensemble, quiet=quiet,
+    )  # fmt: skip
+    telling = Telling(as_json=as_json, quiet=quiet, verbose=verbose, preview=preview, compare=compare)
+    if PIPE in (output, *(inputs or [])):
+        code = run_pipe(request, loading, settings, telling)
+    else:
+        code = run_batch(request, loading, settings, telling, dry_run=dry_run)
+    if code:
+        raise typer.Exit(code)
+
+
+def _check_pipes(inputs: list[str], from_file: str | None, output: str | None, *, as_json: bool, dry_run: bool) -> None:
+    if not inputs and from_file is None:
+        raise UsageError("nothing to upscale: give pictures or folders, - for a pipe, or --from-file")
+    if PIPE in inputs and output is None:
+        raise UsageError("- needs -o FILE, or -o - for a pipe")
+    if PIPE in inputs and (len(inputs) > 1 or from_file is not None):
+        raise UsageError("- reads one picture from a pipe, and goes with no other input")
+    if output == PIPE and (len(inputs) != 1 or from_file is not None):
+        raise UsageError("-o - is for one picture")
+    if output == PIPE and (as_json or sys.stdout.isatty()):
+        raise UsageError("-o - writes the picture to stdout: send that to a file or a pipe, and leave out --json")
+    if dry_run and PIPE in (output, *inputs):
+        raise UsageError("--dry-run is for files, not for pipes")
+
+
+def _read(read: Callable[[], T]) -> T:
+    """What ``read`` gives; nonsense becomes a line for the user."""
+    try:
+        return read()
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _tile(text: str) -> int | str | None:
+    if text == "auto":
+        return text
+    if text == "off":
+        return None
+    if text.isdecimal() and int(text) >= 1:
+        return int(text)
+    raise UsageError(f"--tile {text}: give auto, off, or a number of pixels")
+
+
+def _format(text: str) -> str:
+    from sr_cli.images import FORMATS, SUFFIXES
+
+    found = SUFFIXES.get("." + text.lower().lstrip("."))
+    if found is None:
+        known = ", ".join(each.suffixes[0][1:] for each in FORMATS.values())
+        raise UsageError(f"--format {text}: no such format; known are {known}")
+    return found
