@@ -105,8 +105,13 @@ RECIPES: dict[str, TrainConfig] = {
 DEFAULT_MODEL = "compact-x4"
 """The weights that ``sr upscale`` takes when none are named."""
 
+LARGEST_SCALE = 64
+"""The most times larger that a result may be than its input, along a side."""
+
 ColorMatch = Literal["auto", "none", "histogram", "low-frequency"]
 COLOR_MATCHES: tuple[ColorMatch, ...] = get_args(ColorMatch)
+
+Exist = Literal["skip", "overwrite", "fail", "rename"]
 
 
 @dataclass(frozen=True, kw_only=True)
