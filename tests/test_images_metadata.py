@@ -112,6 +112,11 @@ def test_resolution_turns_with_the_picture():
     assert picture.metadata.dpi == (200, 300)
 
 
+def test_no_resolution_is_made_up():
+    for format in ("JPEG", "PNG", "WEBP", "GIF"):
+        assert images.read(file_of(format, exif=b"Exif\0\0" + exif(1))).metadata.dpi is None
+
+
 def test_the_thumbnail_is_gone_and_nothing_else_moves():
     before = exif(6)
     assert b"\xff\xd8\xff" in before and exif_of(before).get_ifd(IFD.IFD1)

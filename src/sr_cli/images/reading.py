@@ -178,7 +178,7 @@ def decoded_by_pillow(image: Image.Image) -> Decoded:
         icc=info.get("icc_profile") or None,
         exif=info.get("exif") or None,
         xmp=info.get("xmp") or None,
-        dpi=_usable_dpi(info.get("dpi")),
+        dpi=_usable_dpi(image),
     )
     format = "JPEG" if image.format == "MPO" else str(image.format)
     image = image if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK") else _simplified(image)
@@ -199,7 +199,10 @@ def _simplified(image: Image.Image) -> Image.Image:
     return simplified.convert("LA" if transparent else "L") if is_grey else simplified
 
 
-def _usable_dpi(dpi: Any) -> tuple[float, float] | None:
+def _usable_dpi(image: Image.Image) -> tuple[float, float] | None:
+    dpi = image.info.get("dpi")
+    if image.format in ("JPEG", "MPO") and image.info.get("jfif_unit") not in (1, 2) and dpi == (72, 72):
+        return None  # Pillow makes this up where EXIF gives no resolution
     try:
         x, y = float(dpi[0]), float(dpi[1])
     except (TypeError, ValueError, IndexError, ZeroDivisionError):
