@@ -200,7 +200,7 @@ def _simplified(image: Image.Image) -> Image.Image:
 
 
 def _usable_dpi(image: Image.Image) -> tuple[float, float] | None:
-    dpi = image.info.get("dpi")
+    dpi: Any = image.info.get("dpi")
     if image.format in ("JPEG", "MPO") and image.info.get("jfif_unit") not in (1, 2) and dpi == (72, 72):
         return None  # Pillow makes this up where EXIF gives no resolution
     try:
