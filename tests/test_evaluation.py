@@ -316,7 +316,7 @@ def test_the_command_prints_one_json_document_and_writes_its_files(tmp_path):
     found = from_dict(json.loads(done.stdout))
     assert found.measures == ("psnr",)
     assert [failure.file for failure in found.failures] == [str(hr / "broken.png")]
-    assert "broken.png" in done.stderr
+    assert f"warning: {hr / 'broken.png'}: not measured" in done.stderr
     assert "\x1b" not in done.stderr
     assert (tmp_path / "r.html").read_text("utf-8").startswith("<!doctype html>")
     assert Image.open(tmp_path / "s.png").width > 4 * 64

@@ -125,6 +125,7 @@ def evaluate(
     _print(found, form, per_image=per_image)
     if gallery:
         _write(found, gallery, report=report, sheet=sheet)
+    view.show_failures(found.failures)
     changes = gates.changes(found, old, tolerances) if old else []
     if changes:
         view.show_changes(changes, to=console.out if form == "table" else console.err)

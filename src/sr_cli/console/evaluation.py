@@ -27,7 +27,7 @@ _PADDING = 3  # columns between two cells, and for the star
 
 @contextmanager
 def evaluation_progress() -> Iterator[Callable[["EvaluationStep"], None]]:
-    """A place to report pictures to: a bar on a terminal, elsewhere a plain line for each tenth; failures by name."""
+    """A place to report pictures to: a bar on a terminal, elsewhere a plain line for each tenth."""
     if not console.err.is_terminal:
         yield _tell
         return
@@ -38,16 +38,15 @@ def evaluation_progress() -> Iterator[Callable[["EvaluationStep"], None]]:
         task = bar.add_task("measuring", total=None)
 
         def draw(step: "EvaluationStep") -> None:
-            if isinstance(step.outcome, Failure):
-                failed(step.outcome)
             bar.update(task, completed=step.done, total=step.count)
 
         yield draw
 
 
-def failed(failure: Failure) -> None:
-    """Say which file could not be measured, and why."""
-    console.warning(f"{failure.file}: not measured, {failure.reason}")
+def show_failures(failures: Sequence[Failure]) -> None:
+    """Say which files could not be measured, and why."""
+    for failure in failures:
+        console.warning(f"{failure.file}: not measured, {failure.reason}")
 
 
 def show(report: EvaluationReport, *, per_image: bool = False) -> None:
@@ -92,8 +91,6 @@ def show_changes(found: Sequence[Change], *, to: Console = console.out) -> None:
 
 
 def _tell(step: "EvaluationStep") -> None:
-    if isinstance(step.outcome, Failure):
-        failed(step.outcome)
     if step.done * 10 // step.count > (step.done - 1) * 10 // step.count:
         console.note(f"{step.done} of {step.count} pictures")
 
