@@ -78,7 +78,7 @@ def table(metrics: dict[str, Any]) -> str:
 def commands(name: str, degradation: str, scale: int) -> str:
     """What prints these figures."""
     lr = f"--lr Set5/LRbicx{scale}" if degradation == "bicubic" and scale == 4 else f"--degradation {degradation}"
-    return f"`sr evaluate Set5/HR {lr} --model {name} --measures {','.join(COLUMNS)}` prints them for Set5."
+    return f"`sr evaluate Set5/HR {lr} --model {name} --metrics {','.join(COLUMNS)}` prints them for Set5."
 
 
 def main() -> None:
