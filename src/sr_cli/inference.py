@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sr_cli import device as devices
 from sr_cli.errors import DeviceError, WeightsError
+from sr_cli.folded import fold
 from sr_cli.tiling import Geometry, TileTooLarge
 
 BUDGET = 512 << 20
@@ -179,7 +180,7 @@ class Inference:
 
 def inference_form(network: nn.Module, *, device: torch.device, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
     """The network as it runs fastest: a copy on the device, in the dtype and the memory layout that suit it."""
-    fast = copy.deepcopy(network).eval().requires_grad_(False).to(device=device, dtype=dtype)
+    fast = copy.deepcopy(fold(network)).eval().requires_grad_(False).to(device=device, dtype=dtype)
     fast.to(memory_format=_LAYOUT)
 
     def run(lr: Tensor) -> Tensor:
