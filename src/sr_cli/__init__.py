@@ -9,21 +9,36 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from sr_cli.config import TrainConfig
+    from sr_cli.config import EvaluateConfig, TrainConfig
     from sr_cli.data import degrade
     from sr_cli.errors import SrError
+    from sr_cli.evaluation.result import EvaluationReport
+    from sr_cli.evaluation.run import evaluate
     from sr_cli.training import train
     from sr_cli.upscaler import Upscaler
 
 _HOMES = {
+    "EvaluateConfig": "config",
+    "EvaluationReport": "evaluation.result",
     "SrError": "errors",
     "TrainConfig": "config",
     "Upscaler": "upscaler",
     "degrade": "data",
+    "evaluate": "evaluation.run",
     "train": "training",
 }
 
-__all__ = ["SrError", "TrainConfig", "Upscaler", "__version__", "degrade", "train"]
+__all__ = [
+    "EvaluateConfig",
+    "EvaluationReport",
+    "SrError",
+    "TrainConfig",
+    "Upscaler",
+    "__version__",
+    "degrade",
+    "evaluate",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

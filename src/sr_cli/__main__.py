@@ -4,7 +4,7 @@ import sys
 
 from sr_cli import console
 from sr_cli.cli import app
-from sr_cli.errors import EXIT_INTERRUPTED, SrError
+from sr_cli.errors import EXIT_INTERRUPTED, OutputError, SrError
 
 
 def main() -> None:
@@ -14,6 +14,9 @@ def main() -> None:
     except SrError as error:
         console.error(str(error))
         sys.exit(error.exit_code)
+    except OSError as error:  # stdout on a full disk, for one; files that we write raise an SrError
+        console.error(f"{error.filename or 'the output'}: {error.strerror or error}")
+        sys.exit(OutputError.exit_code)
     except KeyboardInterrupt:
         console.error("interrupted")
         sys.exit(EXIT_INTERRUPTED)

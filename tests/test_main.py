@@ -1,0 +1,35 @@
+"""The command line as a process: what comes out where, and the exit code."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sr_cli import __version__
+
+
+def sr(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sr_cli", *arguments]
+    return subprocess.run(command, text=True, stderr=subprocess.PIPE, timeout=120, **options)
+
+
+def test_version():
+    assert sr("--version", stdout=subprocess.PIPE).stdout == f"sr {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["no-such-command"], ["upscale", "--no-such-option"], ["train"]])
+def test_wrong_usage_is_code_2_and_nothing_on_stdout(arguments):
+    done = sr(*arguments, stdout=subprocess.PIPE)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_behind_stdout_is_one_line():
+    with Path("/dev/full").open("w") as full:
+        done = sr("models", stdout=full)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "error: the output: No space left on device" in done.stderr
