@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from sr_cli.checkpoint import save_network
-from sr_cli.losses import VGG_LAYERS
 from sr_cli.networks import Compact, Johnson, build
+from sr_cli.vgg import VGG_LAYERS
 
 SHARED = Path(__file__).parents[2] / "shared"
 """Benchmarks that lie beside a developer's checkout; tests that need them skip where they are missing."""

@@ -7,18 +7,16 @@ from torch.nn import functional as F
 from sr_cli.errors import UsageError, WeightsError
 from sr_cli.losses import (
     PRESETS,
-    VGG_LAYERS,
     FeatureReconstructionLoss,
     LossTerm,
     MeshPenalty,
     PixelLoss,
     RelativeFeatureLoss,
-    VGGFeatures,
     WeightedSum,
     feature_layers,
-    load_vgg_state,
     parse_loss,
 )
+from sr_cli.vgg import VGG_LAYERS, VGGFeatures, load_vgg_state
 
 
 def test_features_are_those_of_torchvisions_vgg16():

@@ -1,125 +1,16 @@
 """The losses: feature reconstruction through VGG-16, pixels, the mesh penalty, and their weighted sum."""
 
-import pickle
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sr_cli.errors import UsageError, WeightsError
-
-_BLOCKS = (2, 2, 3, 3, 3)  # convolutions in each of VGG-16's blocks; a pooling layer follows each block
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-def _vgg_layers() -> dict[str, int]:
-    """Index in torchvision's ``vgg16().features`` of every ``convB_I`` and ``reluB_I``."""
-    layers, index = {}, 0
-    for block, convolutions in enumerate(_BLOCKS, start=1):
-        for i in range(1, convolutions + 1):
-            layers[f"conv{block}_{i}"], layers[f"relu{block}_{i}"] = index, index + 1
-            index += 2
-        index += 1
-    return layers
-
-
-VGG_LAYERS = _vgg_layers()
-"""The layers that can be tapped: ``relu2_2`` is the paper's; ``conv2_2`` is the same before its ReLU."""
-
-
-class VGGFeatures(nn.Module):
-    """The frozen loss network: VGG-16 up to the deepest layer that is asked for.
-
-    Always in eval mode, its weights take no gradient, and the ImageNet normalisation of the input happens inside.
-
-    Args:
-        state: weights with torchvision's keys ``features.N.weight`` and ``features.N.bias``; others are ignored.
-        layers: names out of `VGG_LAYERS`.
-
-    Raises:
-        UsageError: a layer that VGG-16 doesn't have.
-        WeightsError: a key is missing, or has another shape.
-
-    Shapes:
-        ``(N, 3, H, W)`` in [0, 1] → for each layer ``(N, C, H / 2ᵏ, W / 2ᵏ)``, k being the poolings before it.
-
-    Source: Simonyan and Zisserman 2014, configuration D; torchvision's ``VGG16_Weights.IMAGENET1K_V1``.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, state: Mapping[str, Tensor], layers: Iterable[str]) -> None:
-        super().__init__()
-        self.layers = tuple(layers)
-        for layer in self.layers:
-            if layer not in VGG_LAYERS:
-                raise UsageError(f"VGG-16 has no layer {layer!r}; it has {', '.join(VGG_LAYERS)}")
-        self.features = _vgg_until(max(VGG_LAYERS[layer] for layer in self.layers))
-        wanted = {f"features.{key}": key for key in self.features.state_dict()}
-        if missing := [key for key in wanted if key not in state]:
-            raise WeightsError(f"not VGG-16 weights in torchvision's layout: {missing[0]} is missing")
-        try:
-            self.features.load_state_dict({short: state[key].float() for key, short in wanted.items()})
-        except RuntimeError as error:
-            raise WeightsError("not VGG-16 weights in torchvision's layout: a layer has another shape") from error
-        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
-        self.requires_grad_(False)
-        self.eval()
-
-    def train(self, mode: bool = True) -> "VGGFeatures":  # noqa: ARG002
-        """Stay in eval mode: the loss network doesn't learn."""
-        return super().train(False)
-
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        tapped = {VGG_LAYERS[layer]: layer for layer in self.layers}
-        features, found = (image - self.mean) / self.std, {}
-        for index, module in enumerate(self.features):
-            features = module(features)
-            if index in tapped:
-                found[tapped[index]] = features
-        return found
-
-
-def _vgg_until(last: int) -> nn.Sequential:
-    """torchvision's ``vgg16().features`` from its first layer to ``last``."""
-    modules: list[nn.Module] = []
-    channels = 3
-    for block, convolutions in enumerate(_BLOCKS):
-        width = min(64 * 2**block, 512)
-        for _ in range(convolutions):
-            modules += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
-            channels = width
-        modules.append(nn.MaxPool2d(2))
-    return nn.Sequential(*modules[: last + 1])
-
-
-def load_vgg_state(path: Path) -> dict[str, Tensor]:
-    """Read VGG-16 weights: torchvision's ``.pth``, or ``.safetensors`` with the same keys.
-
-    Raises:
-        WeightsError: the file is missing, damaged, or holds something else.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except FileNotFoundError as error:
-        raise WeightsError(f"{path}: no such file") from error
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
-        raise WeightsError(f"{path}: not a weights file that can be read safely") from None
-    if not isinstance(state, dict):
-        raise WeightsError(f"{path}: not VGG-16 weights in torchvision's layout")
-    return state
+from sr_cli.errors import UsageError
+from sr_cli.vgg import VGG_LAYERS, VGGFeatures
 
 
 class FeatureReconstructionLoss(nn.Module):
