@@ -1,5 +1,6 @@
 """Weights that describe themselves (safetensors), and the state that a training resumes from."""
 
+import io
 import json
 import pickle
 from collections.abc import Mapping
@@ -88,8 +89,10 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    with written_whole(path) as file:
-        torch.save(dict(state), file)
+    # Through memory, as torch.save turns the errors of a full disk into its own.
+    with io.BytesIO() as content, written_whole(path) as file:
+        torch.save(dict(state), content)
+        file.write(content.getbuffer())
 
 
 def load_state(path: Path) -> dict[str, Any]:

@@ -7,6 +7,8 @@ ArchitectureName = Literal["johnson", "compact"]
 Degradation = Literal["bicubic", "paper", "photo"]
 Schedule = Literal["constant", "cosine"]
 Crop = Literal["random", "center"]
+Precision = Literal["float32", "bfloat16", "float16"]
+OnNan = Literal["stop", "rollback"]
 Interpolation = Literal["bicubic", "nearest", "lanczos"]
 
 
@@ -18,9 +20,10 @@ class TrainConfig:
         arch: which network; ``width`` and ``depth`` are for ``compact`` only (``None``: the network's own default).
         crop_size: side of an HR patch, in pixels.
         crop: where the patch is taken from.
-        batch_size: patches a step.
+        batch_size: patches a step, in all processes together.
         epochs, steps, hours: the training ends with the first of them that is reached; ``None`` is no limit. An epoch
             takes one patch from every photo.
+        patience: end after so many validations without a better one; ``None``: never.
         lr: Adam's learning rate; ``schedule`` says how it goes on after ``warmup`` steps of linear rise. ``cosine``
             falls to zero at the end of the training.
         loss: see `sr_cli.losses.parse_loss`.
@@ -28,10 +31,20 @@ class TrainConfig:
         ema: decay of the moving average of the weights that is saved and validated; 0 for none.
         clip: largest norm of the gradient; ``None`` for no clipping.
         seed: everything random follows from it.
-        cache_gib: decoded photos are kept in memory up to this many GiB.
-        validation_photos: photos held out of the training to choose the best weights by.
+        deterministic: use only algorithms that give the same result every time; on the CPU all of ours do.
+        precision: what the network and the loss compute in; weights and their updates stay float32.
+        channels_last: lay tensors out with the channels innermost; ``None``: yes.
+        compile: compile network and loss by ``torch.compile``.
+        on_nan: what to do when a loss is not finite: stop, or go back to the last state with half the learning rate.
+        workers: processes that load photos; ``None``: none on the CPU, up to 8 beside a GPU.
+        cache_gib: decoded photos are kept in memory up to this many GiB, by all processes of a machine together.
+        validation_photos: photos held out of the training to choose the best weights by; ``None``: a twentieth of
+            them, 16 at most.
         validate_every: steps between validations.
+        samples: validation crops that are drawn at each validation.
+        log_every: steps between two rows of ``metrics.csv``.
         save_minutes: time between two savings of the state.
+        keep: how many states are kept, the newest included.
     """
 
     arch: ArchitectureName = "johnson"
@@ -44,6 +57,7 @@ class TrainConfig:
     epochs: float | None = 5
     steps: int | None = None
     hours: float | None = None
+    patience: int | None = None
     lr: float = 1e-3
     schedule: Schedule = "constant"
     warmup: int = 0
@@ -52,36 +66,55 @@ class TrainConfig:
     ema: float = 0.0
     clip: float | None = None
     seed: int = 0
+    deterministic: bool = False
+    precision: Precision = "float32"
+    channels_last: bool | None = None
+    compile: bool = False
+    on_nan: OnNan = "stop"
+    workers: int | None = None
     cache_gib: float = 4.0
-    validation_photos: int = 0
+    validation_photos: int | None = None
     validate_every: int = 200
+    samples: int = 4
+    log_every: int = 20
     save_minutes: float = 10.0
+    keep: int = 3
 
     def __post_init__(self) -> None:
+        for name in _CHOICES:
+            if getattr(self, name) not in _CHOICES[name]:
+                raise ValueError(f"{name} must be one of {', '.join(_CHOICES[name])}, not {getattr(self, name)!r}")
+        for name in _POSITIVE:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be above 0, not {value}")
+        for name in _NOT_NEGATIVE:
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise ValueError(f"{name} must be 0 or more, not {value}")
         if self.crop_size % self.scale:
             raise ValueError(f"crop_size {self.crop_size} is not a multiple of scale {self.scale}")
         if self.epochs is None and self.steps is None and self.hours is None:
             raise ValueError("a training needs an end: epochs, steps or hours")
-        for name in (
-            "scale",
-            "crop_size",
-            "batch_size",
-            "epochs",
-            "steps",
-            "hours",
-            "lr",
-            "clip",
-            "validate_every",
-            "save_minutes",
-        ):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ValueError(f"{name} must be above 0, not {value}")
-        for name in ("warmup", "seed", "cache_gib", "validation_photos"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be in [0, 1), not {self.ema}")
+        if self.patience is not None and self.validation_photos == 0:
+            raise ValueError("patience needs validation_photos")
+
+
+_CHOICES = {
+    "arch": get_args(ArchitectureName),
+    "crop": get_args(Crop),
+    "schedule": get_args(Schedule),
+    "degradation": get_args(Degradation),
+    "precision": get_args(Precision),
+    "on_nan": get_args(OnNan),
+}
+_POSITIVE = (
+    "scale", "crop_size", "batch_size", "epochs", "steps", "hours", "patience", "lr", "clip", "validate_every",
+    "log_every", "save_minutes", "keep",
+)  # fmt: skip
+_NOT_NEGATIVE = ("warmup", "seed", "workers", "cache_gib", "validation_photos", "samples")
 
 
 RECIPES: dict[str, TrainConfig] = {

@@ -32,7 +32,7 @@ def written_whole(path: Path, *, overwrite: bool = True) -> Iterator[BinaryIO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file, temporary = _nameless(path)
     except OSError as error:
-        raise _output_error(path, error) from error
+        raise output_error(path, error) from error
     try:
         with file:
             yield file
@@ -49,7 +49,7 @@ def written_whole(path: Path, *, overwrite: bool = True) -> Iterator[BinaryIO]:
                 os.link(temporary, path)
                 temporary.unlink()
     except OSError as error:
-        raise _output_error(path, error) from error
+        raise output_error(path, error) from error
     finally:
         if temporary is not None:
             with suppress(OSError):
@@ -80,7 +80,8 @@ def _free_name(path: Path) -> Path:
     return path.with_name(f".sr-{secrets.token_hex(8)}.tmp")
 
 
-def _output_error(path: Path, error: OSError) -> OutputError:
+def output_error(path: Path, error: OSError) -> OutputError:
+    """What went wrong when ``path`` was written, in the user's words."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return OutputError(f"{path}: no space left on the disk that holds {path.parent}; nothing was written")
     if isinstance(error, FileExistsError) and path.exists():

@@ -1,27 +1,33 @@
 """``sr train``: a folder of photos in, a run with weights out."""
 
-import dataclasses
 import re
 import shlex
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sr_cli import console
-from sr_cli.config import RECIPES, TrainConfig
+from sr_cli.cli.interrupts import stopped_by_signals
+from sr_cli.cli.settings import fresh_config, resumed_config, run_folder
+from sr_cli.config import TrainConfig
+from sr_cli.config_file import read_settings
+from sr_cli.console import training as view
 from sr_cli.console.downloads import obtain
-from sr_cli.console.training import training_progress
-from sr_cli.errors import TrainingError, UsageError
+from sr_cli.errors import EXIT_INTERRUPTED, TrainingError, UsageError
 
-Arch = Enum("Arch", {name: name for name in RECIPES}, type=str)
+if TYPE_CHECKING:
+    from sr_cli.distributed import Group
 
 
-class _Crop(str, Enum):
-    random = "random"
-    center = "center"
+class _Arch(str, Enum):
+    johnson = "johnson"
+    compact = "compact"
+
+
+_Crop = Enum("_Crop", {"random": "random", "center": "center"}, type=str)  # str has a method named center
 
 
 class _Degradation(str, Enum):
@@ -35,105 +41,317 @@ class _Schedule(str, Enum):
     cosine = "cosine"
 
 
+class _Precision(str, Enum):
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+class _OnNan(str, Enum):
+    stop = "stop"
+    rollback = "rollback"
+
+
+_NETWORK, _LEARNING, _DATA, _RUN, _MACHINE = "Network", "Learning", "Data", "Run", "Machine"
+
+
 def train(
-    photos: Annotated[Path, typer.Argument(help="Folder of HR photos, searched recursively.")],
-    arch: Annotated[Arch, typer.Option(help="Network: the report's, or our own small one.")] = Arch.compact,  # type: ignore[attr-defined]
-    scale: Annotated[int | None, typer.Option(help="How many times larger: 2, 4 or 8 (compact: 3 too).")] = None,
-    width: Annotated[int | None, typer.Option(help="Channels of compact.")] = None,
-    depth: Annotated[int | None, typer.Option(help="Inner convolutions of compact.")] = None,
-    crop_size: Annotated[int | None, typer.Option(help="Side of the HR patches, in pixels.")] = None,
-    crop: Annotated[_Crop | None, typer.Option(help="Where patches are taken from.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Patches a step.")] = None,
-    epochs: Annotated[float | None, typer.Option(help="End after so many patches of every photo.")] = None,
-    steps: Annotated[int | None, typer.Option(help="End after so many steps.")] = None,
-    time: Annotated[str | None, typer.Option(metavar="2h30m", help="End after this time.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Adam's learning rate.")] = None,
-    schedule: Annotated[_Schedule | None, typer.Option(help="How the learning rate goes on.")] = None,
-    warmup: Annotated[int | None, typer.Option(help="Steps of linear rise of the learning rate.")] = None,
+    photos: Annotated[
+        Path | None, typer.Argument(help="Folder of HR photos, searched recursively; a resumed run knows its own.")
+    ] = None,
+    arch: Annotated[
+        _Arch | None,
+        typer.Option(help="The report's network, or our own small one (default).", rich_help_panel=_NETWORK),
+    ] = None,
+    scale: Annotated[
+        int | None, typer.Option(help="How many times larger: 2, 4 or 8 (compact: 3 too).", rich_help_panel=_NETWORK)
+    ] = None,
+    width: Annotated[int | None, typer.Option(help="Channels of compact.", rich_help_panel=_NETWORK)] = None,
+    depth: Annotated[int | None, typer.Option(help="Inner convolutions of compact.", rich_help_panel=_NETWORK)] = None,
+    init: Annotated[
+        str | None, typer.Option(help="Weights to start from: a name or a file.", rich_help_panel=_NETWORK)
+    ] = None,
     loss: Annotated[
         str | None,
         typer.Option(
-            help="report, report+pixel, pixel, perceptual, or terms: feature:relu2_2=1,relu3_3=0.5+pixel:l1=1"
+            help="report, report+pixel, pixel, perceptual, or terms: feature:relu2_2=1,relu3_3=0.5+pixel:l1=1",
+            rich_help_panel=_LEARNING,
         ),
     ] = None,
-    pixel_loss: Annotated[bool, typer.Option("--pixel-loss", help="Add the pixel loss: --loss report+pixel.")] = False,
-    degradation: Annotated[_Degradation | None, typer.Option(help="How LR is made from HR.")] = None,
-    ema: Annotated[float | None, typer.Option(help="Decay of the moving average of the weights; 0 for none.")] = None,
-    clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Everything random follows from it.")] = None,
-    validation_photos: Annotated[
-        int | None, typer.Option(help="Photos held out to choose the best weights by.")
+    pixel_loss: Annotated[
+        bool, typer.Option("--pixel-loss", help="Short for --loss report+pixel.", rich_help_panel=_LEARNING)
+    ] = False,
+    loss_weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="VGG-16 weights of the loss.", rich_help_panel=_LEARNING)
     ] = None,
-    validate_every: Annotated[int | None, typer.Option(help="Steps between validations.")] = None,
-    init: Annotated[str | None, typer.Option(help="Weights to start from: a name or a file.")] = None,
-    loss_weights: Annotated[Path | None, typer.Option(help="VGG-16 weights of the loss network.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
-    runs_dir: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run of that name.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    epochs: Annotated[
+        float | None, typer.Option(help="End after so many patches of every photo.", rich_help_panel=_LEARNING)
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="End after so many steps.", rich_help_panel=_LEARNING)] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="2h30m", help="End after this time.", rich_help_panel=_LEARNING)
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="End after so many validations without a better one.", rich_help_panel=_LEARNING)
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Adam's learning rate.", rich_help_panel=_LEARNING)] = None,
+    schedule: Annotated[
+        _Schedule | None, typer.Option(help="How the learning rate goes on.", rich_help_panel=_LEARNING)
+    ] = None,
+    warmup: Annotated[
+        int | None, typer.Option(help="Steps of linear rise of the learning rate.", rich_help_panel=_LEARNING)
+    ] = None,
+    ema: Annotated[
+        float | None,
+        typer.Option(help="Decay of the moving average of the weights; 0 for none.", rich_help_panel=_LEARNING),
+    ] = None,
+    clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.", rich_help_panel=_LEARNING)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Everything random follows from it.", rich_help_panel=_LEARNING)
+    ] = None,
+    on_nan: Annotated[
+        _OnNan | None,
+        typer.Option(help="At a loss that is not finite: stop, or go back and halve --lr.", rich_help_panel=_LEARNING),
+    ] = None,
+    crop_size: Annotated[
+        int | None, typer.Option(help="Side of the HR patches, in pixels.", rich_help_panel=_DATA)
+    ] = None,
+    crop: Annotated[_Crop | None, typer.Option(help="Where patches are taken from.", rich_help_panel=_DATA)] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Patches a step, in all processes together.", rich_help_panel=_DATA)
+    ] = None,
+    degradation: Annotated[
+        _Degradation | None, typer.Option(help="How LR is made from HR.", rich_help_panel=_DATA)
+    ] = None,
+    validation_photos: Annotated[
+        int | None,
+        typer.Option(
+            help="Photos held out to choose the best weights by; a twentieth, 16 at most.", rich_help_panel=_DATA
+        ),
+    ] = None,
+    validate_every: Annotated[
+        int | None, typer.Option(help="Steps between validations.", rich_help_panel=_DATA)
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that load photos.", rich_help_panel=_DATA)] = None,
+    cache: Annotated[
+        float | None,
+        typer.Option(metavar="GIB", help="Memory for decoded photos, in GiB.", rich_help_panel=_DATA),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.toml", help="Settings, named as the options; the options win.", rich_help_panel=_RUN
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run; ARCH-xSCALE.", rich_help_panel=_RUN)] = None,
+    runs_dir: Annotated[Path, typer.Option(help="Folder of the runs.", rich_help_panel=_RUN)] = Path("runs"),
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with a run: its name or folder. --lr, --epochs, --steps … override.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    save_minutes: Annotated[
+        float | None, typer.Option(help="Minutes between two savings of the state.", rich_help_panel=_RUN)
+    ] = None,
+    keep: Annotated[int | None, typer.Option(help="States that are kept.", rich_help_panel=_RUN)] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write curves and samples for TensorBoard too.", rich_help_panel=_RUN)
+    ] = False,
+    carbon_intensity: Annotated[
+        float | None,
+        typer.Option(metavar="G_PER_KWH", min=0, help="Grams of CO2e a kWh: tell the run's too.", rich_help_panel=_RUN),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=_MACHINE)] = "auto",
+    precision: Annotated[
+        _Precision | None, typer.Option(help="What to compute in; the weights stay float32.", rich_help_panel=_MACHINE)
+    ] = None,
+    channels_last: Annotated[
+        bool | None,
+        typer.Option(
+            "--channels-last/--no-channels-last", help="Lay tensors out channels innermost.", rich_help_panel=_MACHINE
+        ),
+    ] = None,
+    compiled: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help="Use torch.compile.", rich_help_panel=_MACHINE)
+    ] = None,
+    deterministic: Annotated[
+        bool | None,
+        typer.Option(
+            "--deterministic/--no-deterministic",
+            help="Only algorithms that repeat bit for bit.",
+            rich_help_panel=_MACHINE,
+        ),
+    ] = None,
 ) -> None:
-    """Train a network on a folder of photos; the weights go to runs/NAME/model.safetensors."""
+    """Train a network on a folder of photos; everything about the run goes to runs/NAME/.
+
+    Several GPUs or machines: torchrun --nproc-per-node=N -m sr_cli train …
+    """
     if pixel_loss and loss is not None:
         raise UsageError("--pixel-loss is short for --loss report+pixel; give one of them")
     given: dict[str, Any] = {
-        "arch": arch.value, "scale": scale, "width": width, "depth": depth, "crop_size": crop_size, "crop": crop,
-        "batch_size": batch_size, "epochs": epochs, "steps": steps, "hours": time and hours(time), "lr": lr,
-        "schedule": schedule, "warmup": warmup, "loss": "report+pixel" if pixel_loss else loss,
-        "degradation": degradation, "ema": ema, "clip": clip, "seed": seed, "validation_photos": validation_photos,
+        "arch": arch,
+        "scale": scale,
+        "width": width,
+        "depth": depth,
+        "crop_size": crop_size,
+        "crop": crop,
+        "batch_size": batch_size,
+        "epochs": epochs,
+        "steps": steps,
+        "hours": time and hours(time),
+        "lr": lr,
+        "patience": patience,
+        "schedule": schedule,
+        "warmup": warmup,
+        "loss": "report+pixel" if pixel_loss else loss,
+        "degradation": degradation,
+        "ema": ema,
+        "clip": clip,
+        "seed": seed,
+        "validation_photos": validation_photos,
         "validate_every": validate_every,
-    }  # fmt: skip
-    config = make_config(given)
-    run = runs_dir / (name or f"{config.arch}-x{config.scale}")
-    if (run / "last.pt").exists() != resume:
-        problem = f"{run}: there is no run to resume" if resume else f"{run}: exists; --resume it, or choose a --name"
-        raise TrainingError(problem)
-
-    from sr_cli import device as devices
-    from sr_cli import training
-    from sr_cli.data import Photos
-    from sr_cli.losses import feature_layers, load_vgg_state, parse_loss
-    from sr_cli.upscaler import weights_file
-
-    vgg_file, vgg_state = None, None
-    if feature_layers(parse_loss(config.loss)):
-        vgg_file = loss_weights or obtain("vgg16", "loss network")
-        vgg_state = load_vgg_state(vgg_file)
-    chosen = devices.choose(device)
-    found = Photos.below(photos, min_side=config.crop_size, cache_bytes=int(config.cache_gib * 2**30))
-    for path, reason in found.skipped:
-        console.warning(f"{path}: skipped, {reason}")
-    about = {
-        "command": shlex.join(["sr", *sys.argv[1:]]),
-        "data": {"photos": len(found)},
-        "loss_network": vgg_file and vgg_file.name,
+        "on_nan": on_nan,
+        "workers": workers,
+        "cache_gib": cache,
+        "save_minutes": save_minutes,
+        "keep": keep,
+        "precision": precision,
+        "channels_last": channels_last,
+        "compile": compiled,
+        "deterministic": deterministic,
     }
-    with training_progress(config, photos=len(found), run=run, device=chosen) as progress:
-        for step in training.train(
-            config, found, chosen, run=run, vgg_state=vgg_state, init=weights_file(init) if init else None,
-            resume=resume, about=about,
-        ):  # fmt: skip
-            progress.show(step)
-    typer.echo(run / "model.safetensors")
-
-
-def make_config(given: dict[str, Any]) -> TrainConfig:
-    """The recipe of ``given["arch"]`` with whatever else is given in place of its defaults.
-
-    Raises:
-        UsageError: a value makes no sense.
-    """
-    recipe = RECIPES[given["arch"]]
-    changes = {
+    given = {
         key: value.value if isinstance(value, Enum) else value for key, value in given.items() if value is not None
     }
-    if not {"epochs", "steps", "hours"}.isdisjoint(changes):
-        changes = {"epochs": None, **changes}
-    if "scale" in changes and "crop_size" not in changes and recipe.arch == "compact":
-        changes["crop_size"] = recipe.crop_size // recipe.scale * changes["scale"]
-    try:
-        return dataclasses.replace(recipe, **changes)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    if config is not None:
+        given = read_settings(config) | given
+    if resume is None:
+        settings = fresh_config(given)
+        run, before = runs_dir / (name or f"{settings.arch}-x{settings.scale}"), None
+        if photos is None:
+            raise UsageError("which photos? Name their folder, or a run to --resume")
+    else:
+        if name or init:
+            raise UsageError(f"--resume goes on with a run as it is: without {'--name' if name else '--init'}")
+        run = run_folder(resume, runs_dir)
+        settings, before = resumed_config(run, given)
+        photos = photos or Path(before["data"]["folder"])
+        recorded = before.get("loss_weights")
+        loss_weights = loss_weights or (Path(recorded) if recorded else None)
+    _train(
+        settings,
+        photos,
+        run,
+        before=before,
+        loss_weights=loss_weights,
+        init=init,
+        device_name=device,
+        tensorboard=tensorboard,
+        g_per_kwh=carbon_intensity,
+    )
+
+
+def _train(
+    config: TrainConfig,
+    folder: Path,
+    run: Path,
+    *,
+    before: dict[str, Any] | None,
+    loss_weights: Path | None,
+    init: str | None,
+    device_name: str,
+    tensorboard: bool,
+    g_per_kwh: float | None,
+) -> None:
+    """Load what the training needs, run it, show it."""
+    from sr_cli import device as devices
+    from sr_cli import distributed, training
+    from sr_cli.data import Photos
+    from sr_cli.losses import feature_layers, parse_loss
+    from sr_cli.run import check_free
+    from sr_cli.upscaler import weights_file
+    from sr_cli.vgg import load_vgg_state
+
+    if before is None:
+        check_free(run)
+    vgg_file = None
+    if feature_layers(parse_loss(config.loss)):
+        vgg_file = loss_weights or obtain("vgg16", "loss network")
+    vgg_state = load_vgg_state(vgg_file) if vgg_file else None
+    notes = _loss_notes(vgg_file, before)
+    device = distributed.own_device(devices.choose(device_name))
+    photos = Photos.below(folder, min_side=config.crop_size, cache_bytes=int(config.cache_gib * 2**30))
+    about = {
+        "command": shlex.join(["sr", *sys.argv[1:]]),
+        "data": {"photos": len(photos)},
+        "loss_network": vgg_file and vgg_file.name,
+    }
+    with distributed.joined(device) as group:
+        if group.writes:
+            for path, reason in photos.skipped:
+                console.warning(f"{path}: skipped, {reason}")
+        stop = training.Stop()
+        with (
+            stopped_by_signals(stop, resume=f"sr train --resume {shlex.quote(str(run))}", tell=group.writes),
+            view.training_progress(config, photos=len(photos), run=run, device=device, shown=group.writes) as progress,
+        ):
+            for step in training.train(
+                config,
+                photos,
+                device,
+                run=run,
+                vgg_state=vgg_state,
+                init=weights_file(init) if init else None,
+                resume=before is not None,
+                about=about,
+                notes=notes,
+                stop=stop,
+                group=group,
+                tensorboard=tensorboard,
+            ):
+                progress.show(step)
+            interrupted = stop.wanted and not progress.complete
+        _tell(run, progress, group, interrupted=interrupted, g_per_kwh=g_per_kwh)
+    if interrupted:
+        raise typer.Exit(EXIT_INTERRUPTED)
+
+
+def _tell(
+    run: Path, progress: view.TrainingProgress, group: "Group", *, interrupted: bool, g_per_kwh: float | None
+) -> None:
+    """What there is at the end: the energy, and the weights or the way to go on."""
+    if not group.writes:
+        return
+    if progress.last is None:
+        console.note(f"{run}: this run has reached its end; --epochs, --steps or --time make it longer")
+    elif progress.last.energy is not None:
+        view.show_energy(progress.last.energy, epochs=progress.epochs, g_per_kwh=g_per_kwh)
+    if interrupted:
+        console.note(f"saved; to go on: sr train --resume {shlex.quote(str(run))}")
+    else:
+        typer.echo(run / "model.safetensors")
+
+
+def _loss_notes(vgg_file: Path | None, before: dict[str, Any] | None) -> dict[str, Any]:
+    """Which file the loss network is from; a resumed run must go on with the same.
+
+    Raises:
+        TrainingError: it is another one.
+    """
+    if vgg_file is None:
+        return {"loss_weights": None, "loss_weights_sha256": None}
+    from sr_cli.weights.receipts import sha256_of
+
+    digest = sha256_of(vgg_file)
+    if before is not None and digest != before.get("loss_weights_sha256", digest):
+        raise TrainingError(
+            f"{vgg_file}: not the loss network that the run began with; name that file by --loss-weights"
+        )
+    return {"loss_weights": str(vgg_file.absolute()), "loss_weights_sha256": digest}
 
 
 def hours(text: str) -> float:

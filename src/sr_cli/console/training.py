@@ -1,17 +1,22 @@
-"""A training on the console: bars that move on a terminal, elsewhere a plain line now and then."""
+"""A training on the console: a live panel on a terminal, elsewhere a plain line now and then."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.text import Text
+from rich.console import Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 
 from sr_cli import console
 from sr_cli.config import TrainConfig
-from sr_cli.telemetry import EnergyMeter, Reading
+from sr_cli.console.readings import energy_rows, reading_line
+from sr_cli.telemetry import EnergyReport
 
 if TYPE_CHECKING:
     import torch
@@ -19,78 +24,115 @@ if TYPE_CHECKING:
     from sr_cli.training import TrainStep
 
 _INTERVAL = 15.0  # seconds between two plain lines
+_SLOW_LOADER = 0.2  # a larger part of the time spent waiting for data is worth a word
 
 
 class TrainingProgress:
-    """Where the steps of a training are shown."""
+    """Where the steps of a training are shown.
 
-    def __init__(self, config: TrainConfig, bar: Progress | None, meter: EnergyMeter) -> None:
-        self._config, self._bar, self._meter = config, bar, meter
-        self._task = bar.add_task("", total=1.0, status="") if bar else None
-        self._began = self._told = time.monotonic()
+    Attributes:
+        last: the last step; ``None`` before the first.
+    """
+
+    def __init__(self, config: TrainConfig, live: Live | None, *, shown: bool) -> None:
+        self._config, self._live, self._shown = config, live, shown
+        self._began = time.monotonic()
+        self._told = -_INTERVAL
         self._first: float | None = None
-        self._rate = 0.0
+        self._seconds = self._loading = 0.0
+        self._best: tuple[float, int] | None = None
+        self.last: TrainStep | None = None
+
+    @property
+    def epochs(self) -> float | None:
+        """Epochs done, in all parts of the run."""
+        return self.last.epoch if self.last else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the training has come to its own end."""
+        return self.last is None or self.last.fraction >= 1
 
     def show(self, step: "TrainStep") -> None:
         """Draw a step, or, off a terminal, tell of it if it's time."""
-        rate = self._config.batch_size / step.seconds
-        self._rate = 0.9 * self._rate + 0.1 * rate if self._rate else rate
-        now = time.monotonic()
-        if step.validation is not None:
-            console.note(f"step {step.step}: validation {step.validation:.3f} dB{' (best)' if step.best else ''}")
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=step.fraction, status=self._status(step, now))
-        elif now - self._told > _INTERVAL or step.fraction >= 1:
-            self._told = now
-            console.note(self._status(step, now))
-
-    def _status(self, step: "TrainStep", now: float) -> str:
         if self._first is None:
-            self._first = step.fraction - 1e-9
-        left = (now - self._began) * (1 - step.fraction) / max(1e-9, step.fraction - self._first)
-        losses = " ".join(f"{name} {value:.5f}" for name, value in step.losses.items())
-        parts = [
-            f"step {step.step}", f"epoch {step.epoch:.2f}", losses, f"lr {step.lr:.2e}", f"{self._rate:.1f} images/s",
-            f"{_clock(left)} left", _device(self._meter.latest),
-        ]  # fmt: skip
-        return " · ".join(part for part in parts if part)
+            self._first = step.fraction
+            self._began = time.monotonic()
+        # Moving averages, so that a figure can be read before it changes.
+        fresh = self.last is None
+        self._seconds = step.seconds if fresh else 0.9 * self._seconds + 0.1 * step.seconds
+        self._loading = step.loading if fresh else 0.9 * self._loading + 0.1 * step.loading
+        self.last = step
+        if not self._shown:
+            return
+        for remark in step.remarks:
+            console.warning(remark)
+        if step.validation is not None:
+            if step.best:
+                self._best = step.validation, step.step
+            console.note(f"step {step.step}: validation {step.validation:.3f} dB{' (best)' if step.best else ''}")
+        now = time.monotonic()
+        if self._live is not None:
+            self._live.update(self._panel(step, now))
+        elif now - self._told >= _INTERVAL or step.fraction >= 1:
+            self._told = now
+            console.note(" · ".join(text for _, text in self._rows(step, now)))
+
+    def _rows(self, step: "TrainStep", now: float) -> list[tuple[str, str]]:
+        """What there is to say, in few words."""
+        terms = ", ".join(f"{name} {value:.5g}" for name, value in step.losses.items())
+        speed = f"{self._config.batch_size / self._seconds:.3g} images/s"
+        waiting = self._loading / self._seconds
+        if waiting > _SLOW_LOADER:
+            speed += f", {waiting:.0%} of the time waiting for photos (more --workers or --cache)"
+        rows = [
+            ("training", f"step {step.step}, epoch {step.epoch:.2f}, {speed}, {self._left(step, now)}"),
+            ("loss", f"{terms}, lr {step.lr:.2e}"),
+        ]
+        if step.reading is not None:
+            rows.append(("device", reading_line(step.reading)))
+        return rows
+
+    def _left(self, step: "TrainStep", now: float) -> str:
+        """The time that is left, judged by how far this part of the run has come."""
+        advance = step.fraction - (self._first or 0.0)
+        if step.fraction >= 1:
+            return "done"
+        if advance <= 0:
+            return "? left"
+        return f"{timedelta(seconds=round((now - self._began) * (1 - step.fraction) / advance))} left"
+
+    def _panel(self, step: "TrainStep", now: float) -> Group:
+        table = Table.grid(padding=(0, 1))
+        for label, text in self._rows(step, now):
+            table.add_row(f"[dim]{label}[/]", escape(text))
+        if self._best is not None:
+            table.add_row("[dim]best[/]", f"{self._best[0]:.3f} dB at step {self._best[1]}")
+        bar = Table.grid(padding=(0, 1))
+        elapsed = timedelta(seconds=round(now - self._began))
+        bar.add_row(ProgressBar(total=1.0, completed=step.fraction, width=40), f"{step.fraction:.0%}", str(elapsed))
+        return Group(bar, table)
 
 
 @contextmanager
 def training_progress(
-    config: TrainConfig, *, photos: int, run: Path, device: "torch.device"
+    config: TrainConfig, *, photos: int, run: Path, device: "torch.device", shown: bool = True
 ) -> Iterator[TrainingProgress]:
-    """A place to show a training's steps, and its device's status beside them."""
-    console.note(f"{config.arch} x{config.scale} on {photos} photos, {device}, into {run}")
-    with EnergyMeter(device) as meter:
-        if not console.err.is_terminal:
-            yield TrainingProgress(config, None, meter)
-            return
-        with Progress(
-            BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn(), _Status(), console=console.err
-        ) as bar:
-            yield TrainingProgress(config, bar, meter)
+    """A place to show a training's steps, and its device's status beside them.
+
+    Args:
+        shown: whether this process is the one that shows.
+    """
+    if shown:
+        console.note(f"{config.arch} x{config.scale} on {photos} photos, {device}, into {run}")
+    if not shown or not console.err.is_terminal:
+        yield TrainingProgress(config, None, shown=shown)
+        return
+    with Live(console=console.err, refresh_per_second=4) as live:
+        yield TrainingProgress(config, live, shown=True)
 
 
-class _Status(TextColumn):
-    def __init__(self) -> None:
-        super().__init__("")
-
-    def render(self, task) -> Text:  # type: ignore[no-untyped-def]
-        return Text(task.fields["status"])
-
-
-def _device(reading: Reading) -> str:
-    parts = [
-        f"{reading.utilisation:.0%}" if reading.utilisation is not None else "",
-        f"{reading.memory_used / 2**20:.0f} MiB" if reading.memory_used is not None else "",
-        f"{reading.power:.0f} W" if reading.power is not None else "",
-        f"{reading.temperature:.0f} °C" if reading.temperature is not None else "",
-    ]
-    return " ".join([reading.name, *filter(None, parts)])
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}"
+def show_energy(report: EnergyReport, *, epochs: float | None, g_per_kwh: float | None) -> None:
+    """Tell what a run has consumed, on stderr."""
+    for label, value in energy_rows(report, epochs=epochs, g_per_kwh=g_per_kwh):
+        console.note(f"{label + ':':16} {value}")

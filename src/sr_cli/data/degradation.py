@@ -1,0 +1,90 @@
+"""How LR is made from HR."""
+
+import io
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from sr_cli.config import Degradation
+from sr_cli.resize import resize
+
+
+def degrade(
+    hr: Tensor, scale: int, *, kind: Degradation = "paper", sigma: float = 1.0, rng: np.random.Generator | None = None
+) -> Tensor:
+    """Make the LR image that belongs to an HR image.
+
+    Args:
+        hr: ``(N, 3, H, W)`` in [0, 1]; H and W are multiples of ``scale``.
+        kind: ``bicubic`` downsamples as MATLAB's ``imresize``, as the literature's benchmarks do; ``paper`` blurs by a
+            Gaussian first; ``photo`` blurs, downsamples by a random kernel, adds noise and compresses as JPEG, all by
+            random amounts, the same for the N images.
+        sigma: standard deviation of the ``paper`` blur, in HR pixels.
+        rng: where ``photo`` takes its random numbers from; a fixed one by default.
+
+    Returns:
+        ``(N, 3, H / scale, W / scale)`` in [0, 1], rounded to 8 bit but for ``paper``.
+
+    Raises:
+        ValueError: H or W is not a multiple of ``scale``.
+
+    Source: Johnson et al. 2016, section 4.2, for ``paper``; Real-ESRGAN (arXiv 2107.10833), section 3, for the idea of
+    ``photo``.
+    """
+    height, width = hr.shape[-2:]
+    if height % scale or width % scale:
+        raise ValueError(f"{width}×{height} is not a multiple of scale {scale}")
+    size = (height // scale, width // scale)
+    if kind == "photo":
+        return _photograph(hr, size, rng or np.random.default_rng(0))
+    if kind == "paper":
+        return resize(gaussian_blur(hr, sigma), size).clamp(0, 1)
+    # As MATLAB does with 8-bit images: rows first, rounded to 8 bit, then columns.
+    return quantize(resize(quantize(resize(hr, (size[0], width))), size))
+
+
+def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
+    """Blur by a Gaussian cut at 4 σ, edge pixels repeated.
+
+    Args:
+        image: ``(N, C, H, W)``.
+        sigma: standard deviation, in pixels; 0 leaves the image as it is.
+    """
+    if sigma == 0:
+        return image
+    radius = max(1, round(4 * sigma))
+    offsets = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)
+    taps = torch.softmax(-(offsets**2) / (2 * sigma**2), dim=0)
+    channels = image.shape[1]
+    padded = F.pad(image, (radius,) * 4, mode="replicate")
+    rows = F.conv2d(padded, taps.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
+    return F.conv2d(rows, taps.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
+
+
+def quantize(image: Tensor) -> Tensor:
+    """Round ``image`` in [0, 1] to the 256 values that an 8-bit file can hold."""
+    return (image.clamp(0, 1) * 255).round() / 255
+
+
+def _photograph(hr: Tensor, size: tuple[int, int], rng: np.random.Generator) -> Tensor:
+    """What a camera, a resize on the web and a JPEG file do to an image."""
+    blurred = gaussian_blur(hr, rng.uniform(0.0, 1.6))
+    lr = resize(blurred, size, kernel=rng.choice(["bicubic", "bicubic", "bilinear"]))
+    noise = torch.from_numpy(rng.standard_normal(lr.shape, dtype=np.float32)).to(lr)
+    lr = (lr + noise * (rng.uniform(0, 6 / 255) if rng.random() < 0.5 else 0)).clamp(0, 1)
+    if rng.random() < 0.1:
+        return quantize(lr)
+    quality, subsampling = int(rng.integers(45, 96)), int(rng.choice([0, 2]))
+    return torch.stack([_compress(image, quality=quality, subsampling=subsampling) for image in lr])
+
+
+def _compress(image: Tensor, *, quality: int, subsampling: int) -> Tensor:
+    """``(3, H, W)`` through a JPEG file and back."""
+    pixels = (image * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    with io.BytesIO() as file:
+        Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling=subsampling)
+        decoded = np.array(Image.open(file))
+    return torch.from_numpy(decoded).permute(2, 0, 1).to(image) / 255

@@ -1,0 +1,125 @@
+"""Training and validation pairs: an HR patch and its LR."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from sr_cli.config import Crop, Degradation
+from sr_cli.data.degradation import degrade, quantize
+from sr_cli.data.photos import Photos
+from sr_cli.errors import ImageError
+
+VALIDATION_SIDE = 256
+"""Largest side of a validation crop, in HR pixels."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An HR patch and its LR.
+
+    Attributes:
+        hr: ``(3, H, W)`` in [0, 1].
+        lr: ``(3, H / scale, W / scale)`` in [0, 1].
+        path: the photo that it is from.
+        damaged: photos that should have been in its place but could not be decoded, each with the reason.
+    """
+
+    hr: Tensor
+    lr: Tensor
+    path: Path
+    damaged: tuple[tuple[Path, str], ...] = ()
+
+
+class TrainingPairs(Dataset[Pair]):
+    """An endless sequence of training pairs; pair ``i`` is a function of the photos, the seed and ``i`` alone.
+
+    So the sequence can be taken up anywhere, by any number of workers or processes. Epoch ``e`` takes one patch from
+    every photo, in an order of its own. In the place of a damaged photo comes the next one in that order.
+    """
+
+    def __init__(
+        self,
+        photos: Photos,
+        *,
+        scale: int,
+        crop_size: int,
+        degradation: Degradation,
+        crop: Crop = "random",
+        seed: int = 0,
+    ) -> None:
+        self.photos, self.scale, self.crop_size = photos, scale, crop_size
+        self.degradation, self.crop, self.seed = degradation, crop, seed
+        self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
+
+    def __getitem__(self, index: int) -> Pair:
+        photo, pixels, damaged = self._decoded(*divmod(index, len(self.photos)))
+        rng = np.random.default_rng((self.seed, 1, index))
+        patch = augment(crop_patch(pixels, self.crop_size, crop=self.crop, rng=rng), rng)
+        hr = torch.from_numpy(np.ascontiguousarray(patch)).permute(2, 0, 1).float()[None] / 255
+        lr = quantize(degrade(hr, self.scale, kind=self.degradation, rng=rng))
+        return Pair(hr[0], lr[0], self.photos.paths[photo], damaged)
+
+    def _decoded(self, epoch: int, position: int) -> tuple[int, NDArray[np.uint8], tuple[tuple[Path, str], ...]]:
+        """The first photo that can be decoded, from ``position`` in the order of the epoch on.
+
+        Raises:
+            ImageError: a photo has vanished, or all are damaged.
+        """
+        if self._order[0] != epoch:
+            self._order = epoch, np.random.default_rng((self.seed, epoch)).permutation(len(self.photos))
+        damaged: list[tuple[Path, str]] = []
+        for ahead in range(len(self.photos)):
+            photo = int(self._order[1][(position + ahead) % len(self.photos)])
+            try:
+                return photo, self.photos.pixels(photo), tuple(damaged)
+            except ImageError as error:
+                if not self.photos.is_damaged(photo):
+                    raise ImageError(f"{error}; it was there when the training began") from error
+                damaged.append((self.photos.paths[photo], str(error)))
+        raise ImageError(f"{self.photos.folder}: not one of {len(self.photos)} photos can be decoded")
+
+
+def crop_patch(
+    pixels: NDArray[np.uint8], size: int, *, crop: Crop = "random", rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Cut a ``(size, size, 3)`` patch out of ``(H, W, 3)``, at a random place or from the centre."""
+    height, width = pixels.shape[:2]
+    if crop == "center":
+        top, left = (height - size) // 2, (width - size) // 2
+    else:
+        top, left = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
+    return pixels[top : top + size, left : left + size]
+
+
+def augment(patch: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """One of the 8 flips and rotations of a square patch."""
+    patch = np.rot90(patch, int(rng.integers(4)))
+    return patch[:, ::-1] if rng.integers(2) else patch
+
+
+def validation_pairs(
+    photos: Photos, *, scale: int, degradation: Degradation, side: int = VALIDATION_SIDE
+) -> Iterator[Pair]:
+    """The centre of each photo, at most ``side`` HR pixels a side, with its LR: the same ones every time.
+
+    A photo that cannot be decoded has none.
+    """
+    for index, path in enumerate(photos.paths):
+        try:
+            pixels = photos.pixels(index)
+        except ImageError:
+            if not photos.is_damaged(index):
+                raise
+            continue
+        height, width = (min(side, length) // scale * scale for length in pixels.shape[:2])
+        top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+        patch = pixels[top : top + height, left : left + width]
+        hr = torch.from_numpy(patch.copy()).permute(2, 0, 1).float()[None] / 255
+        lr = quantize(degrade(hr, scale, kind=degradation, rng=np.random.default_rng(index)))
+        yield Pair(hr[0], lr[0], path)

@@ -1,0 +1,184 @@
+"""What a step of a training changes: the network, its moving average, the optimizer. And the step itself."""
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
+
+from sr_cli.checkpoint import load_network
+from sr_cli.config import TrainConfig
+from sr_cli.data import Batch
+from sr_cli.device import dtype_for
+from sr_cli.distributed import ALONE, Group, synchronize_batch_norm
+from sr_cli.errors import DeviceError, TrainingError
+from sr_cli.losses import WeightedSum, feature_layers, parse_loss
+from sr_cli.networks import Compact, Johnson, build
+from sr_cli.vgg import VGGFeatures
+
+
+class NotFinite(ArithmeticError):  # noqa: N818
+    """A term of the loss, or the gradient, is NaN or infinite; nothing was updated."""
+
+
+class Learner:
+    """A network that learns.
+
+    Args:
+        config: the settings.
+        device: where to compute.
+        vgg_state: weights of the loss network; needed where the loss has a term that looks through it.
+        init: weights to start from.
+        group: the processes that learn together.
+
+    Raises:
+        ValueError: the architecture doesn't come in that scale or shape.
+        WeightsError: ``init`` cannot be read.
+        TrainingError: ``init`` is another architecture.
+        DeviceError: the device cannot compute in that precision.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        device: torch.device,
+        *,
+        vgg_state: Mapping[str, Tensor] | None = None,
+        init: Path | None = None,
+        group: Group = ALONE,
+    ) -> None:
+        self.config, self.device, self.group = config, device, group
+        self.layout = torch.contiguous_format if config.channels_last is False else torch.channels_last
+        self.autocast = _autocast(config, device)
+        torch.manual_seed(config.seed)
+        self.network = build(name=config.arch, scale=config.scale, width=config.width, depth=config.depth)
+        if init is not None:
+            _start_from(self.network, init)
+        if group.size > 1:
+            synchronize_batch_norm(self.network, device)
+        self.network.to(device=device, memory_format=self.layout).train()  # type: ignore[call-overload]
+        self.loss = _loss(config, vgg_state).to(device=device, memory_format=self.layout)  # type: ignore[call-overload]
+        self.averaged = None
+        if config.ema:
+            self.averaged = AveragedModel(self.network, avg_fn=_moving_average(config.ema), use_buffers=True)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.lr)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
+        self._forward = self._parallel()
+
+    @property
+    def result(self) -> Johnson | Compact:
+        """The network to keep: the moving average, or the network itself where there is none."""
+        return self.network if self.averaged is None else self.averaged.module  # type: ignore[return-value]
+
+    def learn(self, batch: Batch) -> dict[str, float]:
+        """Compute the loss of a batch and its gradient; `update` applies it.
+
+        Returns:
+            The weighted terms of this process's part of the batch; they may be NaN or infinite.
+        """
+        hr, lr = (
+            images.to(device=self.device, memory_format=self.layout, non_blocking=True)
+            for images in (batch.hr, batch.lr)
+        )
+        self.optimizer.zero_grad()
+        with self.autocast():
+            terms = self._forward(lr, hr)
+        self.scaler.scale(torch.stack(list(terms.values())).sum()).backward()  # type: ignore[no-untyped-call]
+        values = torch.stack([term.detach() for term in terms.values()]).tolist()  # one wait for the GPU, not several
+        return dict(zip(terms, values, strict=True))
+
+    def update(self, lr: float) -> None:
+        """Take a step along the gradient that `learn` left.
+
+        Raises:
+            NotFinite: the gradient is NaN or infinite (with float16 the scaler skips the step instead).
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip or math.inf)
+        if not self.scaler.is_enabled() and not norm.isfinite():
+            raise NotFinite(f"the gradient's norm is {norm.item()}")
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.network)
+
+    def state(self) -> dict[str, Any]:
+        """All that learning depends on, to be put back by `restore`."""
+        return {
+            "network": self.network.state_dict(),
+            "averaged": None if self.averaged is None else self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "random": torch.get_rng_state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Become what `state` described.
+
+        Raises:
+            TrainingError: the state is that of another network, or of other settings.
+        """
+        try:
+            self.network.load_state_dict(state["network"])
+            if self.averaged is not None:
+                self.averaged.load_state_dict(state["averaged"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scaler.load_state_dict(state["scaler"])
+            torch.set_rng_state(state["random"])
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise TrainingError(f"the run's state doesn't fit its settings ({error})".splitlines()[0]) from error
+
+    def _parallel(self) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
+        """LR and HR to the terms of the loss, compiled and in step with the other processes where that is wanted."""
+        network: nn.Module = self.network
+        if self.group.size > 1:
+            own = [self.device.index] if self.device.type == "cuda" else None
+            # The statistics of batch normalisation are the same everywhere already.
+            network = DistributedDataParallel(network, device_ids=own, broadcast_buffers=False)
+
+        def forward(lr: Tensor, hr: Tensor) -> dict[str, Tensor]:
+            terms: dict[str, Tensor] = self.loss(network(lr), hr)
+            return terms
+
+        return torch.compile(forward) if self.config.compile else forward
+
+
+def _start_from(network: Johnson | Compact, init: Path) -> None:
+    other, _ = load_network(init)
+    if other.architecture != network.architecture:
+        raise TrainingError(f"{init}: holds {other.architecture}, but the training is of {network.architecture}")
+    network.load_state_dict(other.state_dict())
+
+
+def _loss(config: TrainConfig, vgg_state: Mapping[str, Tensor] | None) -> WeightedSum:
+    terms = parse_loss(config.loss)
+    layers = feature_layers(terms)
+    return WeightedSum(terms, scale=config.scale, vgg=VGGFeatures(vgg_state or {}, layers) if layers else None)
+
+
+def _autocast(config: TrainConfig, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
+    if config.precision == "float32":
+        return nullcontext
+    if config.precision == "float16" and device.type != "cuda":
+        raise DeviceError(f"{device} cannot train in float16; take --precision bfloat16 or float32")
+    dtype = dtype_for(device, config.precision)
+    return lambda: torch.autocast(device.type, dtype)
+
+
+def _moving_average(decay: float) -> Any:
+    """EMA whose decay grows towards ``decay``, so that a short training forgets its initialisation."""
+
+    def average(old: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
+        if not old.is_floating_point():
+            return new
+        weight = min(decay, (1 + int(count)) / (10 + int(count)))
+        return torch.lerp(new, old, weight)
+
+    return average
