@@ -183,7 +183,8 @@ class TestOutputs:
         assert [str(source.path) for source, _ in kept] == ["a.png", "b_2x.png"]
         assert passed_over == 1
 
-    def test_collisions_are_refused_before_any_work(self, here):
+    @pytest.mark.usefixtures("here")
+    def test_collisions_are_refused_before_any_work(self):
         both = named("x/a.png", "x/a.jpg", format="PNG")
         with pytest.raises(UsageError, match=r"x/a\.png and x/a\.jpg"):
             settle(both, None)
@@ -272,7 +273,7 @@ class TestRunning:
         failed = [result for result in results if result.status == "failed"]
         assert [Path(result.input).stem for result in failed] == ["3", "5", "7", "9"]
         assert all(Path(result.input).name in result.error and "\n" not in result.error for result in failed)
-        assert sorted(path.stem for path in (here / "out").iterdir()) == sorted("0 1 2 4 6 8 10 11".split())
+        assert sorted(path.stem for path in (here / "out").iterdir()) == sorted(map(str, {*range(12)} - {3, 5, 7, 9}))
 
     def test_results_tell_what_was_done(self, here, upscaler):
         (result,) = run([job(paint(here / "a.png", (20, 10)), here / "b.webp")], upscaler, SETTINGS)
@@ -334,18 +335,18 @@ class TestRunning:
         class Impatient:
             begun = 0
 
-            def begins(self, job, picture, size):
+            def begins(self, *_):
                 self.begun += 1
                 if self.begun == 5:
                     raise KeyboardInterrupt
 
-            def tile(self, done, count):
+            def tile(self, *_):
                 pass
 
         results = []
         with pytest.raises(KeyboardInterrupt):
             for result in run(jobs, upscaler, SETTINGS, Impatient()):
-                results.append(result)  # noqa: PERF402
+                results.append(result)
         written = {path.stem for path in (here / "out").iterdir()}
         assert {Path(result.output).stem for result in results if result.status == "done"} == written
         assert "4" not in written
@@ -380,7 +381,8 @@ class TestSummary:
 
     def test_exit_codes(self):
         for outcomes, code in [
-            (["done"], 0), (["skipped"], 0), (["failed"], 3), (["done", "failed"], 1), (["failed", "failed"], 1), ([], 0),
+            (["done"], 0), (["skipped"], 0), ([], 0),
+            (["failed"], 3), (["done", "failed"], 1), (["failed", "failed"], 1),
         ]:  # fmt: skip
             summary = Summary(total=len(outcomes))
             for status in outcomes:

@@ -28,7 +28,7 @@ def weights(weights_of):
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch, weights):
+def here(tmp_path, monkeypatch):
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -36,7 +36,7 @@ def here(tmp_path, monkeypatch, weights):
 
 
 @pytest.fixture
-def sr(here, monkeypatch, capsys, weights):
+def sr(monkeypatch, capsys, weights):
     """Runs the command in this process: exit code, lines of stdout, lines of stderr."""
 
     def run(*arguments, model=True):
@@ -121,7 +121,7 @@ class TestFiles:
             assert code == 0
             assert Image.open(here / out[0]).size == size
 
-    def test_a_list(self, sr, here, monkeypatch):
+    def test_a_list(self, sr, here):
         paint(here / "x" / "a.png")
         paint(here / "y" / "a.png")
         (here / "list").write_bytes(b"x/a.png\0y/a.png\0")
@@ -250,7 +250,7 @@ def test_bad_input_is_one_line_and_writes_nothing(sr, here, arguments, code, nam
 
 
 class TestProcesses:
-    def test_pipes(self, here, weights):
+    def test_pipes(self, weights):
         buffer = io.BytesIO()
         Image.new("RGB", (8, 6), (10, 200, 30)).save(buffer, "PNG")
         done = subprocess.run(

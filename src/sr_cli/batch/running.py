@@ -6,11 +6,11 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sr_cli import images
-from sr_cli.batch.costs import EnergyReader, peak_memory, reset_peak_memory
 from sr_cli.batch.handover import Abandoned
+from sr_cli.batch.memory import peak_memory, reset_peak_memory
 from sr_cli.batch.outputs import Job
 from sr_cli.batch.results import Result
 from sr_cli.batch.settings import Settings
@@ -18,6 +18,9 @@ from sr_cli.batch.writing import Writing, write_frames, write_strips
 from sr_cli.errors import ImageError
 from sr_cli.images import Picture
 from sr_cli.upscaler import Upscaler
+
+if TYPE_CHECKING:
+    from sr_cli.batch.energy import EnergyReader
 
 _WAITING_PIXELS = 64_000_000  # decoded pixels that may wait for the network, and computed ones for the encoder
 
@@ -52,7 +55,7 @@ def run(
         A result for each job, in their order.
     """
     watcher = watcher or _Nobody()
-    energy = EnergyReader(upscaler.device) if settings.measure_energy else None
+    energy = _energy_reader(upscaler) if settings.measure_energy else None
     waiting: deque[Writing] = deque()
     with ExitStack() as stack:
         decoders, encoders = (ThreadPoolExecutor(settings.threads) for _ in range(2))
@@ -75,6 +78,12 @@ def run(
             encoders.shutdown(cancel_futures=True)
             yield from (result for result in (each.result() for each in waiting) if result.status == "done")
             raise
+
+
+def _energy_reader(upscaler: Upscaler) -> "EnergyReader":
+    from sr_cli.batch.energy import EnergyReader  # takes its time to load, and few ask for it
+
+    return EnergyReader(upscaler.device)
 
 
 @dataclass(frozen=True)
@@ -137,7 +146,7 @@ def _upscale(
     settings: Settings,
     watcher: Watcher,
     encoders: ThreadPoolExecutor,
-    energy: EnergyReader | None,
+    energy: "EnergyReader | None",
 ) -> Iterator[None]:
     """Run the network, and hand what comes out to a thread that writes it. Now and then it lets the caller look."""
     if decoding is None:

@@ -12,7 +12,6 @@ from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, SAMPLEFORMAT, TiffPa
 from sr_cli.images.picture import Decoded, Unfit, bands, check_size
 from sr_cli.images.tiff_tags import RESOLUTION_UNIT, X_RESOLUTION, Y_RESOLUTION, read_tags
 
-SIGNATURES = (b"II\x2a\0", b"MM\0\x2a", b"II\x2b\0", b"MM\0\x2b")
 _COLORS = {
     PHOTOMETRIC.MINISWHITE: 1,
     PHOTOMETRIC.MINISBLACK: 1,

@@ -11,6 +11,9 @@ from sr_cli.images.picture import Metadata
 HEAD = b"II\x2a\0" + (8).to_bytes(4, "little")
 BIG_HEAD = b"II\x2b\0\x08\0\0\0" + (16).to_bytes(8, "little")
 ICC, XMP = 0x8773, 0x02BC
+SIGNATURES = (b"II\x2a\0", b"MM\0\x2a", b"II\x2b\0", b"MM\0\x2b")
+"""How a TIFF file begins, classic or big."""
+
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 
 _EXIF, _GPS, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005

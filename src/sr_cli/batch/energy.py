@@ -1,7 +1,5 @@
-"""What a picture costs: memory and energy."""
+"""How much energy a picture takes."""
 
-import resource
-import sys
 import time
 
 import torch
@@ -9,20 +7,6 @@ import torch
 from sr_cli.telemetry import Reading, joules_between
 from sr_cli.telemetry.energy import trapezoid
 from sr_cli.telemetry.probe import probe
-
-
-def reset_peak_memory(device: torch.device) -> None:
-    """Begin to look for the peak anew, where that is possible."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def peak_memory(device: torch.device) -> int:
-    """The most bytes that PyTorch has had of a GPU, or the process of the machine's memory since it began."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 class EnergyReader:
