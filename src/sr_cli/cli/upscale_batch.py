@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sr_cli import console, weights
+from sr_cli.allocator import keep_freed_memory
 from sr_cli.cli.upscale_closeups import watcher_of
 from sr_cli.config import DEFAULT_MODEL, ColorMatch, Exist
 from sr_cli.console import upscaling as view
@@ -153,6 +154,7 @@ def load(loading: Loading) -> "Upscaler":
     from sr_cli.foreign import Foreign
     from sr_cli.upscaler import Upscaler
 
+    keep_freed_memory()
     model = loading.model or model_for(loading.scale, _family())
     device = devices.choose(loading.device)
     if loading.device == "auto" and device.type == "cuda" and torchrun_shard() is not None:

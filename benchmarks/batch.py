@@ -1,0 +1,66 @@
+"""Upscale a folder of small pictures by `sr upscale`, and compare with what the network alone takes for them.
+
+    python benchmarks/batch.py                    # 200 pictures of 128 × 128
+    python benchmarks/batch.py --count 50 --side 64
+
+The network's own time is that of its runs in a process that has nothing else to do: no files, no colors, no encoding.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from sr_cli.upscaler import Upscaler
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="compact-x4", help="a name, or a file of weights")
+    parser.add_argument("--count", type=int, default=200, help="of pictures (200)")
+    parser.add_argument("--side", type=int, default=128, help="of a picture, in pixels (128)")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        make_pictures(Path(folder) / "in", arguments.count, arguments.side)
+        command = [sys.executable, "-m", "sr_cli", "upscale", f"{folder}/in", "-o", f"{folder}/out", "--json"]
+        began = time.perf_counter()
+        done = subprocess.run([*command, "--model", arguments.model], stdout=subprocess.PIPE, text=True, check=True)
+        whole = time.perf_counter() - began
+    summary = json.loads(done.stdout.splitlines()[-1])
+    network = network_seconds(arguments.model, arguments.side, min(arguments.count, 40))
+    each = summary["seconds"] / arguments.count
+    print(f"{summary['done']} pictures of {arguments.side} × {arguments.side}, {whole:.1f} s in all")
+    print(f"start-up, paid once: {whole - summary['seconds']:.1f} s")
+    print(f"per picture {each * 1e3:.1f} ms; the network alone {network * 1e3:.1f} ms: {each / network:.2f} times that")
+
+
+def make_pictures(folder: Path, count: int, side: int) -> None:
+    """Write PNG files with smooth content."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        small = rng.integers(0, 256, (side // 8 + 1, side // 8 + 1, 3), np.uint8)
+        Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC).save(folder / f"{i:04}.png")
+
+
+def network_seconds(model: str, side: int, runs: int) -> float:
+    """The mean time of a run of the network."""
+    upscaler = Upscaler.from_pretrained(model, tile=None)
+    lr = torch.rand(1, 3, side, side)
+    for _ in range(3):
+        upscaler.inference(lr)
+    began = time.perf_counter()
+    for _ in range(runs):
+        upscaler.inference(lr)
+    return (time.perf_counter() - began) / runs
+
+
+if __name__ == "__main__":
+    main()
