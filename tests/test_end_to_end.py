@@ -45,7 +45,7 @@ def test_train_upscale_evaluate(photo_folder, tmp_path):
         (["train", "photos", "--scale", "5"], 2, "5"),
         (["train", "photos", "--loss", "beauty"], 2, "beauty"),
         (["train", "photos", "--crop-size", "33"], 2, "33"),
-        (["train", "photos", "--init", "nothing.safetensors"], 4, "nothing.safetensors"),
+        (["train", "photos", "--crop-size", "48", "--init", "nothing.safetensors"], 4, "nothing.safetensors"),
         (["train", "photos", "--arch", "johnson", "--crop-size", "48"], 4, "vgg16"),
         (["upscale", "photos", "--model", "unheard-of"], 4, "unheard-of"),
         (["evaluate", "nowhere"], 3, "nowhere"),

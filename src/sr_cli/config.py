@@ -1,7 +1,7 @@
 """The settings and their defaults; this is the only place that has them."""
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args, get_origin
 
 ArchitectureName = Literal["johnson", "compact"]
 Degradation = Literal["bicubic", "paper", "photo"]
@@ -10,6 +10,9 @@ Crop = Literal["random", "center"]
 Precision = Literal["float32", "bfloat16", "float16"]
 OnNan = Literal["stop", "rollback"]
 Interpolation = Literal["bicubic", "nearest", "lanczos"]
+
+SCALES: dict[ArchitectureName, tuple[int, ...]] = {"johnson": (2, 4, 8), "compact": (2, 3, 4, 8)}
+"""How many times larger each network can make an image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +84,8 @@ class TrainConfig:
     keep: int = 3
 
     def __post_init__(self) -> None:
-        for name in _CHOICES:
-            if getattr(self, name) not in _CHOICES[name]:
-                raise ValueError(f"{name} must be one of {', '.join(_CHOICES[name])}, not {getattr(self, name)!r}")
+        for setting in fields(self):
+            _check_kind(setting.name, setting.type, getattr(self, setting.name))
         for name in _POSITIVE:
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -92,6 +94,10 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ValueError(f"{name} must be 0 or more, not {value}")
+        if self.scale not in SCALES[self.arch]:
+            raise ValueError(
+                f"{self.arch} comes in the scales {', '.join(map(str, SCALES[self.arch]))}, not {self.scale}"
+            )
         if self.crop_size % self.scale:
             raise ValueError(f"crop_size {self.crop_size} is not a multiple of scale {self.scale}")
         if self.epochs is None and self.steps is None and self.hours is None:
@@ -102,19 +108,25 @@ class TrainConfig:
             raise ValueError("patience needs validation_photos")
 
 
-_CHOICES = {
-    "arch": get_args(ArchitectureName),
-    "crop": get_args(Crop),
-    "schedule": get_args(Schedule),
-    "degradation": get_args(Degradation),
-    "precision": get_args(Precision),
-    "on_nan": get_args(OnNan),
-}
 _POSITIVE = (
     "scale", "crop_size", "batch_size", "epochs", "steps", "hours", "patience", "lr", "clip", "validate_every",
     "log_every", "save_minutes", "keep",
 )  # fmt: skip
 _NOT_NEGATIVE = ("warmup", "seed", "workers", "cache_gib", "validation_photos", "samples")
+
+
+def _check_kind(name: str, kind: Any, value: object) -> None:
+    """Raise ``ValueError`` unless ``value`` is of a setting's type: a settings file may hold anything."""
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, not {value!r}")
+        return
+    kinds = set(get_args(kind) or (kind,))
+    kinds |= {int} if float in kinds else set()
+    if type(value) not in kinds:
+        wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+        main = next(one for one in (bool, float, int, str) if one in kinds)
+        raise ValueError(f"{name} must be {wanted[main]}, not {value!r}")
 
 
 RECIPES: dict[str, TrainConfig] = {

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sr_cli.config import SCALES
 from sr_cli.errors import WeightsError
 from sr_cli.resize import resize
 
@@ -40,7 +41,7 @@ class Johnson(nn.Module):
     Source: the report, section 3.1 (kernel 4 upsampling); Johnson et al. 2016, supplementary, tables 2 and 3.
     """
 
-    scales: ClassVar[tuple[int, ...]] = (2, 4, 8)
+    scales: ClassVar[tuple[int, ...]] = SCALES["johnson"]
     width: ClassVar[int] = 64
     blocks: ClassVar[int] = 4
 
@@ -116,7 +117,7 @@ class Compact(nn.Module):
     Source: sub-pixel convolution, Shi et al. 2016; ICNR, Aitken et al. 2017 (arXiv 1707.02937).
     """
 
-    scales: ClassVar[tuple[int, ...]] = (2, 3, 4, 8)
+    scales: ClassVar[tuple[int, ...]] = SCALES["compact"]
     bicubic: Tensor
 
     def __init__(self, *, scale: int, width: int = 64, depth: int = 12) -> None:
