@@ -4,7 +4,7 @@
 
 For each network: the naive form (contiguous tensors, as written) and the inference form, seconds for one image of each
 size, output megapixels a second, and the share of the float32 GEMM rate that was measured in the same run; the best of
-several repetitions. ``--threads 1 2`` compares thread counts. Networks have random weights: speed doesn't depend on them.
+several repetitions. ``--threads 1 2`` compares thread counts. The networks have random weights, which run as fast.
 """
 
 import argparse
