@@ -1,5 +1,6 @@
 """Batches, made ahead of time by worker processes where that is wanted."""
 
+import atexit
 import multiprocessing
 import signal
 from collections.abc import Iterator
@@ -71,10 +72,14 @@ class Loader(Iterator[Batch]):
         first: the step to begin with.
         workers: processes that load ahead; 0 loads in this one, when asked.
         pin: put batches into memory that a GPU can copy from while it computes.
+
+    Close it at the end.
     """
 
     def __init__(self, batches: Batches, *, first: int, workers: int = 0, pin: bool = False) -> None:
-        self._batches = iter(
+        if workers:
+            _ = batches.pairs.photos.cache  # before the fork: what is made after it isn't shared
+        self._batches: Iterator[Batch] | None = iter(
             DataLoader(
                 batches,
                 batch_size=None,
@@ -86,6 +91,15 @@ class Loader(Iterator[Batch]):
                 multiprocessing_context=multiprocessing.get_context("fork") if workers else None,
             )
         )
+        # At the latest then: at its own exit multiprocessing would wait for workers that nobody has told to end.
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """End the workers."""
+        if self._batches is not None and hasattr(self._batches, "_shutdown_workers"):
+            self._batches._shutdown_workers()
+        self._batches = None
+        atexit.unregister(self.close)
 
     def __next__(self) -> Batch:
         """The next batch.
@@ -94,6 +108,8 @@ class Loader(Iterator[Batch]):
             ImageError: a photo has vanished.
             TrainingError: a worker was killed.
         """
+        if self._batches is None:
+            raise StopIteration
         try:
             batch: Batch = next(self._batches)
         except RuntimeError as error:

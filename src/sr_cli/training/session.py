@@ -5,7 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class Session:
         self.training_photos, self.kept_photos = photos.split(held_out(config, len(photos)), seed=config.seed)
         self.training_photos.cache_bytes //= group.local_size
         self.stopped = False
+        self.loader: Loader | None = None
         self._known_damage: set[Path] = set()
         self._remarks: list[str] = []
 
@@ -160,7 +161,7 @@ class Session:
 
     def _next_batch(self) -> Batch:
         try:
-            batch = next(self.loader)
+            batch = next(self.loader)  # type: ignore[arg-type]
         except (ImageError, TrainingError) as error:
             self._save()
             raise type(error)(f"{error}; {self.hint}") from error
@@ -253,7 +254,11 @@ class Session:
         )
         batches = Batches(pairs, batch_size=self.config.batch_size, part=self.group.rank, parts=self.group.size)
         workers = _workers(self.device, self.group) if self.config.workers is None else self.config.workers
-        self.loader = Loader(batches, first=step, workers=workers, pin=self.device.type == "cuda")
+        if self.loader is not None:
+            self.loader.close()
+        self.loader = self.stack.enter_context(
+            closing(Loader(batches, first=step, workers=workers, pin=self.device.type == "cuda"))
+        )
 
     def _validation_crops(self) -> list[Pair]:
         config = self.config

@@ -1,0 +1,57 @@
+import math
+
+import pytest
+
+from sr_cli.cli.settings import RESUMABLE, fresh_config
+from sr_cli.config import RECIPES, TrainConfig
+from sr_cli.errors import UsageError
+from sr_cli.losses import parse_loss
+
+
+@pytest.mark.parametrize("arch", RECIPES)
+def test_recipes_are_whole(arch):
+    recipe = RECIPES[arch]
+    assert recipe.arch == arch
+    assert parse_loss(recipe.loss)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"crop_size": 287}, "crop_size"),
+        ({"lr": 0.0}, "lr"),
+        ({"lr": math.nan}, "lr"),
+        ({"lr": "fast"}, "lr"),
+        ({"steps": 2.5}, "steps"),
+        ({"steps": True}, "steps"),
+        ({"deterministic": 1}, "deterministic"),
+        ({"schedule": "sine"}, "schedule"),
+        ({"ema": 1.0}, "ema"),
+        ({"warmup": -1}, "warmup"),
+        ({"epochs": None}, "end"),
+        ({"patience": 3, "validation_photos": 0}, "patience"),
+    ],
+    ids=str,
+)
+def test_nonsense_is_refused_by_name(changes, named):
+    with pytest.raises(ValueError, match=named):
+        TrainConfig(**changes)
+
+
+def test_a_given_end_replaces_the_recipes():
+    assert fresh_config({}).epochs == RECIPES["compact"].epochs
+    config = fresh_config({"arch": "johnson", "steps": 60})
+    assert (config.steps, config.epochs, config.hours) == (60, None, None)
+    both = fresh_config({"epochs": 2.0, "hours": 1.5})
+    assert (both.steps, both.epochs, both.hours) == (None, 2.0, 1.5)
+
+
+def test_patches_of_compact_follow_the_scale():
+    assert fresh_config({"scale": 3}).crop_size == 96
+    assert fresh_config({"scale": 3, "crop_size": 48}).crop_size == 48
+    with pytest.raises(UsageError, match="multiple"):
+        fresh_config({"scale": 3, "crop_size": 50})
+
+
+def test_only_settings_can_be_resumable():
+    assert set(RESUMABLE) <= set(TrainConfig.__dataclass_fields__)
