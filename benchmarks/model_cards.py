@@ -10,8 +10,7 @@ from sr_cli.checkpoint import load_network
 from sr_cli.weights.registry import PRETRAINED
 
 CARDS = Path(__file__).parents[1] / "docs" / "models"
-COLUMNS = {"psnr": "PSNR (Y)", "ssim": "SSIM (Y)", "dss": "DSS", "haarpsi": "HaarPSI", "color_error": "ΔE 2000",
-           "sharpness": "sharpness", "mesh": "mesh"}  # fmt: skip
+COLUMNS = {"psnr": "PSNR (Y)", "ssim": "SSIM (Y)", "dss": "DSS", "haarpsi": "HaarPSI", "sharpness": "sharpness", "mesh": "mesh"}  # fmt: skip
 
 
 def card(path: Path) -> str:

@@ -21,7 +21,7 @@ from sr_cli.weights.registry import PRETRAINED
 
 CARDS = Path(__file__).with_name("cards.toml")
 SETS = ("Set5", "Set14", "BSD100")
-MEASURES = ("psnr", "ssim", "dss", "haarpsi", "color_error", "sharpness", "mesh")
+MEASURES = ("psnr", "ssim", "dss", "haarpsi", "sharpness", "mesh")
 
 
 def figures(weights: Path, benchmarks: Path, degradation: str) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def figures(weights: Path, benchmarks: Path, degradation: str) -> dict[str, Any]
             kind: {measure: report.value(method.name, measure) for measure in report.measures}
             for kind, method in (("bicubic", report.methods[0]), ("model", report.methods[-1]))
         }
-        print(name, found[name])
+        print(name, found[name], flush=True)
     return found
 
 
