@@ -263,7 +263,18 @@ class TestProcesses:
         assert (bad.returncode, bad.stdout, len(bad.stderr.splitlines())) == (3, b"", 1)
         assert bad.stderr.startswith(b"error: stdin: ")
 
-    @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT], ids=["SIGKILL", "Ctrl-C"])
+    def test_torchrun_goes_on_when_one_process_has_failures(self, here, weights):
+        """It would end the others as soon as one ends with an error."""
+        for i in range(40):
+            paint(here / "p" / f"{i:02}.png", (60, 60))
+        (here / "p" / "01.png").write_text("no picture")
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+        command = [*torchrun, "-m", "sr_cli", "upscale", "p", "-o", "out", "--model", weights, "--device", "cpu"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert done.returncode != 0
+        assert len(files(here / "out")) == 39, done.stderr
+
+    @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
     def test_being_stopped_leaves_whole_files_only(self, here, weights_of, kill):
         slow = weights_of(name="compact", scale=4, width=64, depth=8)
         for i in range(30):
@@ -280,7 +291,7 @@ class TestProcesses:
         assert 1 <= len(written) < 30
         for name in written:
             assert Image.open(here / "out" / name).convert("RGB").size == (600, 480)
-        if kill == signal.SIGINT:
+        if kill != signal.SIGKILL:
             assert err.splitlines()[-1].startswith(f"interrupted: {len(written)} done, {30 - len(written)} not done")
 
     def test_a_full_disk_is_named_and_leaves_nothing(self, here, weights):

@@ -4,7 +4,7 @@ import ctypes
 import sys
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEPT = 192 << 20
+_KEPT = 128 << 20
 """Blocks up to so many bytes are kept: what passes between the layers of a network, but not whole pictures."""
 
 

@@ -129,22 +129,26 @@ def upscale_strips(
     plan = plan_tiles(*shape, _largest(network))
     count, done = sum(map(len, plan)), 0
     carried: Tensor | None = None
+
+    def upscaled(tile: Tile, source: Tensor, top: int) -> Tensor:
+        nonlocal done
+        sr = _upscaled(network, source, tile, top=top)
+        done += 1
+        on_tile(done, count)
+        return sr
+
     for tiles in plan:
         rows = tiles[0].rows
         seen = rows.widened(blend + network.geometry.halo)
         source = lr(seen)
-        parts = []
-        for tile in tiles:
-            parts.append(_upscaled(network, source, tile, top=seen.start))
-            done += 1
-            on_tile(done, count)
+        parts = (upscaled(tile, source, seen.start) for tile in tiles)
         strip = _joined(parts, [tile.columns for tile in tiles], network.geometry, dim=-1)
-        del parts, source
         if carried is not None:
             _fade(strip, carried, dim=-2)
         final = (rows.stop - blend if rows.stop < rows.length else rows.stop) - rows.widened(blend).start
         carried = strip[..., final * scale :, :].clone() if rows.stop < rows.length and blend else None
         yield strip[..., : final * scale, :]
+        del strip  # or it would still be there while the next one is made
 
 
 def upscale_whole(network: TiledNetwork, lr: Tensor) -> Tensor:
@@ -168,15 +172,15 @@ def _upscaled(network: TiledNetwork, source: Tensor, tile: Tile, *, top: int) ->
     geometry = network.geometry
     pieces = tile.cut(*(_largest(network) or (tile.rows.size, tile.columns.size)))
     if len(pieces) > 1 or len(pieces[0]) > 1:
-        strips = [
+        strips = (
             _joined(
-                [_upscaled(network, source, piece, top=top) for piece in row],
+                (_upscaled(network, source, piece, top=top) for piece in row),
                 [piece.columns for piece in row],
                 geometry,
                 dim=-1,
             )
             for row in pieces
-        ]
+        )
         return _joined(strips, [row[0].rows for row in pieces], geometry, dim=-2)
     rows, columns = tile.rows, tile.columns
     seen_rows, seen_columns = (span.widened(geometry.blend + geometry.halo) for span in (rows, columns))
@@ -197,22 +201,27 @@ def _largest(network: TiledNetwork) -> tuple[int, int] | None:
     return network.tile and (max(network.tile[0], smallest), max(network.tile[1], smallest))
 
 
-def _joined(parts: Sequence[Tensor], spans: Sequence[Span], geometry: Geometry, *, dim: int) -> Tensor:
-    """Neighbours side by side, blended where they overlap."""
-    if len(parts) == 1:
-        return parts[0]
+def _joined(parts: Iterator[Tensor], spans: Sequence[Span], geometry: Geometry, *, dim: int) -> Tensor:
+    """Neighbours side by side, blended where they overlap; each part is forgotten before the next is asked for."""
     slices = [span.widened(geometry.blend) for span in spans]
-    shape = list(parts[0].shape)
-    shape[dim] = (slices[-1].stop - slices[0].start) * geometry.scale
-    result = parts[0].new_empty(shape)
+    result: Tensor | None = None
     filled = 0
-    for part, span in zip(parts, slices, strict=True):
+    for span in slices:
+        part = next(parts)
+        if len(slices) == 1:
+            return part
+        if result is None:
+            shape = list(part.shape)
+            shape[dim] = (slices[-1].stop - slices[0].start) * geometry.scale
+            result = part.new_empty(shape)
         start = (span.start - slices[0].start) * geometry.scale
         if filled > start:
             part = part.contiguous()
             _fade(part, result.narrow(dim, start, filled - start), dim=dim)
         result.narrow(dim, start, part.shape[dim]).copy_(part)
         filled = start + part.shape[dim]
+        del part
+    assert result is not None
     return result
 
 

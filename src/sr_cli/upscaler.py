@@ -159,6 +159,7 @@ class Upscaler:
                     format=picture.format,
                 )
                 top = part.stop
+            del strip  # or it would still be there while the next one is made
 
     def passes(self, shape: tuple[int, int], wanted: tuple[int, int]) -> int:
         """How often the network must run to get from one height and width to at least another."""

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -51,3 +52,18 @@ def torchrun_shard(environment: Mapping[str, str] = os.environ) -> Shard | None:
 def torchrun_device(environment: Mapping[str, str] = os.environ) -> int:
     """The number of this process among those on the same machine: the index of its GPU."""
     return int(environment.get("LOCAL_RANK", 0))
+
+
+def wait_for_the_others(environment: Mapping[str, str] = os.environ) -> None:
+    """Under torchrun: return when all processes have come here. It ends them all as soon as one ends with an error."""
+    if (
+        "MASTER_ADDR" not in environment
+        or environment.get("MASTER_PORT") == "0"
+        or (torchrun_shard(environment) or Shard()).count == 1
+    ):
+        return
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo", timeout=timedelta(days=30))
+    dist.barrier()
+    dist.destroy_process_group()

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -74,6 +75,7 @@ def run_batch(request: Request, loading: Loading, settings: "Settings", telling:
     from sr_cli.batch import inputs, outputs
     from sr_cli.batch.headers import size_or_none
     from sr_cli.batch.results import Summary
+    from sr_cli.batch.shards import wait_for_the_others
 
     listed = _listed(request.from_file) if request.from_file is not None else []
     folder = None if request.output is None else Path(request.output)
@@ -105,6 +107,8 @@ def run_batch(request: Request, loading: Loading, settings: "Settings", telling:
     if any(job.skip for job in jobs):
         summary.notes.append("skipped are those whose result is there; --exist overwrite or rename makes it anew")
     _work(jobs, upscaler, settings, telling, summary)
+    if not summary.interrupted:
+        wait_for_the_others()
     return summary.exit_code
 
 
@@ -206,6 +210,7 @@ def _work(
     from sr_cli.batch.running import run
 
     began = time.perf_counter()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's word is as good as Ctrl-C
     try:
         with view.upscaling_progress(len(jobs), quiet=telling.quiet) as progress:
             watcher = watcher_of(progress, preview=telling.preview, compare=telling.compare)
