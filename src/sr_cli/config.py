@@ -42,7 +42,7 @@ class TrainConfig:
         workers: processes that load photos; ``None``: none on the CPU, up to 8 beside a GPU.
         cache_gib: decoded photos are kept in memory up to this many GiB, by all processes of a machine together.
         validation_photos: photos held out of the training to choose the best weights by; ``None``: a twentieth of
-            them, 16 at most.
+            them, at least one of five, 16 at most.
         validate_every: steps between validations.
         samples: validation crops that are drawn at each validation.
         log_every: steps between two rows of ``metrics.csv``.

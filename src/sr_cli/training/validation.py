@@ -21,7 +21,8 @@ _GAP = 4  # pixels between the pictures of a sample
 
 def held_out(config: TrainConfig, photos: int) -> int:
     """How many of the photos are kept for validation; one is always left to train on."""
-    wanted = min(16, photos // 20) if config.validation_photos is None else config.validation_photos
+    wanted = min(16, max(1 if photos >= 5 else 0, photos // 20))
+    wanted = wanted if config.validation_photos is None else config.validation_photos
     return min(wanted, photos - 1)
 
 
