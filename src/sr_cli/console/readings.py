@@ -1,8 +1,10 @@
 """Readings and energy in words: a figure with its unit, or the word ``unavailable``, never 0."""
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from sr_cli.telemetry import EnergyReport, Reading
+if TYPE_CHECKING:
+    from sr_cli.telemetry import EnergyReport, Reading
 
 UNAVAILABLE = "unavailable"
 
@@ -37,7 +39,7 @@ def significant(value: float, *, digits: int = 3) -> str:
     return f"{value:.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"
 
 
-def reading_line(reading: Reading) -> str:
+def reading_line(reading: "Reading") -> str:
     """A device's state in one line; what it doesn't tell is left out."""
     parts = [reading.name]
     if reading.utilisation is not None:
@@ -52,7 +54,7 @@ def reading_line(reading: Reading) -> str:
 
 
 def energy_rows(
-    report: EnergyReport, *, epochs: float | None = None, g_per_kwh: float | None = None
+    report: "EnergyReport", *, epochs: float | None = None, g_per_kwh: float | None = None
 ) -> list[tuple[str, str]]:
     """What a run has consumed, as labels and values.
 
@@ -76,7 +78,7 @@ def energy_rows(
     return rows
 
 
-def _energy(report: EnergyReport) -> str:
+def _energy(report: "EnergyReport") -> str:
     if report.watt_hours is None:
         return UNAVAILABLE
     time = timedelta(seconds=round(report.seconds))

@@ -16,11 +16,11 @@ from rich.table import Table
 from sr_cli import console
 from sr_cli.config import TrainConfig
 from sr_cli.console.readings import energy_rows, reading_line
-from sr_cli.telemetry import EnergyReport
 
 if TYPE_CHECKING:
     import torch
 
+    from sr_cli.telemetry import EnergyReport
     from sr_cli.training import TrainStep
 
 _INTERVAL = 15.0  # seconds between two plain lines
@@ -132,7 +132,7 @@ def training_progress(
         yield TrainingProgress(config, live, shown=True)
 
 
-def show_energy(report: EnergyReport, *, epochs: float | None, g_per_kwh: float | None) -> None:
+def show_energy(report: "EnergyReport", *, epochs: float | None, g_per_kwh: float | None) -> None:
     """Tell what a run has consumed, on stderr."""
     for label, value in energy_rows(report, epochs=epochs, g_per_kwh=g_per_kwh):
         console.note(f"{label + ':':16} {value}")
