@@ -2,23 +2,39 @@
 
 import ctypes
 import sys
+from typing import Any
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT = 128 << 20
 """Blocks up to so many bytes are kept: what passes between the layers of a network, but not whole pictures."""
 
 
-def keep_freed_memory() -> None:
+def keep_freed_memory(kept: int = _KEPT) -> None:
     """Let this process keep large blocks that it frees, so that the next ones need not be brought in page by page.
 
     By default glibc gives each large block back to the kernel at once. A network frees and takes some at every layer,
     and spends a quarter of its time on page faults. Does nothing where the C library isn't glibc.
 
+    Args:
+        kept: blocks up to so many bytes, and twice as much in all, are kept; below 1 GiB.
+
     Source: glibc's mallopt(3).
     """
-    if not sys.platform.startswith("linux"):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = _glibc("mallopt")
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _KEPT)
-        mallopt(_M_TRIM_THRESHOLD, 2 * _KEPT)
+        mallopt(_M_MMAP_THRESHOLD, kept)
+        mallopt(_M_TRIM_THRESHOLD, 2 * kept)
+
+
+def give_back_memory() -> None:
+    """Give freed blocks back after all, before something large is done next: memory in pieces adds up.
+
+    Source: glibc's malloc_trim(3).
+    """
+    trim = _glibc("malloc_trim")
+    if trim is not None:
+        trim(0)
+
+
+def _glibc(name: str) -> Any:
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sr_cli import device as devices
+from sr_cli.allocator import give_back_memory
 from sr_cli.errors import DeviceError, WeightsError
 from sr_cli.folded import fold
 from sr_cli.tiling import Geometry, TileTooLarge
@@ -19,6 +20,7 @@ BUDGET = 512 << 20
 _SHARE = 0.5  # of what is free: others want some too, and estimates err
 _SMALLEST = 32  # side of the smallest tile that is tried when memory runs out
 _LARGEST = 1024  # side of the largest tile that is chosen: beyond, the halo costs next to nothing
+_LARGE = 16 << 20  # bytes of a tile's result, beyond which memory in pieces would add up
 _PROBE = 32  # side of the image that shows how much memory a network takes
 _ESTIMATE = 2.0  # a network takes about so many times the largest input and output of one of its layers
 _LAYOUT = torch.channels_last
@@ -94,8 +96,10 @@ class Inference:
     def _run(self, lr: Tensor, dtype: torch.dtype) -> Tensor:
         run = self._ready(self.device, dtype)
         lr = lr.to(device=self.device, dtype=dtype)
-        sr = _mean_over_symmetries(run, lr) if self.ensemble else run(lr)
-        return sr.float().cpu()
+        sr = (_mean_over_symmetries(run, lr) if self.ensemble else run(lr)).float().cpu()
+        if sr.nbytes > _LARGE:
+            give_back_memory()
+        return sr
 
     def _ready(self, device: torch.device, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
         if (device, dtype) not in self._prepared:
@@ -214,8 +218,7 @@ def _finite(values: Tensor) -> bool:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed: CUDA has a class for it, the CPU and MPS only a text."""
+    """Whether an allocation failed: CUDA has a class for it, the CPU (two libraries of it) and MPS only a text."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    text = str(error)
-    return "can't allocate memory" in text or "out of memory" in text or "could not create a memory" in text
+    return any(sign in str(error) for sign in ("can't allocate memory", "out of memory", "could not create a "))

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-_PIECES = 24  # that may wait; each is a few megabytes, or a whole small picture
+_PIECES = 12  # that may wait; each is a few megabytes, or a whole small picture
 _LOOK = 0.2  # seconds between two looks at whether the other side has given up
 
 
