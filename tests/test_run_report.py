@@ -1,4 +1,5 @@
 import json
+import math
 import re
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from PIL import Image
 
 from sr_cli.errors import TrainingError
-from sr_cli.run_report import MOST_POINTS, MOST_SAMPLES, flattened, read_table, thinned, write_report
+from sr_cli.run_report import MOST_POINTS, MOST_SAMPLES, energy_rows, flattened, read_table, thinned, write_report
 
 
 @pytest.fixture
@@ -67,3 +68,18 @@ def test_tables_and_settings(run):
     assert read_table(run / "missing.csv") == {}
     assert "device_power" not in read_table(run / "metrics.csv")
     assert flattened({"a": {"b": None, "c": 0.5}, "d": [1, 2]}) == [("a.b", "–"), ("a.c", "0.5"), ("d", "[1, 2]")]
+
+
+def test_energy_has_units_and_a_share_for_each_epoch():
+    energy = {"watt_hours": 12.0, "mean_watts": 126.0, "peak_memory": 3 * 2**20, "mean_utilisation": 0.5}
+    rows = dict(energy_rows(energy, epochs=4))
+    assert rows["energy"] == "12 Wh" and rows["energy an epoch"] == "3 Wh" and rows["power, mean"] == "126 W"
+    assert rows["memory, peak"] == "3 MiB" and rows["utilisation, mean"] == "50%"
+    assert rows["power, peak"] == "unavailable"
+
+
+def test_energy_that_was_not_measured_is_unavailable():
+    for epochs in (4, math.nan):
+        rows = dict(energy_rows({"watt_hours": None}, epochs=epochs))
+        assert rows["energy"] == rows["energy an epoch"] == "unavailable"
+    assert dict(energy_rows({"watt_hours": 1.0}, epochs=math.nan))["energy an epoch"] == "unavailable"

@@ -4,7 +4,7 @@ import base64
 import csv
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -80,7 +80,7 @@ def write_report(run: Path) -> Path:
         version=__version__,
         charts=[chart for chart in charts(metrics, validation) if chart is not None],
         samples=samples(run / "samples"),
-        energy=flattened(energy) if energy else [],
+        energy=energy_rows(energy, epochs=metrics.get("epoch", [math.nan])[-1]) if energy else [],
         settings=flattened(config),
         width=WIDTH,
         height=HEIGHT,
@@ -131,6 +131,40 @@ def flattened(value: Any, name: str = "") -> list[tuple[str, str]]:
     if isinstance(value, dict):
         return [row for key, inner in value.items() for row in flattened(inner, f"{name}.{key}" if name else key)]
     return [(name, "–" if value is None else f"{value:g}" if isinstance(value, float) else str(value))]
+
+
+def energy_rows(energy: Mapping[str, Any], *, epochs: float) -> list[tuple[str, str]]:
+    """What a run has consumed so far, as labels and values with their units.
+
+    Args:
+        energy: an `EnergyReport` as a dictionary; what is missing or ``None`` is "unavailable", never 0.
+        epochs: how many it was consumed in; NaN where that isn't known.
+    """
+
+    def told(value: float | None, form: str) -> str:
+        return "unavailable" if value is None or not math.isfinite(value) else form.format(value)
+
+    def of(name: str, form: str, *, times: float = 1) -> str:
+        value = energy.get(name)
+        return told(value if value is None else times * value, form)
+
+    watt_hours = energy.get("watt_hours")
+    watts, mib, mebi = "{:.4g} W", "{:.0f} MiB", 1 / 2**20
+    return [
+        ("device", energy.get("device") or "unavailable"),
+        ("time", of("seconds", "{:.0f} s")),
+        ("power before the run", of("idle_watts", watts)),
+        ("power, mean", of("mean_watts", watts)),
+        ("power, peak", of("peak_watts", watts)),
+        ("memory before the run", of("idle_memory", mib, times=mebi)),
+        ("memory, mean", of("mean_memory", mib, times=mebi)),
+        ("memory, peak", of("peak_memory", mib, times=mebi)),
+        ("utilisation, mean", of("mean_utilisation", "{:.0%}")),
+        ("energy", of("watt_hours", "{:.4g} Wh")),
+        ("energy an epoch", told(watt_hours / epochs if watt_hours is not None and epochs else None, "{:.4g} Wh")),
+        ("measured for", told(energy.get("measured_seconds") or None, "{:.0f} s")),
+        ("measured by", energy.get("method") or "unavailable"),
+    ]
 
 
 def _chart(
