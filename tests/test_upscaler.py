@@ -203,7 +203,7 @@ upscaler = Upscaler.from_pretrained(Path({str(weights)!r}), tile=None, on_step_d
 lr = torch.rand(1, 3, 900, 900)
 upscaler.upscale_tensor(lr[..., :32, :32])
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + (480 << 20), resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_AS, (used + (640 << 20), resource.RLIM_INFINITY))
 sr = upscaler.upscale_tensor(lr)
 print(tuple(sr.shape), len(told), bool(sr.isfinite().all()))
 """
