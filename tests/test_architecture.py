@@ -25,6 +25,7 @@ TIERS = [
         "tiling",
         "foreign",
         "phases",
+        "convolutions",
         "vgg",
         "losses",
         "distributed",

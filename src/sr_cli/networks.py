@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sr_cli.config import SCALES
+from sr_cli.convolutions import Conv2d, ConvTranspose2d
 from sr_cli.errors import WeightsError
 from sr_cli.resize import resize
 
@@ -51,20 +52,20 @@ class Johnson(nn.Module):
         self.scale = scale
         doublings = scale.bit_length() - 1
         self.head = nn.Sequential(
-            nn.Conv2d(3, self.width, 9, padding=4, bias=False), nn.BatchNorm2d(self.width), nn.ReLU()
+            Conv2d(3, self.width, 9, padding=4, bias=False), nn.BatchNorm2d(self.width), nn.ReLU(inplace=True)
         )
         self.body = nn.Sequential(*(ResidualBlock(self.width) for _ in range(self.blocks)))
         self.upsampling = nn.Sequential(
             *(
                 nn.Sequential(
-                    nn.ConvTranspose2d(self.width, self.width, 4, stride=2, padding=1, bias=False),
+                    ConvTranspose2d(self.width, self.width, 4, stride=2, padding=1, bias=False),
                     nn.BatchNorm2d(self.width),
-                    nn.ReLU(),
+                    nn.ReLU(inplace=True),
                 )
                 for _ in range(doublings)
             )
         )
-        self.tail = nn.Conv2d(self.width, 3, 9, padding=4)
+        self.tail = Conv2d(self.width, 3, 9, padding=4)
 
     @property
     def halo(self) -> int:
@@ -88,10 +89,10 @@ class ResidualBlock(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.branch = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            Conv2d(width, width, 3, padding=1, bias=False),
             nn.BatchNorm2d(width),
-            nn.ReLU(),
-            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.ReLU(inplace=True),
+            Conv2d(width, width, 3, padding=1, bias=False),
             nn.BatchNorm2d(width),
         )
 
@@ -124,9 +125,9 @@ class Compact(nn.Module):
         super().__init__()
         _check_scale(scale, self.scales)
         self.scale, self.width, self.depth = scale, width, depth
-        self.head = nn.Conv2d(3, width, 3, padding=1)
-        self.body = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(depth))
-        self.tail = nn.Conv2d(width, 3 * scale**2, 3, padding=1)
+        self.head = Conv2d(3, width, 3, padding=1)
+        self.body = nn.ModuleList(Conv2d(width, width, 3, padding=1) for _ in range(depth))
+        self.tail = Conv2d(width, 3 * scale**2, 3, padding=1)
         self.register_buffer("bicubic", bicubic_kernel(scale), persistent=False)
         self.reset_parameters()
 

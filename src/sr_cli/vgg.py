@@ -66,6 +66,10 @@ class VGGFeatures(nn.Module):
             raise WeightsError("not VGG-16 weights in torchvision's layout: a layer has another shape") from error
         self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
+        tapped = {VGG_LAYERS[layer] for layer in self.layers}
+        for index, module in enumerate(self.features):
+            if isinstance(module, nn.ReLU):
+                module.inplace = index - 1 not in tapped  # else nobody looks at the convolution's output
         self.requires_grad_(False)
         self.eval()
 

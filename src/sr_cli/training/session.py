@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sr_cli import run as runs
+from sr_cli.allocator import keep_freed_memory
 from sr_cli.config import TrainConfig
 from sr_cli.data import Batch, Batches, Loader, Pair, Photos, TrainingPairs, validation_pairs
 from sr_cli.distributed import Group
@@ -26,6 +27,8 @@ from sr_cli.training.recorder import Recorder, open_run
 from sr_cli.training.schedule import ends_epoch, fraction_done, learning_rate
 from sr_cli.training.steps import Stop, TrainStep
 from sr_cli.training.validation import held_out, validate
+
+_KEPT = (1 << 30) - 1  # bytes: the next step needs the same memory again, and nothing else is made meanwhile
 
 MOST_ROLLBACKS = 5
 """How often a training may go back before it stops after all."""
@@ -72,7 +75,7 @@ class Session:
             raise TrainingError(f"{group.size} processes cannot share batches of {config.batch_size} evenly")
         if len(set(group.gather(self.photos.fingerprint))) > 1:
             raise TrainingError(f"{self.photos.folder}: the processes of this training see different photos")
-        _prepare(config)
+        prepare(config)
         self.crops = self._validation_crops()
         # The meter reads the idle device: it comes before the network.
         self.meter = self.stack.enter_context(EnergyMeter(self.device, earlier=self.progress.energy_report))
@@ -268,8 +271,9 @@ class Session:
         return crops
 
 
-def _prepare(config: TrainConfig) -> None:
-    """Settings of PyTorch that hold for the whole process."""
+def prepare(config: TrainConfig) -> None:
+    """Settings that hold for the whole process."""
+    keep_freed_memory(_KEPT)
     torch.backends.cudnn.benchmark = not config.deterministic
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
