@@ -1,6 +1,6 @@
 import pytest
 
-from sr_cli.config_file import read_settings
+from sr_cli.config_file import hours, read_settings
 from sr_cli.errors import UsageError
 
 
@@ -10,6 +10,14 @@ def test_settings_are_read(tmp_path):
     assert read_settings(path) == {"arch": "compact", "lr": 2e-3, "crop_size": 96, "loss": "pixel"}
 
 
+def test_settings_are_called_as_their_options(tmp_path):
+    path = tmp_path / "night.toml"
+    path.write_text('time = "2h30m"\ncache = 1\n')
+    assert read_settings(path) == {"hours": 2.5, "cache_gib": 1}
+    path.write_text("hours = 2.5\ncache_gib = 1\n")
+    assert read_settings(path) == {"hours": 2.5, "cache_gib": 1}
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -17,6 +25,8 @@ def test_settings_are_read(tmp_path):
         ("batchsize = 4\n", "did you mean batch_size"),
         ("crop-size = 96\ncrop_size = 48\n", "set twice"),
         ("lr = \n", "not a TOML file"),
+        ('time = "soon"\n', "'soon' is no time"),
+        ('time = "2h"\nhours = 2\n', "set twice"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, text, named):
@@ -30,3 +40,9 @@ def test_what_is_wrong_is_named(tmp_path, text, named):
 def test_a_missing_file(tmp_path):
     with pytest.raises(UsageError, match=r"nothing\.toml: cannot be read"):
         read_settings(tmp_path / "nothing.toml")
+
+
+@pytest.mark.parametrize("text", ["", "2", "2.5h", "30m2h", "h"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(UsageError, match="is no time"):
+        hours(text)

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -92,17 +93,18 @@ def test_resume_overrides_only_what_is_given(photo_folder, tmp_path):
     assert resumed["changed"] == {"lr": 5e-5, "steps": 4} and resumed["step"] == 2
 
     again = sr_train("--resume", "a", folder=tmp_path)
-    assert again.returncode == 0 and "has reached its end" in again.stderr
+    assert again.returncode == 0 and "has reached its end by --steps 4;" in again.stderr
     assert again.stdout.strip() == "runs/a/model.safetensors"
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "named"),
     [
-        (["--resume", "a", "--batch-size", "4"], 2, "batch_size"),
+        (["--resume", "a", "--batch-size", "4"], 2, "--batch-size"),
         (["--resume", "a", "--name", "b"], 2, "--name"),
         (["--resume", "nothing"], 8, "nothing"),
         (["photos", "--name", "a"], 8, "--resume"),
+        (["photos", "--name", "unbegun"], 8, "ended before it began; remove it"),
         ([], 2, "photos"),
         (["photos", "--config", "bad.toml"], 2, "learning_rate"),
         (["photos", "--config", "worse.toml", "--name", "c"], 2, "lr"),
@@ -127,11 +129,20 @@ def finished_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     folder_of_photos(folder / "photos", "abcd")
     folder_of_photos(folder / "other", "efgh")
+    (folder / "runs/unbegun").mkdir(parents=True)
+    (folder / "runs/unbegun/config.json").write_text("{}")
     (folder / "bad.toml").write_text("learning_rate = 1e-3\n")
     (folder / "worse.toml").write_text('lr = "fast"\n')
     done = sr_train("photos", *OPTIONS, "--steps", 2, "--name", "a", folder=folder)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.mark.skipif(find_spec("tensorboard") is not None, reason="TensorBoard is installed")
+def test_without_tensorboard_no_run_is_begun(finished_run):
+    done = sr_train("photos", *OPTIONS, "--tensorboard", "--name", "board", folder=finished_run)
+    assert done.returncode == 2 and "sr-cli[tensorboard]" in done.stderr
+    assert not (finished_run / "runs/board").exists()
 
 
 def test_the_command_line_wins_over_the_file(photo_folder, tmp_path):

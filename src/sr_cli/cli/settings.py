@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sr_cli.config import RECIPES, TrainConfig
+from sr_cli.config_file import option
 from sr_cli.errors import TrainingError, UsageError
 
 RESUMABLE = (
@@ -48,7 +49,8 @@ def resumed_config(run: Path, given: dict[str, Any]) -> tuple[TrainConfig, dict[
     for name, value in given.items():
         if name not in RESUMABLE and value != getattr(settings, name):
             shown = getattr(settings, name)
-            raise UsageError(f"{name} is {shown} in {run} and cannot change; these can: {', '.join(RESUMABLE)}")
+            changeable = ", ".join(map(option, RESUMABLE))
+            raise UsageError(f"{option(name)} is {shown} in {run} and cannot change; these can: {changeable}")
     return _checked(settings, given), before
 
 

@@ -1,9 +1,9 @@
 """``sr train``: a folder of photos in, a run with weights out."""
 
-import re
 import shlex
 import sys
 from enum import Enum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +13,7 @@ from sr_cli import console
 from sr_cli.cli.interrupts import stopped_by_signals
 from sr_cli.cli.settings import fresh_config, resumed_config, run_folder
 from sr_cli.config import TrainConfig
-from sr_cli.config_file import read_settings
+from sr_cli.config_file import hours, option, read_settings
 from sr_cli.console import training as view
 from sr_cli.console.downloads import obtain
 from sr_cli.errors import EXIT_INTERRUPTED, TrainingError, UsageError
@@ -278,6 +278,8 @@ def _train(
 
     if before is None:
         check_free(run)
+    if tensorboard and find_spec("tensorboard") is None:
+        raise UsageError("--tensorboard needs TensorBoard: python -m pip install 'sr-cli[tensorboard]'")
     vgg_file = None
     if feature_layers(parse_loss(config.loss)):
         vgg_file = loss_weights or obtain("vgg16", "loss network")
@@ -315,19 +317,27 @@ def _train(
             ):
                 progress.show(step)
             interrupted = stop.wanted and not progress.complete
-        _tell(run, progress, group, interrupted=interrupted, g_per_kwh=g_per_kwh)
+        _tell(run, config, progress, group, interrupted=interrupted, g_per_kwh=g_per_kwh)
     if interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
 
 
 def _tell(
-    run: Path, progress: view.TrainingProgress, group: "Group", *, interrupted: bool, g_per_kwh: float | None
+    run: Path,
+    config: TrainConfig,
+    progress: view.TrainingProgress,
+    group: "Group",
+    *,
+    interrupted: bool,
+    g_per_kwh: float | None,
 ) -> None:
     """What there is at the end: the energy, and the weights or the way to go on."""
     if not group.writes:
         return
     if progress.last is None:
-        console.note(f"{run}: this run has reached its end; --epochs, --steps or --time make it longer")
+        ends = [(name, getattr(config, name)) for name in ("steps", "epochs", "hours", "patience")]
+        limits = ", ".join(f"{option(name)} {value:g}{'h' * (name == 'hours')}" for name, value in ends if value)
+        console.note(f"{run}: this run has reached its end by {limits}; a larger one makes it longer")
     elif progress.last.energy is not None:
         view.show_energy(progress.last.energy, epochs=progress.epochs, g_per_kwh=g_per_kwh)
     if interrupted:
@@ -352,16 +362,3 @@ def _loss_notes(vgg_file: Path | None, before: dict[str, Any] | None) -> dict[st
             f"{vgg_file}: not the loss network that the run began with; name that file by --loss-weights"
         )
     return {"loss_weights": str(vgg_file.absolute()), "loss_weights_sha256": digest}
-
-
-def hours(text: str) -> float:
-    """Read a time such as ``2h30m``, ``90m`` or ``45s``, in hours.
-
-    Raises:
-        UsageError: the text is no time.
-    """
-    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
-    if not match or not text:
-        raise UsageError(f"{text!r} is no time; write it like 2h30m, 90m or 45s")
-    h, m, s = (int(part or 0) for part in match.groups())
-    return h + m / 60 + s / 3600
