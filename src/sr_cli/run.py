@@ -135,6 +135,10 @@ def check_free(path: Path) -> None:
         taken = path.exists() and (not path.is_dir() or any(entry.name != ".lock" for entry in path.iterdir()))
     except OSError as error:
         raise output_error(path, error) from error
+    if taken and (path / CONFIG).is_file() and not (path / STATE).exists():
+        raise TrainingError(
+            f"{path}: exists, from a training that ended before it began; remove it, or choose another --name"
+        )
     if taken:
         raise TrainingError(f"{path}: exists; go on with it by --resume {path}, or choose another --name")
 

@@ -14,7 +14,7 @@ from sr_cli import run as runs
 from sr_cli.checkpoint import save_network
 from sr_cli.config import TrainConfig
 from sr_cli.data import Pair, Photos
-from sr_cli.errors import TrainingError, UsageError
+from sr_cli.errors import TrainingError
 from sr_cli.files import write_whole
 from sr_cli.run import Run
 from sr_cli.run_report import write_report
@@ -189,9 +189,7 @@ def _status(reading: Reading) -> dict[str, str]:
 
 
 def _summary_writer(run: Run, *, since: int | None) -> "SummaryWriter":
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise UsageError("--tensorboard needs TensorBoard: python -m pip install 'sr-cli[tensorboard]'") from error
+    from torch.utils.tensorboard import SummaryWriter
+
     # What was written after the step that the run goes on from is not shown any more.
     return SummaryWriter(run.path / "tensorboard", purge_step=since and since + 1)
