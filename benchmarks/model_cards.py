@@ -10,7 +10,14 @@ from sr_cli.checkpoint import load_network
 from sr_cli.weights.registry import PRETRAINED
 
 CARDS = Path(__file__).parents[1] / "docs" / "models"
-COLUMNS = {"psnr": "PSNR (Y)", "ssim": "SSIM (Y)", "dss": "DSS", "haarpsi": "HaarPSI", "sharpness": "sharpness", "mesh": "mesh"}  # fmt: skip
+COLUMNS = {
+    "psnr": "PSNR (Y)",
+    "ssim": "SSIM (Y)",
+    "dss": "DSS",
+    "haarpsi": "HaarPSI",
+    "sharpness": "sharpness",
+    "mesh": "mesh",
+}
 
 
 def card(path: Path) -> str:

@@ -24,13 +24,13 @@ SETS = ("Set5", "Set14", "BSD100")
 MEASURES = ("psnr", "ssim", "dss", "haarpsi", "sharpness", "mesh")
 
 
-def figures(weights: Path, benchmarks: Path, degradation: str) -> dict[str, Any]:
+def figures(weights: Path, benchmarks: Path, degradation: str, measures: tuple[str, ...]) -> dict[str, Any]:
     """Means of the measures over each test set, for the weights and for bicubic interpolation."""
     found: dict[str, Any] = {}
     for name in SETS:
         lr = benchmarks / name / "LRbicx4"
         given = lr if degradation == "bicubic" and lr.is_dir() and load_network(weights)[0].scale == 4 else None
-        config = EvaluateConfig(measures=MEASURES, degradation="bicubic" if given else degradation)  # type: ignore[arg-type]
+        config = EvaluateConfig(measures=measures, degradation="bicubic" if given else degradation)  # type: ignore[arg-type]
         report = evaluate(benchmarks / name / "HR", lr=given, models=[weights], config=config)
         found[name] = {
             kind: {measure: report.value(method.name, measure) for measure in report.measures}
@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("name")
     parser.add_argument("--benchmarks", type=Path, required=True)
+    parser.add_argument("--measures", default=",".join(MEASURES))
     options = parser.parse_args()
 
     network, header = load_network(options.weights)
@@ -53,7 +54,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         half = Path(folder) / "half.safetensors"
         save_network(half, network, about={}, dtype=torch.float16)
-        about["metrics"] = figures(half, options.benchmarks, about["training"]["degradation"])
+        about["metrics"] = figures(
+            half, options.benchmarks, about["training"]["degradation"], tuple(options.measures.split(","))
+        )
     path = PRETRAINED / f"{options.name}.safetensors"
     save_network(path, network, about=about, dtype=torch.float16)
     print(path, path.stat().st_size)
