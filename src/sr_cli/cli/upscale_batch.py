@@ -5,6 +5,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -210,7 +211,7 @@ def _work(
     from sr_cli.batch.running import run
 
     began = time.perf_counter()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's word is as good as Ctrl-C
+    stopped = _stop_by_signals()
     try:
         with view.upscaling_progress(len(jobs), quiet=telling.quiet) as progress:
             watcher = watcher_of(progress, preview=telling.preview, compare=telling.compare)
@@ -224,12 +225,28 @@ def _work(
                     view.tell(called, quiet=telling.quiet, verbose=telling.verbose)
                 if result.status == "done":
                     watcher.show()
+                if stopped.is_set():  # Python loses an exception that a signal raises within a destructor
+                    raise KeyboardInterrupt
     except KeyboardInterrupt:
         summary.interrupted = True
     summary.seconds = time.perf_counter() - began
     if telling.as_json:
         view.tell_json(summary.as_json())
     view.summarize(summary, quiet=telling.quiet)
+
+
+def _stop_by_signals() -> threading.Event:
+    """Let Ctrl-C, and a scheduler's SIGTERM, raise `KeyboardInterrupt` and set the event that is returned."""
+    stopped = threading.Event()
+
+    def stop(*_: object) -> None:
+        stopped.set()
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
+    return stopped
 
 
 def _called(result: "Result", names: Mapping[str, str]) -> "Result":
