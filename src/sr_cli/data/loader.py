@@ -3,7 +3,9 @@
 import atexit
 import multiprocessing
 import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,18 +81,18 @@ class Loader(Iterator[Batch]):
     def __init__(self, batches: Batches, *, first: int, workers: int = 0, pin: bool = False) -> None:
         if workers:
             _ = batches.pairs.photos.cache  # before the fork: what is made after it isn't shared
-        self._batches: Iterator[Batch] | None = iter(
-            DataLoader(
-                batches,
-                batch_size=None,
-                sampler=range(first, 2**62),
-                num_workers=workers,
-                pin_memory=pin,
-                worker_init_fn=_ignore_signals,
-                # A fork shares the cache of decoded photos; it inherits no CUDA context that it would use.
-                multiprocessing_context=multiprocessing.get_context("fork") if workers else None,
-            )
+        loader = DataLoader(
+            batches,
+            batch_size=None,
+            sampler=range(first, 2**62),
+            num_workers=workers,
+            pin_memory=pin,
+            worker_init_fn=_ignore_signals,
+            # A fork shares the cache of decoded photos; it inherits no CUDA context that it would use.
+            multiprocessing_context=multiprocessing.get_context("fork") if workers else None,
         )
+        with _unheard_children():
+            self._batches: Iterator[Batch] | None = iter(loader)
         # At the latest then: at its own exit multiprocessing would wait for workers that nobody has told to end.
         atexit.register(self.close)
 
@@ -122,6 +124,22 @@ class Loader(Iterator[Batch]):
         if batch.error is not None:
             raise ImageError(batch.error)
         return batch
+
+
+@contextmanager
+def _unheard_children() -> Iterator[None]:
+    """Keep PyTorch from hearing of a worker's death by a signal: its handler raises in the middle of a step.
+
+    It is found out all the same by whoever waits for the worker's batch.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGCHLD"):
+        yield
+        return
+    before = signal.getsignal(signal.SIGCHLD)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def _ignore_signals(_: int) -> None:
