@@ -138,6 +138,14 @@ def finished_run(tmp_path_factory):
     return folder
 
 
+def test_a_training_that_gets_no_better_ends_and_says_so(finished_run):
+    options = [*OPTIONS, "--lr", 0.5, "--warmup", 0, "--schedule", "constant", "--ema", 0]
+    options += ["--validate-every", 1, "--patience", 1, "--steps", 300, "--name", "worse"]
+    done = sr_train("photos", *options, folder=finished_run)
+    assert done.returncode == 0, done.stderr
+    assert "ended by --patience 1" in done.stderr and done.stdout.strip() == "runs/worse/model.safetensors"
+
+
 @pytest.mark.skipif(find_spec("tensorboard") is not None, reason="TensorBoard is installed")
 def test_without_tensorboard_no_run_is_begun(finished_run):
     done = sr_train("photos", *OPTIONS, "--tensorboard", "--name", "board", folder=finished_run)

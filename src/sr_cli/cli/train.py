@@ -338,7 +338,9 @@ def _tell(
         ends = [(name, getattr(config, name)) for name in ("steps", "epochs", "hours", "patience")]
         limits = ", ".join(f"{option(name)} {value:g}{'h' * (name == 'hours')}" for name, value in ends if value)
         console.note(f"{run}: this run has reached its end by {limits}; a larger one makes it longer")
-    elif progress.last.energy is not None:
+    elif not interrupted and not progress.complete:
+        console.note(f"ended by --patience {config.patience}: so many validations without a better one")
+    if progress.last is not None and progress.last.energy is not None:
         view.show_energy(progress.last.energy, epochs=progress.epochs, g_per_kwh=g_per_kwh)
     if interrupted:
         console.note(f"saved; to go on: sr train --resume {shlex.quote(str(run))}")
