@@ -140,8 +140,7 @@ class Learner:
         network: nn.Module = self.network
         if self.group.size > 1:
             own = [self.device.index] if self.device.type == "cuda" else None
-            # The statistics of batch normalisation are the same everywhere already.
-            network = DistributedDataParallel(network, device_ids=own, broadcast_buffers=False)
+            network = DistributedDataParallel(network, device_ids=own)
 
         def forward(lr: Tensor, hr: Tensor) -> dict[str, Tensor]:
             terms: dict[str, Tensor] = self.loss(network(lr), hr)
