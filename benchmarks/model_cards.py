@@ -42,14 +42,14 @@ For {header["note"]}.
 | trained for | {effort(training)}; energy: {energy(header)} |
 | licence | {header["licence"]} |
 
-Trained by `{header["command"]}`.
+Trained by `{header["command"]}`. {header.get("history", "")}
 
 ## Figures
 
 Mean over each test set, LR by `{training["degradation"]}`; protocol and measures: [metrics](../reference/metrics.md).
 
 {table(header["metrics"])}
-{commands(path.stem, training["degradation"], network.scale)}
+{commands(path.stem, training["degradation"], network.scale, measured(header["metrics"]))}
 
 ## Known weaknesses
 
@@ -70,21 +70,27 @@ def energy(header: dict[str, Any]) -> str:
     return "unavailable" if watt_hours is None else f"{watt_hours:.0f} Wh"
 
 
+def measured(metrics: dict[str, Any]) -> list[str]:
+    """The measures that every row has."""
+    return [m for m in COLUMNS if all(m in row for rows in metrics.values() for row in rows.values())]
+
+
 def table(metrics: dict[str, Any]) -> str:
     """A row for the model and one for bicubic interpolation for every set."""
-    head = ["set", "", *COLUMNS.values()]
+    found = measured(metrics)
+    head = ["set", "", *(COLUMNS[m] for m in found)]
     lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
     for name, rows in metrics.items():
         for kind, values in rows.items():
-            numbers = (f"{values[m]:.{2 if m == 'psnr' else 4 if m == 'ssim' else 3}f}" for m in COLUMNS)
+            numbers = (f"{values[m]:.{2 if m == 'psnr' else 4 if m == 'ssim' else 3}f}" for m in found)
             lines.append(f"| {name} | {kind} | {' | '.join(numbers)} |")
     return "\n".join(lines) + "\n"
 
 
-def commands(name: str, degradation: str, scale: int) -> str:
+def commands(name: str, degradation: str, scale: int, measures: list[str]) -> str:
     """What prints these figures."""
     lr = f"--lr Set5/LRbicx{scale}" if degradation == "bicubic" and scale == 4 else f"--degradation {degradation}"
-    return f"`sr evaluate Set5/HR {lr} --model {name} --metrics {','.join(COLUMNS)}` prints them for Set5."
+    return f"`sr evaluate Set5/HR {lr} --model {name} --metrics {','.join(measures)}` prints them for Set5."
 
 
 def main() -> None:
