@@ -55,7 +55,8 @@ def test_list_download_damage_verify_repair_remove(home):
         listed = sr("--list")
         assert listed.returncode == 0
         assert listed.stdout.splitlines()[0].split() == ["name", "kind", "scale", "size", "state"]
-        assert listed.stdout.splitlines()[-1].split() == ["mine", "upscaler", "x4", "100.0", "kB", "missing"]
+        rows = [line.split() for line in listed.stdout.splitlines()]
+        assert ["mine", "upscaler", "x4", "100.0", "kB", "missing"] in rows
 
         run = sr("mine")
         path = home / "data" / "mine.bin"
