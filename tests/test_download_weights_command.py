@@ -55,8 +55,7 @@ def test_list_download_damage_verify_repair_remove(home):
         listed = sr("--list")
         assert listed.returncode == 0
         assert listed.stdout.splitlines()[0].split() == ["name", "kind", "scale", "size", "state"]
-        rows = [line.split() for line in listed.stdout.splitlines()]
-        assert ["mine", "upscaler", "x4", "100.0", "kB", "missing"] in rows
+        assert ["mine", "upscaler", "x4", "100.0", "kB", "missing"] in map(str.split, listed.stdout.splitlines())
 
         run = sr("mine")
         path = home / "data" / "mine.bin"
@@ -138,6 +137,18 @@ def test_one_that_fails_does_not_keep_the_others(home):
         alone = sr("broken")
         assert alone.returncode == 5
         assert "`sr download-weights broken --from FILE`" in alone.stderr
+        assert str(home / "data" / "broken.bin") in alone.stderr
+
+
+def test_the_remedy_for_weights_that_nobody_knows_yet_is_a_command_that_works(home):
+    source = home / "mine.safetensors"
+    source.write_bytes(CONTENT)
+    with serving({}) as server:
+        run = sr("mine", "--url", server.url("mine.safetensors"), "--kind", "upscaler", "--scale", "4")
+    assert run.returncode == 5
+    command = run.stderr.partition("run `sr download-weights ")[2].partition("`")[0]
+    assert sr(*command.replace("FILE", str(source)).split()).returncode == 0
+    assert states("mine") == {"mine": "cached"}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from sr_cli.files import write_whole
 from sr_cli.weights.locks import alone
 from sr_cli.weights.progress import OnProgress, Patience, ignore
 from sr_cli.weights.receipts import sha256_of
-from sr_cli.weights.registry import Entry, entries, own_registry, refuse_shared_files
+from sr_cli.weights.registry import Entry, entries, own_registry, refuse_shared_files, scale_in
 from sr_cli.weights.store import bring, take_in
 
 
@@ -41,7 +41,8 @@ def adopt(
         path = bring(new, folder=folder, force=True, on_progress=on_progress, patience=patience)
     with alone(own_registry()):
         _check_free(new)
-        _append(replace(new, size=path.stat().st_size, sha256=sha256_of(path)))
+        scale = new.scale or (scale_in(path) if new.kind == "upscaler" else None)
+        _append(replace(new, size=path.stat().st_size, sha256=sha256_of(path), scale=scale))
     return path
 
 

@@ -171,19 +171,30 @@ def _shipped(path: Path) -> Entry:
     metadata = {}
     with suppress(WeightsError):  # a damaged file is still an entry; its state will tell
         metadata = read_metadata(path)
-    architecture = metadata.get("architecture")
-    scale = metadata.get("scale", architecture.get("scale") if isinstance(architecture, dict) else None)
     return Entry(
         name=path.stem,
         kind="upscaler",
         file=path.name,
         size=path.stat().st_size,
-        scale=scale if isinstance(scale, int) else None,
+        scale=_scale(metadata),
         licence=str(metadata.get("licence", "")),
         source="ships with the package",
         note=str(metadata.get("note", "")),
         path=path,
     )
+
+
+def scale_in(path: Path) -> int | None:
+    """The scale that a file of our own says of itself; ``None`` for any other file."""
+    with suppress(WeightsError):
+        return _scale(read_metadata(path))
+    return None
+
+
+def _scale(metadata: Mapping[str, Any]) -> int | None:
+    architecture = metadata.get("architecture")
+    scale = metadata.get("scale", architecture.get("scale") if isinstance(architecture, dict) else None)
+    return scale if isinstance(scale, int) else None
 
 
 def refuse_shared_files(known: Iterable[Entry]) -> None:

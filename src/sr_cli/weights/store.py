@@ -20,7 +20,7 @@ from sr_cli.weights.locks import alone, folder_errors
 from sr_cli.weights.partial import Partial
 from sr_cli.weights.progress import OnProgress, Patience, Progress, ignore
 from sr_cli.weights.receipts import is_right, receipt_of, receipted_hash, sha256_of, write_receipt
-from sr_cli.weights.registry import Entry, Kind, entry
+from sr_cli.weights.registry import Entry, Kind, entries, entry
 from sr_cli.weights.urls import check_url, shown
 
 State = Literal["shipped", "cached", "missing", "corrupt"]
@@ -84,22 +84,24 @@ def remedy(entry: Entry, *, folder: Path | None = None) -> str:
     if entry.path:
         return "It ships with the package: install sr-cli again"
     path = path_of(entry, folder=folder)
-    copy = _copy_command(entry, folder)
     if not entry.urls:
-        return f"It has no URL: put a copy at {path} with {copy}"
+        return f"It has no URL: put a copy at {path} with {_command(entry, folder, '--from FILE')}"
     size = f", {entry.size / 1e6:.0f} MB" if entry.size else ""
     return (
-        f"Run `sr download-weights {entry.name}{_dir_option(folder)}` (from {shown(entry.urls[0])}{size}, to {path}); "
-        f"without internet, bring the file and run {copy}"
+        f"Run {_command(entry, folder)} (from {shown(entry.urls[0])}{size}, to {path}); "
+        f"without internet, bring the file and run {_command(entry, folder, '--from FILE')}"
     )
 
 
-def _copy_command(entry: Entry, folder: Path | None) -> str:
-    return f"`sr download-weights {entry.name} --from FILE{_dir_option(folder)}`"
-
-
-def _dir_option(folder: Path | None) -> str:
-    return f" --dir {shlex.quote(str(folder))}" if folder else ""
+def _command(entry: Entry, folder: Path | None, source: str = "") -> str:
+    """The command that brings the entry, for one that nobody knows yet with all that describes it."""
+    parts = ["sr download-weights", entry.name, source]
+    if entry.name not in entries():
+        parts += [] if source else [f"--url {shlex.quote(entry.urls[0])}"]
+        parts += [f"--kind {entry.kind.replace(' ', '-')}", f"--scale {entry.scale}" if entry.scale else ""]
+        parts += [f"--sha256 {entry.sha256}" if entry.sha256 else ""]
+    parts += [f"--dir {shlex.quote(str(folder))}" if folder else ""]
+    return f"`{' '.join(filter(None, parts))}`"
 
 
 def fetch(
@@ -162,8 +164,10 @@ def bring(
         try:
             sha256 = download(urls, path, size=wanted.size, sha256=expected, on_progress=on_progress, patience=patience)
         except DownloadError as error:
-            copy = _copy_command(wanted, folder)
-            raise DownloadError(f"{wanted.name}: {error}. Without internet, bring the file and run {copy}") from error
+            copy = _command(wanted, folder, "--from FILE")
+            raise DownloadError(
+                f"{wanted.name}: {error}. It belongs at {path}; without internet, bring the file and run {copy}"
+            ) from error
         write_receipt(path, sha256)
     return path
 
