@@ -54,8 +54,9 @@ class Scorer:
                 continue
             try:
                 value = float(self._measure(name, sr, hr, lr, channel))
-                if math.isnan(value) or (math.isinf(value) and name in ("sharpness", "mesh")):
-                    raise ValueError("HR is flat")
+                is_ratio = name in ("sharpness", "mesh")
+                if math.isnan(value) or (math.isinf(value) and is_ratio):
+                    raise ValueError("HR is flat" if is_ratio else "HR is too small or flat for it")
                 found[name] = value
             except ValueError as error:
                 self.gaps.setdefault(name, {})[sample.name] = str(error)

@@ -26,9 +26,11 @@ def color_error(sr: Tensor, hr: Tensor, *, shave: int) -> Tensor:
     """
     same_size(sr, hr)
     sr, hr = shaved(sr, shave), shaved(hr, shave)
-    # The formula needs some forty numbers a pixel: in strips of rows they fit into little memory.
+    # The formula needs some forty numbers a pixel: in strips of rows they fit into little memory, and single precision,
+    # which is good for six digits of the mean, takes half the time.
     strips = zip(torch.split(sr, _STRIP, dim=-2), torch.split(hr, _STRIP, dim=-2), strict=True)
-    sums = [ciede2000(*(lab_of_srgb(eight_bit(strip)) for strip in pair)).sum(dim=(1, 2)) for pair in strips]
+    differences = (ciede2000(*(lab_of_srgb(eight_bit(strip).float()) for strip in pair)) for pair in strips)
+    sums = [difference.sum(dim=(1, 2), dtype=torch.float64) for difference in differences]
     return torch.stack(sums).sum(dim=0) / (hr.shape[-2] * hr.shape[-1])
 
 

@@ -55,4 +55,7 @@ def _of_pictures(metric: Callable[..., Tensor], sr: Tensor, hr: Tensor, shave: i
 
 def _of_pair(metric: Callable[..., Tensor], sr: Tensor, hr: Tensor) -> Tensor:
     # In float32, as published: some of piq's kernels are. Clamped, because luma's rounding may pass 1 by an ulp.
-    return metric(sr.float().clamp(0, 1), hr.float().clamp(0, 1), data_range=1.0, reduction="none").double()
+    try:
+        return metric(sr.float().clamp(0, 1), hr.float().clamp(0, 1), data_range=1.0, reduction="none").double()
+    except ValueError as error:
+        raise ValueError(f"{hr.shape[-1]}×{hr.shape[-2]} pixels after shaving are too few for it") from error

@@ -61,7 +61,9 @@ def mesh_strength(image: Tensor, scale: int) -> Tensor:
         side = CELLS * scale + 4
         raise ValueError(f"the mesh measure needs at least {side}×{side} pixels after shaving")
     phases = F.pixel_unshuffle(fine[..., :height, :width], scale)
-    steady = F.avg_pool2d(phases - phases.mean(dim=1, keepdim=True), CELLS, stride=1)
+    steady = phases - phases.mean(dim=1, keepdim=True)
+    for square_side in ((CELLS, 1), (1, CELLS)):  # one after the other: a tenth of the additions
+        steady = F.avg_pool2d(steady, square_side, stride=1)
     return steady.square().mean(dim=(1, 2, 3)).sqrt()
 
 
