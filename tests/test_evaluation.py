@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,13 +14,16 @@ from PIL import Image
 
 from evaluations import folder_of_photos, photo, report, save, weights_file
 from sr_cli import images
+from sr_cli.color import luma
 from sr_cli.config import EvaluateConfig
 from sr_cli.errors import ImageError, UsageError, WeightsError
 from sr_cli.evaluation import gates
 from sr_cli.evaluation.cost import multiply_adds
 from sr_cli.evaluation.measures import COSTS, MEASURES, QUICK, measures_named
-from sr_cli.evaluation.result import ImageResult, Protocol, as_dict, from_dict
+from sr_cli.evaluation.result import ImageResult, NothingMeasuredError, Protocol, as_dict, from_dict
 from sr_cli.evaluation.run import Comparison, evaluate
+from sr_cli.metrics import psnr, ssim
+from sr_cli.metrics.fidelity import eight_bit
 from sr_cli.report import as_json
 from sr_cli.resize import resize
 from sr_cli.upscaler import Upscaler
@@ -42,6 +46,18 @@ def test_bicubic_is_what_was_published(name, lr):
     assert len(found.images) == len(list((BENCHMARKS / name / "HR").iterdir()))
     assert found.value("bicubic", "psnr") == pytest.approx(psnr, abs=0.02 if lr else 0.05)
     assert found.value("bicubic", "ssim") == pytest.approx(ssim, abs=0.001)
+
+
+@pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="needs the benchmark pictures, which are not part of the project")
+def test_bicubic_is_published_to_the_last_digit_where_luma_alone_is_resized():
+    scores = []
+    for path in sorted((BENCHMARKS / "Set5" / "HR").iterdir()):
+        hr = eight_bit(luma(images.to_tensor(images.read(path)).double()))
+        height, width = hr.shape[-2:]
+        sr = resize(resize(hr, (height // 4, width // 4)), (height, width))
+        three = [image.expand(1, 3, height, width) for image in (sr, hr)]
+        scores.append([float(metric(*three, shave=4, channel="rgb")) for metric in (psnr, ssim)])
+    assert np.mean(scores, axis=0).round(4) == pytest.approx(PUBLISHED["Set5"], abs=1e-4, rel=1e-4)
 
 
 def test_every_method_has_a_row_and_bicubic_always(tmp_path):
@@ -164,7 +180,7 @@ def test_what_cannot_be_measured_is_named_and_the_rest_is_measured(tmp_path):
     reasons = {Path(failure.file).relative_to(tmp_path).as_posix(): failure.reason for failure in found.failures}
     assert set(reasons) == {"lr/c.png", "lr/d.png", "hr/f.png", "hr/g.png", "lr/stranger.png"}
     assert "20×16 pixels times 4 are not the 96×64" in reasons["lr/c.png"]
-    assert "several" in reasons["hr/f.png"]
+    assert reasons["hr/f.png"].endswith("several partners in " + str(lr) + ": f_4x.png, fx4.png")
     assert [step.done for step in steps] == [1, 2, 3, 4, 5]
     assert sum(isinstance(step.outcome, Comparison) for step in steps) == 3
 
@@ -185,6 +201,37 @@ def test_an_output_that_is_no_number_is_an_error_that_names_the_file(tmp_path):
         parameter.data.fill_(math.nan)
     with pytest.raises(ImageError, match=r"a\.png: broken: .*not finite"):
         evaluate(hr, models=[model], config=FAST)
+
+
+def test_where_nothing_can_be_measured_every_reason_is_given(tmp_path):
+    hr = folder_of_photos(tmp_path / "hr", "ab")
+    (hr / "a.png").write_bytes(b"no picture")
+    save(hr / "b.png", photo(8, 8))
+    with pytest.raises(NothingMeasuredError, match=r"a\.png: is not an image") as caught:
+        evaluate(hr, config=FAST)
+    assert [Path(failure.file).name for failure in caught.value.failures] == ["a.png", "b.png"]
+    done = sr(hr)
+    assert done.returncode == 3
+    assert f"warning: {hr / 'b.png'}: not measured, 8×8 pixels are too few" in done.stderr
+    assert f"error: {hr / 'a.png'}: is not an image" in done.stderr
+
+
+def test_one_file_may_stand_for_a_folder(tmp_path):
+    hr = folder_of_photos(tmp_path / "hr", "a") / "a.png"
+    lr = save(tmp_path / "small.png", photo(16, 24))
+    alone = evaluate(hr, config=FAST)
+    assert [image.name for image in alone.images] == ["a"]
+    assert alone.images == evaluate(hr.parent, config=FAST).images
+    with pytest.raises(NothingMeasuredError, match="no partner"):
+        evaluate(hr, lr=lr, config=FAST)
+
+
+def test_a_picture_that_is_got_exactly_right_is_said_to_make_the_mean_infinite(tmp_path):
+    hr = folder_of_photos(tmp_path / "hr", "a")
+    save(hr / "flat.png", np.full((64, 96, 3), 120, np.uint8))
+    found = evaluate(hr, config=FAST)
+    assert math.isinf(found.value("bicubic", "psnr"))
+    assert "PSNR is infinite for 1 of the pictures, such as flat, hence its mean" in found.notes
 
 
 def test_folders_and_files_that_are_no_use_are_errors(tmp_path):
@@ -283,11 +330,31 @@ def test_only_like_is_compared_with_like():
     old = report({"m": {"psnr": [30.0, 31.0]}})
     with pytest.raises(UsageError, match="other pictures"):
         gates.changes(report({"m": {"psnr": [30.0]}}), old)
-    with pytest.raises(UsageError, match="no method"):
-        gates.changes(report({"n": {"psnr": [30.0, 31.0]}}), old)
+    with pytest.raises(UsageError, match="no row for n, o; it has m"):
+        gates.changes(report({"n": {"psnr": [30.0, 31.0]}, "o": {"psnr": [30.0, 31.0]}}), old)
+    with pytest.raises(UsageError, match="none of the metrics ssim"):
+        gates.changes(report({"m": {"ssim": [0.8, 0.9]}}), old)
     rgb = report({"m": {"psnr": [30.0, 31.0]}}, protocol=Protocol(scale=4, channel="rgb", shave=4, lr="given"))
     with pytest.raises(UsageError, match="otherwise"):
         gates.changes(rgb, old)
+
+
+def test_a_model_in_a_new_file_is_held_against_the_old_one():
+    old = report({"bicubic": {"psnr": [25.0]}, "a/best": {"psnr": [31.0]}})
+    new = report({"bicubic": {"psnr": [25.0]}, "b/best": {"psnr": [30.0]}})
+    found = [change for change in gates.changes(new, old) if change.worse]
+    assert [(change.method, change.formerly, change.measure) for change in found] == [("b/best", "a/best", "psnr")]
+    assert gates.uncompared(new, old) == []
+
+
+def test_what_only_one_report_has_is_not_taken_for_unchanged():
+    old = report({"m": {"psnr": [30.0], "dss": [0.5]}, "gone": {"psnr": [30.0], "dss": [0.5]}})
+    new = report({"m": {"psnr": [30.0], "ssim": [0.8]}})
+    assert gates.uncompared(new, old) == [
+        "gone: only in the baseline",
+        "ssim: not measured in the baseline",
+        "dss: measured in the baseline only",
+    ]
 
 
 def sr(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -337,3 +404,40 @@ def test_the_command_fails_where_quality_is_lost(tmp_path):
     assert len(done.stdout.splitlines()) == 2
     assert "worse" in done.stderr
     assert sr(hr, "--json", "--csv").returncode == 2
+
+
+def test_what_is_bounded_is_measured(tmp_path):
+    hr = folder_of_photos(tmp_path / "hr", "a")
+    done = sr(hr, "--metrics", "psnr", "--min", "ssim=0.01", "--max", "seconds=1000", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["measures"] == ["psnr", "ssim"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--sheet", "sheet.jpg"],
+        ["--report", "page.txt"],
+        ["--report", "folder.html"],
+        ["--tolerance", "psnr=1"],
+        ["--min", "psnr"],
+        ["--metrics", "sism"],
+    ],
+)
+def test_options_that_make_no_sense_are_refused_before_the_work(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    Path("folder.html").mkdir()
+    done = sr("nowhere", *arguments)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes")
+@pytest.mark.parametrize("form", ["--per-image", "--csv", "--json", "--markdown"])
+def test_file_names_and_stdout_need_not_be_utf_8(tmp_path, monkeypatch, form):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    hr = folder_of_photos(tmp_path / "hr", "a")
+    (hr / "a.png").rename(hr / os.fsdecode(b"\xff\n.png"))
+    done = sr(hr, "--metrics", "psnr", form, "--report", tmp_path / "p.html", "--sheet", tmp_path / "s.png")
+    assert done.returncode == 0, done.stderr
+    assert "\\udcff" in done.stdout or form == "--markdown"
+    assert form != "--json" or json.loads(done.stdout)["images"][0]["name"] == "\udcff\n"

@@ -1,5 +1,6 @@
 """``sr`` and ``python -m sr_cli``: the one place where errors become a line on stderr and an exit code."""
 
+import io
 import sys
 
 from sr_cli import console
@@ -9,6 +10,8 @@ from sr_cli.errors import EXIT_INTERRUPTED, OutputError, SrError
 
 def main() -> None:
     """Run the command line and exit."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be UTF-8, nor stdout
     try:
         app(standalone_mode=True)
     except SrError as error:

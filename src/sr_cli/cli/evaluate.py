@@ -13,9 +13,10 @@ from sr_cli.console.downloads import obtain
 from sr_cli.errors import EXIT_SOME_FAILED, QualityError, SrError, UsageError
 from sr_cli.evaluation import gates
 from sr_cli.evaluation.measures import MEASURES, measures_named
-from sr_cli.evaluation.result import EvaluationReport
+from sr_cli.evaluation.result import EvaluationReport, NothingMeasuredError
 from sr_cli.files import write_whole, written_whole
 from sr_cli.report import as_csv, as_json, as_markdown
+from sr_cli.weights import Kind
 
 if TYPE_CHECKING:
     from sr_cli.report.gallery import Gallery
@@ -91,18 +92,23 @@ def evaluate(
 ) -> None:
     """Measure how good models, or other tools' results, are at upscaling; bicubic is always there to compare with."""
     form = _form(json=json, csv=csv, markdown=markdown)
+    if tolerance and not baseline:
+        raise UsageError("--tolerance goes with --baseline")
+    _check_destinations(report, sheet)
+    thresholds = [gates.threshold(text, "min") for text in minimum or ()]
+    thresholds += [gates.threshold(text, "max") for text in maximum or ()]
+    measures = measures_named(",".join(metrics)) if metrics else DEFAULTS.measures
+    bounded = (each.measure for each in thresholds if each.measure in MEASURES)
     config = EvaluateConfig(
         scale=scale,
         channel=channel.value,
         shave=shave,
         degradation=degradation.value,
-        measures=measures_named(",".join(metrics)) if metrics else DEFAULTS.measures,
+        measures=tuple(dict.fromkeys((*measures, *bounded))),
         interpolations=tuple(each.value for each in also or ()),
         recursive=recursive,
         seed=seed,
     )
-    thresholds = [gates.threshold(text, "min") for text in minimum or ()]
-    thresholds += [gates.threshold(text, "max") for text in maximum or ()]
     tolerances = gates.tolerances(tolerance or ())
     old = gates.read_report(baseline) if baseline else None
     _obtain_learned(config)
@@ -119,16 +125,23 @@ def evaluate(
             if gallery and isinstance(step.outcome, run.Comparison):
                 gallery.add(step.outcome)
 
-        found = run.evaluate(
-            hr, lr=lr, sr=sr or (), models=model or (), config=config, device=devices.choose(device), on_step=on_step
-        )
+        try:
+            found = run.evaluate(
+                hr, lr=lr, sr=sr or (), models=model or (), config=config, device=devices.choose(device),
+                on_step=on_step,
+            )  # fmt: skip
+        except NothingMeasuredError as error:
+            view.show_failures(error.failures[1:])  # the message has the first
+            raise
     _print(found, form, per_image=per_image)
     if gallery:
         _write(found, gallery, report=report, sheet=sheet)
     view.show_failures(found.failures)
     changes = gates.changes(found, old, tolerances) if old else []
-    if changes:
+    if old:
         view.show_changes(changes, to=console.out if form == "table" else console.err)
+        for line in gates.uncompared(found, old):
+            console.note(f"not compared: {line}")
     problems = gates.broken(found, thresholds)
     problems += [f"{change.measure} of {change.method} fell behind the baseline" for change in changes if change.worse]
     if problems:
@@ -145,16 +158,30 @@ def _form(*, json: bool, csv: bool, markdown: bool) -> Form:
     return chosen[0] if chosen else "table"
 
 
+def _check_destinations(report: Path | None, sheet: Path | None) -> None:
+    """Refuse now what would fail after all the work, or give a file a name that misleads."""
+    for option, path, suffixes in (("--report", report, (".html", ".htm")), ("--sheet", sheet, (".png",))):
+        if path and path.is_dir():
+            raise UsageError(f"{option} {path}: that is a folder; name a file in it")
+        if path and path.suffix.lower() not in suffixes:
+            raise UsageError(f"{option} {path}: the name has to end with {suffixes[0]}")
+
+
 def _obtain_learned(config: EvaluateConfig) -> None:
     """Download what LPIPS and DISTS need; where that fails, their column will say why they are missing."""
     learned = [name for name in ("lpips", "dists") if name in config.measures]
-    try:
-        if learned:
-            obtain("vgg16", "loss network")
+    if learned and _obtained("vgg16", "loss network"):  # useless without
         for name in learned:
-            obtain(name, "metric")
+            _obtained(name, "metric")
+
+
+def _obtained(name: str, kind: Kind) -> bool:
+    try:
+        obtain(name, kind)
     except SrError as error:
         console.warning(str(error))
+        return False
+    return True
 
 
 def _print(report: EvaluationReport, form: Form, *, per_image: bool) -> None:
@@ -162,7 +189,7 @@ def _print(report: EvaluationReport, form: Form, *, per_image: bool) -> None:
         view.show(report, per_image=per_image)
     else:
         text = {"json": as_json, "csv": as_csv, "markdown": as_markdown}[form](report)
-        typer.echo(text, nl=False)
+        print(text, end="", flush=True)  # typer.echo would put question marks for what stdout's encoding lacks
 
 
 def _write(found: EvaluationReport, gallery: "Gallery", *, report: Path | None, sheet: Path | None) -> None:

@@ -58,10 +58,9 @@ def show(report: EvaluationReport, *, per_image: bool = False) -> None:
     measures = tuple(column for column in report.columns if column.name in report.measures)
     if per_image:
         for image in report.images:
-            title = f"{image.name}, {image.width}×{image.height}"
+            title = console.one_line(f"{image.name}, {image.width}×{image.height}")
             _print(_tables(title, measures, image_rows(report, image)))
-    count = len(report.images)
-    title = f"{count} picture{'' if count == 1 else 's'} of {report.source}"
+    title = f"{report.count} of {report.source}"
     console.out.print(f"{escape(console.one_line(title))}: {escape(str(report.protocol))}")
     _print(_tables("mean", report.columns, mean_rows(report)))
     for remark in remarks(report):
@@ -78,13 +77,14 @@ def show_changes(found: Sequence[Change], *, to: Console = console.out) -> None:
     table.add_column("")
     for change in found:
         measure = measure_called(change.measure)
-        difference = "0" if change.now == change.before else f"{change.now - change.before:+,.{measure.digits}f}"
+        difference = 0.0 if change.now == change.before else round(change.now - change.before, measure.digits)
+        name = change.method if change.method == change.formerly else f"{change.method} (was {change.formerly})"
         table.add_row(
-            Text(console.one_line(change.method)),
+            Text(console.one_line(name)),
             change.measure,
             measure.text(change.before),
             measure.text(change.now),
-            difference,
+            f"{difference:+,.{measure.digits}f}" if difference else "0",
             Text("worse", "bold red") if change.worse else "",
         )
     _print([table], to=to)

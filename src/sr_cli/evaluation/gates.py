@@ -28,9 +28,16 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Change:
-    """How a method's mean differs from the baseline's; ``worse`` where it fell behind by more than is tolerated."""
+    """How a method's mean differs from the baseline's.
+
+    Attributes:
+        method: the row's name.
+        formerly: its name in the baseline.
+        worse: whether it fell behind by more than is tolerated.
+    """
 
     method: str
+    formerly: str
     measure: str
     before: float
     now: float
@@ -93,11 +100,15 @@ def changes(
 ) -> list[Change]:
     """What differs from an older report, for every method and measure that both have.
 
+    Rows of the same name are compared; besides, the only other model with the baseline's only other model, since a new
+    model comes in a file of a new name.
+
     Args:
         tolerance: by measure, in its unit, instead of the measure's own.
 
     Raises:
-        UsageError: the two were not measured alike, not on the same pictures, or have nothing in common.
+        UsageError: the two were not measured alike, not on the same pictures, or none of what is under test can be
+            compared.
     """
     if report.protocol != baseline.protocol:
         raise UsageError(f"the baseline was measured otherwise: {baseline.protocol}; now: {report.protocol}")
@@ -107,16 +118,42 @@ def changes(
             f"the baseline was measured on other pictures: {len(differing)} are in one only, such as {some}"
         )
     allowed = {name: measure.tolerance for name, measure in {**MEASURES, **COSTS}.items()} | (tolerance or {})
-    old = {method.name for method in baseline.methods}
+    partners = _partners(report, baseline)
+    if not any(method in partners for method in report.judged()):
+        rows = ", ".join(method.name for method in baseline.methods)
+        raise UsageError(f"the baseline has no row for {', '.join(report.judged())}; it has {rows}")
     found = []
-    for method in (m.name for m in report.methods if m.name in old):
+    for method, formerly in partners.items():
         for measure in (*(name for name in report.measures if name in baseline.measures), *COSTS):
-            before, now = baseline.value(method, measure), report.value(method, measure)
+            before, now = baseline.value(formerly, measure), report.value(method, measure)
             if before is not None and now is not None:
-                found.append(Change(method, measure, before, now, _is_worse(measure, before, now, allowed[measure])))
-    if not found:
-        raise UsageError("the baseline has no method and measure in common with this report")
+                worse = _is_worse(measure, before, now, allowed[measure])
+                found.append(Change(method, formerly, measure, before, now, worse))
+    if not any(change.measure in MEASURES for change in found):
+        raise UsageError(f"the baseline has none of the metrics {', '.join(report.measures)}")
     return found
+
+
+def uncompared(report: EvaluationReport, baseline: EvaluationReport) -> list[str]:
+    """A line for each kind of thing that only one of the two has, so that nobody takes it for unchanged."""
+    partners = _partners(report, baseline)
+    lines = {
+        "not in the baseline": [m.name for m in report.methods if m.name not in partners],
+        "only in the baseline": [m.name for m in baseline.methods if m.name not in partners.values()],
+        "not measured in the baseline": [name for name in report.measures if name not in baseline.measures],
+        "measured in the baseline only": [name for name in baseline.measures if name not in report.measures],
+    }
+    return [f"{', '.join(names)}: {where}" for where, names in lines.items() if names]
+
+
+def _partners(report: EvaluationReport, baseline: EvaluationReport) -> dict[str, str]:
+    """The baseline's row for each row that has one."""
+    old = {method.name for method in baseline.methods}
+    same = {method.name: method.name for method in report.methods if method.name in old}
+    news, olds = (
+        [m.name for m in each.methods if m.kind == "model" and m.name not in same] for each in (report, baseline)
+    )
+    return {**same, news[0]: olds[0]} if len(news) == len(olds) == 1 else same
 
 
 def _is_worse(measure: str, before: float, now: float, tolerance: float) -> bool:

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sr_cli.errors import ImageError
-from sr_cli.evaluation.result import Failure
+from sr_cli.evaluation.result import Failure, NothingMeasuredError
 from sr_cli.images import find_images
 
 _MARK = re.compile(r"(?:[._ -](?:x\d{1,2}|\d{1,2}x|sr|lr|hr|out|srf[_-]?\d)|x\d)+$", re.IGNORECASE)
@@ -29,15 +28,16 @@ def match(hr: Path, *, lr: Path | None, sr: Mapping[str, Path], recursive: bool)
 
     Args:
         hr: folder of HR pictures, or one file.
-        lr: folder of LR pictures.
-        sr: folders of SR pictures.
+        lr: the same for LR pictures.
+        sr: the same for SR pictures.
         recursive: also look into subfolders, whose names have to match too.
 
     Returns:
         The matched files by name, and every file that has no partner or more than one.
 
     Raises:
-        ImageError: a folder is missing or empty, or nothing matches.
+        ImageError: a folder is missing or empty.
+        NothingMeasuredError: nothing matches.
     """
     failures: list[Failure] = []
     originals, twins = _unique(_keys(hr, recursive))
@@ -51,14 +51,15 @@ def match(hr: Path, *, lr: Path | None, sr: Mapping[str, Path], recursive: bool)
             if len(found) == 1:
                 partners[row] = found[0]
                 continue
-            problem = f"matches several of {index.folder}" if found else f"has no partner in {index.folder}"
-            failures.append(Failure(file=str(path), reason=problem))
+            several = ", ".join(each.name for each in found)
+            problem = f"has several partners in {index.folder}: {several}"
+            failures.append(Failure(file=str(path), reason=problem if found else f"has no partner in {index.folder}"))
         if len(partners) == len(folders):
             matched.append(Files(name=name, hr=path, lr=partners.pop("", None), sr=partners))
     for index in folders.values():
         failures += [Failure(file=str(path), reason=f"has no partner in {hr}") for path in index.left()]
     if not matched:
-        raise ImageError(f"{failures[0].file}: {failures[0].reason}; of {len(failures)} files none could be matched")
+        raise NothingMeasuredError(failures, f"of {len(failures)} files none could be matched")
     return matched, failures
 
 
@@ -83,9 +84,9 @@ class _Index:
 
 
 def _keys(folder: Path, recursive: bool) -> list[tuple[str, Path]]:
-    paths = find_images(folder, recursive=recursive)
     if folder.is_file():
         return [(folder.stem, folder)]
+    paths = find_images(folder, recursive=recursive)
     return [(path.relative_to(folder).with_suffix("").as_posix(), path) for path in paths]
 
 

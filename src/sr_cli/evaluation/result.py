@@ -1,12 +1,13 @@
 """What an evaluation found, as plain data. No torch here."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Literal
 
 from sr_cli import __version__
+from sr_cli.errors import ImageError
 from sr_cli.evaluation.measures import COSTS, MEASURES, Measure
 
 FORMAT = "sr-cli evaluation 1"
@@ -80,6 +81,14 @@ class Failure:
     reason: str
 
 
+class NothingMeasuredError(ImageError):
+    """No picture could be measured; ``failures`` has every file with its reason, the message the first."""
+
+    def __init__(self, failures: Sequence[Failure], problem: str) -> None:
+        super().__init__(f"{failures[0].file}: {failures[0].reason}; {problem}")
+        self.failures = tuple(failures)
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluationReport:
     """The whole result.
@@ -99,6 +108,11 @@ class EvaluationReport:
     failures: tuple[Failure, ...] = ()
     unavailable: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> str:
+        """How many pictures were measured, in words."""
+        return f"{len(self.images)} picture{'' if len(self.images) == 1 else 's'}"
 
     def values(self, method: str, measure: str) -> list[float]:
         """What ``measure`` gave for the pictures that have a value."""

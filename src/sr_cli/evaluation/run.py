@@ -1,5 +1,6 @@
 """`evaluate`: folders in, an `EvaluationReport` out."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -13,7 +14,15 @@ from sr_cli.evaluation.cost import CostMeter
 from sr_cli.evaluation.measures import MEASURES
 from sr_cli.evaluation.methods import FromFolder, Interpolated, Method, Modelled
 from sr_cli.evaluation.pairs import Files, match
-from sr_cli.evaluation.result import Cost, EvaluationReport, Failure, ImageResult, MethodResult, Protocol
+from sr_cli.evaluation.result import (
+    Cost,
+    EvaluationReport,
+    Failure,
+    ImageResult,
+    MethodResult,
+    NothingMeasuredError,
+    Protocol,
+)
 from sr_cli.evaluation.samples import Pixels, Sample, eight_bit_pixels, load, scale_of
 from sr_cli.evaluation.scoring import Scorer
 from sr_cli.metrics.fidelity import WINDOW
@@ -65,7 +74,8 @@ def evaluate(
         on_step: called after every picture. Only one picture is in memory at a time.
 
     Raises:
-        ImageError: a folder is missing or empty, or no picture could be measured.
+        ImageError: a folder is missing or empty.
+        NothingMeasuredError: no picture could be measured.
         UsageError: the models' scales differ, or are not the scale that was asked for.
         WeightsError: there are no such weights.
         ValueError: a measure has no such name.
@@ -107,7 +117,7 @@ def evaluate(
             failures.append(outcome)
         on_step(EvaluationStep(done=done, count=len(matched), outcome=outcome))
     if not images:
-        raise ImageError(f"{failures[0].file}: {failures[0].reason}; not one of {len(matched)} pictures was measured")
+        raise NothingMeasuredError(failures, f"not one of {len(matched)} pictures was measured")
     return EvaluationReport(
         protocol=protocol,
         source=str(hr),
@@ -116,7 +126,7 @@ def evaluate(
         images=tuple(images),
         failures=tuple(failures),
         unavailable=scorer.unavailable,
-        notes=tuple(_notes(scorer)),
+        notes=(*_gaps(scorer), *_infinities(config.measures, images)),
     )
 
 
@@ -193,9 +203,22 @@ def _failure(files: Files, error: ImageError) -> Failure:
     return Failure(file=str(files.hr), reason=message)
 
 
-def _notes(scorer: Scorer) -> list[str]:
+def _gaps(scorer: Scorer) -> list[str]:
     return [
         f"{MEASURES[name].label} has no value for {len(pictures)} of the pictures, such as {picture}: {reason}"
         for name, pictures in scorer.gaps.items()
         for picture, reason in [next(iter(pictures.items()))]
+    ]
+
+
+def _infinities(measures: Sequence[str], images: Sequence[ImageResult]) -> list[str]:
+    """Why a mean is infinite: one picture that a method gets exactly right is enough."""
+    exact = {
+        name: [image.name for image in images if math.inf in (scores.get(name) for scores in image.scores.values())]
+        for name in measures
+    }
+    return [
+        f"{MEASURES[name].label} is infinite for {len(pictures)} of the pictures, such as {pictures[0]}, hence its mean"
+        for name, pictures in exact.items()
+        if pictures
     ]

@@ -1,5 +1,6 @@
 """One picture's files, read and made fit for measuring."""
 
+import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def load(files: Files, *, scale: int, degradation: Degradation, seed: int) -> Sa
         if not height or not width:
             raise ImageError(f"{files.hr}: {_size(uncropped)} pixels are less than one of LR at x{scale}")
         hr = hr[..., :height, :width]
-        rng = np.random.default_rng([seed, zlib.crc32(files.name.encode())])
+        rng = np.random.default_rng([seed, zlib.crc32(os.fsencode(files.name))])
         lr = quantize(degrade(hr, scale, kind=degradation, rng=rng))
     else:
         lr = quantize(images.to_tensor(images.read(files.lr)))

@@ -35,7 +35,7 @@ def page(report: EvaluationReport, exhibits: Sequence[Exhibit]) -> str:
     """
     judged = report.judged()[0]
     order = measure_called(report.measures[0])
-    return _template().render(
+    html = _template().render(
         report=report,
         version=__version__,
         rows=mean_rows(report),
@@ -47,6 +47,7 @@ def page(report: EvaluationReport, exhibits: Sequence[Exhibit]) -> str:
         left="bicubic",
         right=judged if judged != "bicubic" else "HR",
     )
+    return html.encode("utf-8", "backslashreplace").decode()  # file names need not be UTF-8
 
 
 def _groups(exhibits: Sequence[Exhibit], order: str) -> list[tuple[str, Sequence[Exhibit]]]:

@@ -47,7 +47,8 @@ def remarks(report: EvaluationReport) -> list[str]:
     """What has to be said below the table: what is missing from it, and why."""
     unavailable = [f"{name} is unavailable: {reason}" for name, reason in report.unavailable.items()]
     count = len(report.failures)
-    failed = [f"{count} {'file was' if count == 1 else 'files were'} not measured and count nowhere"] if count else []
+    failed = ["1 file was not measured and counts nowhere"] if count == 1 else []
+    failed += [f"{count} files were not measured and count nowhere"] if count > 1 else []
     return [*unavailable, *report.notes, *failed]
 
 

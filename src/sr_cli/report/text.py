@@ -9,8 +9,8 @@ from sr_cli.report.table import mean_rows, remarks
 
 
 def as_json(report: EvaluationReport) -> str:
-    """One JSON document; ``--baseline`` reads it again."""
-    return json.dumps(as_dict(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """One JSON document, in ASCII, which no encoding of stdout can break; ``--baseline`` reads it again."""
+    return json.dumps(as_dict(report), indent=2, allow_nan=False) + "\n"
 
 
 def as_csv(report: EvaluationReport) -> str:
@@ -35,7 +35,7 @@ def as_markdown(report: EvaluationReport) -> str:
     """The table of means, for a README or a comment; the best of a column is bold."""
     columns = report.columns
     lines = [
-        f"{len(report.images)} pictures of `{report.source}`: {report.protocol}.",
+        f"{report.count} of `{report.source}`: {report.protocol}.",
         "",
         _line(["", *(column.heading for column in columns)]),
         _line(["---", *("--:" for _ in columns)]),
