@@ -50,7 +50,7 @@ def test_gradients_are_those_of_the_joined_batch(name, two_gradients):
 
 
 def test_batch_norm_by_hand_is_batch_norm(monkeypatch):
-    monkeypatch.setattr("sr_cli.distributed.all_reduce", lambda tensor: tensor)
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda _: None)
     monkeypatch.setattr("torch.distributed.get_world_size", lambda: 1)
     torch.manual_seed(0)
     ours, theirs = SynchronizedBatchNorm2d(5), torch.nn.BatchNorm2d(5)

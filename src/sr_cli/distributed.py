@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 from sr_cli.errors import DeviceError, TrainingError
 
@@ -124,6 +123,22 @@ def is_lost_peer(error: BaseException) -> bool:
     return isinstance(error, dist.DistError) or any(sign in str(error) for sign in signs)
 
 
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum of every process's tensor, in every process. Each of them depends on it, so gradients add up too."""
+
+    @staticmethod
+    def forward(_, tensor: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        total = tensor.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_, gradient: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
+
+
 class SynchronizedBatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation by the statistics of all processes' batches, on any device.
 
@@ -135,9 +150,9 @@ class SynchronizedBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(features)
         size = dist.get_world_size()
-        mean = all_reduce(features.mean((0, 2, 3))) / size  # type: ignore[no-untyped-call]
+        mean = _sum(features.mean((0, 2, 3))) / size
         centred = features - mean[:, None, None]
-        variance = all_reduce(centred.square().mean((0, 2, 3))) / size  # type: ignore[no-untyped-call]
+        variance = _sum(centred.square().mean((0, 2, 3))) / size
         self._remember(mean.detach(), variance.detach(), count=size * features.numel() // features.shape[1])
         factor = self.weight * (variance + self.eps).rsqrt()
         normalised: Tensor = centred * factor[:, None, None] + self.bias[:, None, None]
@@ -150,6 +165,11 @@ class SynchronizedBatchNorm2d(nn.BatchNorm2d):
         self.running_var.lerp_(variance * count / (count - 1), self.momentum)
         if self.num_batches_tracked is not None:
             self.num_batches_tracked += 1
+
+
+def _sum(tensor: Tensor) -> Tensor:
+    total: Tensor = _SumOverProcesses.apply(tensor)
+    return total
 
 
 def synchronize_batch_norm(network: nn.Module, device: torch.device) -> None:
