@@ -9,7 +9,7 @@ from PIL import Image
 
 from sr_cli.checkpoint import load_network, load_state, read_header
 from sr_cli.config import TrainConfig
-from sr_cli.errors import ImageError, TrainingError
+from sr_cli.errors import DeviceError, ImageError, TrainingError
 from sr_cli.losses import PixelLoss
 from sr_cli.training import Stop, fraction_done, learning_rate, train
 from sr_cli.training.learner import Learner
@@ -192,6 +192,15 @@ def test_a_gradient_that_is_not_finite_changes_nothing(photo_folder, tmp_path, m
         trained(photo_folder, tmp_path / "run")
     network, _ = load_network(tmp_path / "run/model.safetensors")
     assert all(parameter.isfinite().all() for parameter in network.parameters())
+
+
+def test_too_little_memory_is_an_error_with_a_remedy(photo_folder, tmp_path, monkeypatch):
+    def exhausted(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(PixelLoss, "forward", exhausted)
+    with pytest.raises(DeviceError, match="2 patches of 32 pixels; take a smaller --batch-size"):
+        trained(photo_folder, tmp_path / "run")
 
 
 def test_a_vanished_photo_leaves_a_state_to_go_on_from(photo_folder, tmp_path):

@@ -80,7 +80,25 @@ class Learner:
 
         Returns:
             The weighted terms of this process's part of the batch; they may be NaN or infinite.
+
+        Raises:
+            DeviceError: memory ran out.
+            TrainingError: the step could not be compiled.
         """
+        try:
+            return self._learn(batch)
+        except torch.OutOfMemoryError as error:
+            raise DeviceError(
+                f"{self.device}: not enough memory for {len(batch.paths)} patches of {self.config.crop_size} pixels; "
+                "take a smaller --batch-size or --crop-size, or --precision bfloat16"
+            ) from error
+        except RuntimeError as error:
+            if self.config.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                reason = str(error).strip().splitlines()[0]
+                raise TrainingError(f"torch.compile failed ({reason}); train with --no-compile") from error
+            raise
+
+    def _learn(self, batch: Batch) -> dict[str, float]:
         hr, lr = (
             images.to(device=self.device, memory_format=self.layout, non_blocking=True)
             for images in (batch.hr, batch.lr)
