@@ -420,6 +420,7 @@ def test_what_is_bounded_is_measured(tmp_path):
         ["--report", "page.txt"],
         ["--report", "folder.html"],
         ["--tolerance", "psnr=1"],
+        ["--degradation", "photo", "--lr", "lr"],
         ["--min", "psnr"],
         ["--metrics", "sism"],
     ],

@@ -304,6 +304,13 @@ def test_weights_of_the_users_own_come_from_a_url_too():
     assert weights.own_registry().read_text().startswith("# a remark\n")
 
 
+def test_the_scale_of_the_users_own_is_read_from_the_file(home):
+    source = home / "trained.safetensors"
+    save_file({"weight": torch.zeros(3)}, source, {"architecture": json.dumps({"name": "compact", "scale": 3})})
+    weights.adopt(weights.Entry(name="trained", kind="upscaler", file="trained.safetensors"), source=source)
+    assert weights.entry("trained").scale == 3
+
+
 @pytest.mark.parametrize(("name", "file"), [("vgg16", "other.pth"), ("other", "vgg16-397923af.pth")])
 def test_a_name_that_is_taken_is_not_overwritten(home, name, file):
     source = home / "source"

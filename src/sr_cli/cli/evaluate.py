@@ -94,6 +94,8 @@ def evaluate(
     form = _form(json=json, csv=csv, markdown=markdown)
     if tolerance and not baseline:
         raise UsageError("--tolerance goes with --baseline")
+    if lr and degradation.value != DEFAULTS.degradation:
+        raise UsageError("--degradation makes LR from HR; with --lr there is nothing to make")
     _check_destinations(report, sheet)
     thresholds = [gates.threshold(text, "min") for text in minimum or ()]
     thresholds += [gates.threshold(text, "max") for text in maximum or ()]
