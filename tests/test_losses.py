@@ -132,6 +132,8 @@ def test_the_syntax():
         "pixel:l3",
         "pixel:l1=much",
         "pixel:l1=-1",
+        "pixel:l1=0",
+        "feature",
         "pixel:l1++",
         "pixel:l1+pixel:l2",
     ],

@@ -75,11 +75,13 @@ def test_energy_has_units_and_a_share_for_each_epoch():
     rows = dict(energy_rows(energy, epochs=4))
     assert rows["energy"] == "12 Wh" and rows["energy an epoch"] == "3 Wh" and rows["power, mean"] == "126 W"
     assert rows["memory, peak"] == "3 MiB" and rows["utilisation, mean"] == "50%"
-    assert rows["power, peak"] == "unavailable"
+    assert rows["power, peak"] == "unavailable" and "CO2e" not in rows
+    assert dict(energy_rows(energy, epochs=4, g_per_kwh=500))["CO2e"] == "6 g at 500 g/kWh"
 
 
 def test_energy_that_was_not_measured_is_unavailable():
     for epochs in (4, math.nan):
         rows = dict(energy_rows({"watt_hours": None}, epochs=epochs))
         assert rows["energy"] == rows["energy an epoch"] == "unavailable"
+    assert dict(energy_rows({"watt_hours": None}, epochs=4, g_per_kwh=500))["CO2e"] == "unavailable at 500 g/kWh"
     assert dict(energy_rows({"watt_hours": 1.0}, epochs=math.nan))["energy an epoch"] == "unavailable"

@@ -172,3 +172,5 @@ def test_energy_at_the_end_is_a_figure_or_unavailable(finished_run):
     assert {"device", "before", "mean", "peak", "utilisation", "energy", "energy an epoch", "CO2e"} <= lines.keys()
     for label in ("energy", "energy an epoch", "CO2e"):
         assert lines[label].startswith("unavailable") or float(lines[label].split()[0]) > 0
+    assert json.loads((finished_run / "runs/a/config.json").read_text())["carbon_intensity"] == 56
+    assert " at 56 g/kWh" in (finished_run / "runs/a/report.html").read_text()

@@ -170,9 +170,17 @@ def test_rollback_goes_back_and_halves_the_learning_rate(photo_folder, tmp_path,
     assert [int(row["step"]) for row in rows(tmp_path / "run/metrics.csv")] == [2, 4, 6]
 
 
+def test_a_second_rollback_from_the_same_state_goes_further_back(photo_folder, tmp_path, poisoned):
+    poisoned(4, 5)
+    training = trained(photo_folder, tmp_path / "run", on_nan="rollback", save_minutes=1e-6, schedule="constant")
+    assert [step.step for step in training] == [1, 2, 3, 3, 4, 5, 6]
+    assert [step.lr / TINY.lr for step in training] == [1, 1, 1, 0.25, 0.25, 0.25, 0.25]
+    assert load_state(tmp_path / "run/last.pt")["progress"]["rollbacks"] == 2
+
+
 def test_rollback_gives_up_in_the_end(photo_folder, tmp_path, poisoned):
     poisoned(*range(2, 1000))
-    with pytest.raises(TrainingError, match="gave up"):
+    with pytest.raises(TrainingError, match=r"gave up .*--resume .*run"):
         trained(photo_folder, tmp_path / "run", on_nan="rollback")
 
 

@@ -156,14 +156,16 @@ def parse_loss(text: str) -> tuple[LossTerm, ...]:
         if kind not in TERMS:
             raise UsageError(f"unknown loss {part!r}; choose {', '.join(PRESETS)}, or terms: {', '.join(TERMS)}")
         known = TERMS[kind]
+        if not details:
+            raise UsageError(f"the loss term {part!r} doesn't say of what: write {kind}:{known[-1]}, say")
         weights: dict[str, float] = {}
         for detail in details.split(","):
             name, _, weight = detail.strip().partition("=")
             if name not in known:
                 raise UsageError(f"loss term {part!r} knows no {name!r}; it knows {', '.join(known)}")
-            if not re.fullmatch(r"\d+\.?\d*(e-?\d+)?|\.\d+", weight or "1"):
-                raise UsageError(f"{weight!r} in the loss term {part!r} is not a weight: write a number of 0 or more")
-            weights[name] = float(weight or 1)
+            weights[name] = float(weight or 1) if re.fullmatch(r"(\d+\.?\d*(e-?\d+)?|\.\d+)?", weight) else 0
+            if not weights[name]:
+                raise UsageError(f"{weight!r} in the loss term {part!r} is not a weight: write a number above 0")
         if kind in (term.kind for term in terms):
             raise UsageError(f"the loss {text!r} has two {kind!r} terms; write one, its parts separated by commas")
         terms.append(LossTerm(kind, weights))

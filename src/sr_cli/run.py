@@ -94,6 +94,16 @@ class Run:
             with suppress(OSError):
                 old.unlink()
 
+    def drop_last_state(self) -> None:
+        """Let the state before the last one take its place; without one before it, nothing changes."""
+        earlier = sorted((self.path / EARLIER).glob("step-*.pt"))
+        if earlier:
+            try:
+                earlier[-1].replace(self.path / STATE)
+            except OSError as error:
+                raise output_error(self.path / STATE, error) from error
+            self.last_step = int(earlier[-1].stem.removeprefix("step-"))
+
     def write_row(self, name: str, row: Mapping[str, Any]) -> None:
         """Append a row to a CSV file; the first one brings the header.
 

@@ -75,12 +75,13 @@ def write_report(run: Path) -> Path:
         raise TrainingError(f"{run}: not the folder of a run ({error})") from error
     metrics, validation = read_table(run / "metrics.csv"), read_table(run / "validation.csv")
     energy = json.loads(text) if (text := _text(run / "energy.json")) else None
+    epochs = metrics.get("epoch", [math.nan])[-1]
     page = _template().render(
         name=run.name,
         version=__version__,
         charts=[chart for chart in charts(metrics, validation) if chart is not None],
         samples=samples(run / "samples"),
-        energy=energy_rows(energy, epochs=metrics.get("epoch", [math.nan])[-1]) if energy else [],
+        energy=energy_rows(energy, epochs=epochs, g_per_kwh=config.get("carbon_intensity")) if energy else [],
         settings=flattened(config),
         width=WIDTH,
         height=HEIGHT,
@@ -133,12 +134,13 @@ def flattened(value: Any, name: str = "") -> list[tuple[str, str]]:
     return [(name, "–" if value is None else f"{value:g}" if isinstance(value, float) else str(value))]
 
 
-def energy_rows(energy: Mapping[str, Any], *, epochs: float) -> list[tuple[str, str]]:
+def energy_rows(energy: Mapping[str, Any], *, epochs: float, g_per_kwh: float | None = None) -> list[tuple[str, str]]:
     """What a run has consumed so far, as labels and values with their units.
 
     Args:
         energy: an `EnergyReport` as a dictionary; what is missing or ``None`` is "unavailable", never 0.
         epochs: how many it was consumed in; NaN where that isn't known.
+        g_per_kwh: grams of CO2e a kilowatt-hour; without it there is no row for CO2e.
     """
 
     def told(value: float | None, form: str) -> str:
@@ -150,7 +152,8 @@ def energy_rows(energy: Mapping[str, Any], *, epochs: float) -> list[tuple[str, 
 
     watt_hours = energy.get("watt_hours")
     watts, mib, mebi = "{:.4g} W", "{:.0f} MiB", 1 / 2**20
-    return [
+    grams = watt_hours if watt_hours is None or g_per_kwh is None else watt_hours / 1000 * g_per_kwh
+    rows = [
         ("device", energy.get("device") or "unavailable"),
         ("time", of("seconds", "{:.0f} s")),
         ("power before the run", of("idle_watts", watts)),
@@ -165,6 +168,7 @@ def energy_rows(energy: Mapping[str, Any], *, epochs: float) -> list[tuple[str, 
         ("measured for", told(energy.get("measured_seconds") or None, "{:.0f} s")),
         ("measured by", energy.get("method") or "unavailable"),
     ]
+    return rows if g_per_kwh is None else [*rows, ("CO2e", told(grams, "{:.4g} g") + f" at {g_per_kwh:g} g/kWh")]
 
 
 def _chart(
@@ -188,8 +192,10 @@ def _chart(
     for name, values in columns.items():
         drawn = [(s, v) for s, v in zip(steps, values, strict=True) if math.isfinite(v) and (v > 0 or not logarithmic)]
         if drawn:
-            points = " ".join(place(step, value) for step, value in thinned(drawn))
-            curves.append(Curve(name, f"{drawn[-1][1]:.4g}", points))
+            points = [place(step, value) for step, value in thinned(drawn)]
+            if len(points) == 1:
+                points *= 2  # a line of no length, which its round ends make a dot
+            curves.append(Curve(name, f"{drawn[-1][1]:.4g}", " ".join(points)))
     return Chart(title, f"{low:.4g}", f"{high:.4g}", int(first), int(last), tuple(curves))
 
 

@@ -242,6 +242,8 @@ def train(
         photos = photos or Path(before["data"]["folder"])
         recorded = before.get("loss_weights")
         loss_weights = loss_weights or (Path(recorded) if recorded else None)
+        if carbon_intensity is None:
+            carbon_intensity = before.get("carbon_intensity")
     _train(
         settings,
         photos,
@@ -284,7 +286,7 @@ def _train(
     if feature_layers(parse_loss(config.loss)):
         vgg_file = loss_weights or obtain("vgg16", "loss network")
     vgg_state = load_vgg_state(vgg_file) if vgg_file else None
-    notes = _loss_notes(vgg_file, before)
+    notes = _loss_notes(vgg_file, before) | {"carbon_intensity": g_per_kwh}
     device = distributed.own_device(devices.choose(device_name))
     photos = Photos.below(folder, min_side=config.crop_size, cache_bytes=int(config.cache_gib * 2**30))
     about = {

@@ -15,7 +15,7 @@ class Progress:
         step: steps done; the next batch is the one of that number.
         elapsed: seconds that they took.
         best: the best validation, in dB; ``stale`` validations ago.
-        lr_factor: what is left of the learning rate after ``rollbacks``.
+        lr_factor: what is left of the learning rate after ``rollbacks``, the last of them to the step ``went_back_to``.
         since: sums since the last row of ``metrics.csv``.
         energy: what was consumed until the state was saved, as an `EnergyReport` has it.
     """
@@ -26,6 +26,7 @@ class Progress:
     stale: int = 0
     lr_factor: float = 1.0
     rollbacks: int = 0
+    went_back_to: int | None = None
     since: dict[str, float] = field(default_factory=dict)
     energy: dict[str, Any] | None = None
 

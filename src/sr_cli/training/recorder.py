@@ -172,7 +172,8 @@ def open_run(
     changed = {k: v for k, v in asdict(config).items() if v != before["settings"].get(k)}
     resumption = {"step": resumed_at, "command": about.get("command"), "changed": changed, **made}
     resumed = [*before.get("resumed", []), resumption]
-    run = Run.reopen(path, before | {"settings": asdict(config), "resumed": resumed})
+    noted = {key: value for key, value in notes.items() if value is not None}
+    run = Run.reopen(path, before | noted | {"settings": asdict(config), "resumed": resumed})
     run.last_step = resumed_at
     run.forget_after(resumed_at)
     return run

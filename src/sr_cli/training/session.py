@@ -196,16 +196,26 @@ class Session:
         if self.config.on_nan == "stop":
             raise TrainingError(f"{what}; {self.hint}, with a lower --lr or with --on-nan rollback")
         if self.progress.rollbacks == MOST_ROLLBACKS:
-            raise TrainingError(f"{what}; gave up after going back {MOST_ROLLBACKS} times")
+            raise TrainingError(f"{what}; gave up after going back {MOST_ROLLBACKS} times; {self.hint}, lower --lr")
         factor, rollbacks = self.progress.lr_factor / 2, self.progress.rollbacks + 1
-        state = self.group.broadcast(runs.read_state(self.path) if self.group.writes else None)
+        state = self.group.broadcast(self._state_to_go_back_to())
         self.learner.restore(state["learner"])
         self.progress = Progress(**state["progress"])
         self.progress.lr_factor, self.progress.rollbacks = factor, rollbacks
+        self.progress.went_back_to = self.progress.step
         if self.recorder:
             self.recorder.run.forget_after(self.progress.step)
+        self._save()
         self._load_from(self.progress.step)
         self._remarks.append(f"{what}; went back to step {self.progress.step}, learning rate × {factor:g} from there")
+
+    def _state_to_go_back_to(self) -> dict[str, Any] | None:
+        """The last state; the one before it where the last has led here once already. Only the writer reads it."""
+        if self.recorder is None:
+            return None
+        if self.recorder.run.last_step == self.progress.went_back_to:
+            self.recorder.run.drop_last_state()
+        return runs.read_state(self.path)
 
     def _should_validate(self, *, over: bool) -> bool:
         return bool(self.crops) and not self.stopped and (over or self.progress.step % self.config.validate_every == 0)
