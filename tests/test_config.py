@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -36,6 +37,13 @@ def test_recipes_are_whole(arch):
 def test_nonsense_is_refused_by_name(changes, named):
     with pytest.raises(ValueError, match=named):
         TrainConfig(**changes)
+
+
+def test_johnson_is_trained_as_the_report_says_but_for_how_it_begins():
+    report = TrainConfig()
+    assert (report.lr, report.batch_size, report.epochs, report.crop_size) == (1e-3, 4, 5, 288)
+    assert (report.schedule, report.loss, report.degradation) == ("constant", "report", "paper")
+    assert replace(RECIPES["johnson"], initialization="random", output_lr=1.0) == report
 
 
 def test_a_given_end_replaces_the_recipes():

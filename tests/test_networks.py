@@ -45,6 +45,22 @@ def test_johnson_sums_without_a_relu():
     torch.testing.assert_close(block(features), features)
 
 
+@pytest.mark.parametrize("scale", Johnson.scales)
+def test_johnson_can_start_as_a_bilinear_enlargement(photo, scale):
+    torch.manual_seed(0)
+    network = Johnson(scale=scale)
+    network.begin_bilinear()
+    lr = resize(photo, (32, 32)).clamp(0, 1)
+    with torch.inference_mode():
+        sr = network.eval()(lr)
+    wanted = torch.nn.functional.interpolate(lr, scale_factor=scale, mode="bilinear", align_corners=False)
+    # Not at the border, where transposed convolutions find nothing; nor equal, as tanh is no straight line.
+    difference = (sr - wanted)[..., scale:-scale, scale:-scale]
+    assert difference.abs().max() < 0.12 and difference.abs().mean() < 0.05
+    assert difference.mean(dim=(0, 2, 3)).abs().max() < 0.05
+    assert all(parameter.requires_grad for parameter in network.parameters())
+
+
 @pytest.mark.parametrize("scale", Compact.scales)
 def test_compact_starts_near_its_skip_and_without_a_checkerboard(scale):
     torch.manual_seed(0)

@@ -8,6 +8,7 @@ Degradation = Literal["bicubic", "paper", "photo"]
 Schedule = Literal["constant", "cosine"]
 Crop = Literal["random", "center"]
 Precision = Literal["float32", "bfloat16", "float16"]
+Initialization = Literal["random", "bilinear"]
 OnNan = Literal["stop", "rollback"]
 Interpolation = Literal["bicubic", "nearest", "lanczos"]
 
@@ -17,10 +18,12 @@ SCALES: dict[ArchitectureName, tuple[int, ...]] = {"johnson": (2, 4, 8), "compac
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """The settings of a training. The defaults are the report's (section 4); see `RECIPES` for ours.
+    """The settings of a training. The defaults are the report's, to the letter (section 4); see `RECIPES` for ours.
 
     Attributes:
         arch: which network; ``width`` and ``depth`` are for ``compact`` only (``None``: the network's own default).
+        initialization: how ``johnson`` starts: at random, as in the report, or as a bilinear enlargement (see
+            `Johnson.begin_bilinear`). ``compact`` always starts in its own way.
         crop_size: side of an HR patch, in pixels.
         crop: where the patch is taken from.
         batch_size: patches a step, in all processes together.
@@ -29,6 +32,8 @@ class TrainConfig:
         patience: end after so many validations without a better one; ``None``: never.
         lr: Adam's learning rate; ``schedule`` says how it goes on after ``warmup`` steps of linear rise. ``cosine``
             falls to zero at the end of the training.
+        output_lr: the learning rate of the output layer as a part of ``lr``. Adam moves all 5,184 weights behind an
+            output value of ``johnson`` at once, by ``lr`` each: without this its tanh saturates within a few steps.
         loss: see `sr_cli.losses.parse_loss`.
         degradation: how LR is made from HR, see `sr_cli.data.degrade`.
         ema: decay of the moving average of the weights that is saved and validated; 0 for none.
@@ -54,6 +59,7 @@ class TrainConfig:
     scale: int = 4
     width: int | None = None
     depth: int | None = None
+    initialization: Initialization = "random"
     crop_size: int = 288
     crop: Crop = "random"
     batch_size: int = 4
@@ -64,6 +70,7 @@ class TrainConfig:
     lr: float = 1e-3
     schedule: Schedule = "constant"
     warmup: int = 0
+    output_lr: float = 1.0
     loss: str = "report"
     degradation: Degradation = "paper"
     ema: float = 0.0
@@ -109,8 +116,8 @@ class TrainConfig:
 
 
 _POSITIVE = (
-    "scale", "crop_size", "batch_size", "epochs", "steps", "hours", "patience", "lr", "clip", "validate_every",
-    "log_every", "save_minutes", "keep",
+    "scale", "crop_size", "batch_size", "epochs", "steps", "hours", "patience", "lr", "output_lr", "clip",
+    "validate_every", "log_every", "save_minutes", "keep",
 )  # fmt: skip
 _NOT_NEGATIVE = ("warmup", "seed", "workers", "cache_gib", "validation_photos", "samples")
 
@@ -130,7 +137,7 @@ def _check_kind(name: str, kind: Any, value: object) -> None:
 
 
 RECIPES: dict[str, TrainConfig] = {
-    "johnson": TrainConfig(),
+    "johnson": TrainConfig(initialization="bilinear", output_lr=0.02),
     "compact": TrainConfig(
         arch="compact",
         crop_size=128,

@@ -67,6 +67,37 @@ class Johnson(nn.Module):
         )
         self.tail = Conv2d(self.width, 3, 9, padding=4)
 
+    @torch.no_grad()
+    def begin_bilinear(self) -> None:
+        """Initialise so that the untrained network enlarges its input, nearly as bilinear interpolation does.
+
+        Three channels carry red, green and blue through: a 9×9 impulse; residual branches that are zero at first (the
+        scale of their last BatchNorm, as in Goyal et al. 2017); transposed convolutions with the bilinear kernel,
+        which is 4×4 for a stride of 2; BatchNorms that restore the mean and deviation of photos; an impulse again, of
+        the slope at which tanh is nearest to a straight line over [0, 1]. The other channels start at random.
+        """
+        impulse = torch.zeros(9, 9)
+        impulse[4, 4] = 1
+        bilinear = torch.outer(*2 * [torch.tensor([1.0, 3.0, 3.0, 1.0]) / 4])
+        rgb = torch.arange(3)
+        state = self.state_dict(keep_vars=True)
+        self.tail.weight.zero_()
+        self.tail.weight[rgb, rgb] = _TANH_SLOPE * impulse
+        state["tail.bias"].fill_(-_TANH_SLOPE / 2)
+        state["head.0.weight"][:3] = 0
+        state["head.0.weight"][rgb, rgb] = impulse
+        upsampling = [f"upsampling.{i}" for i in range(len(self.upsampling))]
+        for stage in upsampling:
+            state[f"{stage}.0.weight"][:, :3] = 0
+            state[f"{stage}.0.weight"][rgb, rgb] = bilinear
+        for stage in ("head", *upsampling):
+            state[f"{stage}.1.weight"][:3] = _PHOTO_DEVIATION
+            state[f"{stage}.1.bias"][:3] = _PHOTO_MEAN
+            state[f"{stage}.1.running_mean"][:3] = _PHOTO_MEAN
+            state[f"{stage}.1.running_var"][:3] = _PHOTO_DEVIATION**2
+        for i in range(self.blocks):
+            state[f"body.{i}.branch.4.weight"].zero_()
+
     @property
     def halo(self) -> int:
         radius = 4  # the last convolution, at the output's resolution
@@ -174,6 +205,8 @@ def bicubic_kernel(scale: int) -> Tensor:
     return (torch.eye(3).view(3, 1, 3, 1, 1) * one_channel).reshape(3 * scale**2, 3, 5, 5)
 
 
+_PHOTO_MEAN, _PHOTO_DEVIATION = 0.45, 0.25  # of values in [0, 1]
+_TANH_SLOPE = 2.4
 _SLOPE = 0.1
 _NOISE = 0.3
 

@@ -30,6 +30,11 @@ class _Arch(str, Enum):
 _Crop = Enum("_Crop", {"random": "random", "center": "center"}, type=str)  # str has a method named center
 
 
+class _Initialization(str, Enum):
+    random = "random"
+    bilinear = "bilinear"
+
+
 class _Degradation(str, Enum):
     bicubic = "bicubic"
     paper = "paper"
@@ -68,6 +73,10 @@ def train(
     ] = None,
     width: Annotated[int | None, typer.Option(help="Channels of compact.", rich_help_panel=_NETWORK)] = None,
     depth: Annotated[int | None, typer.Option(help="Inner convolutions of compact.", rich_help_panel=_NETWORK)] = None,
+    initialization: Annotated[
+        _Initialization | None,
+        typer.Option(help="How johnson starts: at random, or as a bilinear enlargement.", rich_help_panel=_NETWORK),
+    ] = None,
     init: Annotated[
         str | None, typer.Option(help="Weights to start from: a name or a file.", rich_help_panel=_NETWORK)
     ] = None,
@@ -100,6 +109,10 @@ def train(
     ] = None,
     warmup: Annotated[
         int | None, typer.Option(help="Steps of linear rise of the learning rate.", rich_help_panel=_LEARNING)
+    ] = None,
+    output_lr: Annotated[
+        float | None,
+        typer.Option(help="Learning rate of the output layer, as a part of --lr.", rich_help_panel=_LEARNING),
     ] = None,
     ema: Annotated[
         float | None,
@@ -197,6 +210,7 @@ def train(
         "scale": scale,
         "width": width,
         "depth": depth,
+        "initialization": initialization,
         "crop_size": crop_size,
         "crop": crop,
         "batch_size": batch_size,
@@ -207,6 +221,7 @@ def train(
         "patience": patience,
         "schedule": schedule,
         "warmup": warmup,
+        "output_lr": output_lr,
         "loss": "report+pixel" if pixel_loss else loss,
         "degradation": degradation,
         "ema": ema,

@@ -57,6 +57,8 @@ class Learner:
         self.autocast = _autocast(config, device)
         torch.manual_seed(config.seed)
         self.network = build(name=config.arch, scale=config.scale, width=config.width, depth=config.depth)
+        if config.initialization == "bilinear" and isinstance(self.network, Johnson):
+            self.network.begin_bilinear()
         if init is not None:
             _start_from(self.network, init)
         if group.size > 1:
@@ -66,7 +68,9 @@ class Learner:
         self.averaged = None
         if config.ema:
             self.averaged = AveragedModel(self.network, avg_fn=_moving_average(config.ema), use_buffers=True)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.lr)
+        output = list(self.network.tail.parameters())
+        others = [parameter for name, parameter in self.network.named_parameters() if not name.startswith("tail.")]
+        self.optimizer = torch.optim.Adam([{"params": others}, {"params": output}], lr=config.lr)
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
         self._forward = self._parallel()
 
@@ -116,8 +120,8 @@ class Learner:
         Raises:
             NotFinite: the gradient is NaN or infinite (with float16 the scaler skips the step instead).
         """
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        for group, part in zip(self.optimizer.param_groups, (1, self.config.output_lr), strict=True):
+            group["lr"] = lr * part
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip or math.inf)
         if not self.scaler.is_enabled() and not norm.isfinite():
