@@ -244,6 +244,16 @@ def test_other_weights_to_start_from(weights_of):
         Learner(TINY, CPU, init=weights_of(name="compact", scale=2, width=4, depth=1))
 
 
+def test_weights_of_another_scale_give_all_but_the_upsampling(weights_of):
+    other = weights_of(name="compact", scale=4, width=8, depth=1)
+    theirs = load_network(other)[0].state_dict()
+    own = Learner(TINY, CPU, init=other).network.state_dict()
+    fresh = Learner(TINY, CPU).network.state_dict()
+    for key in own:
+        expected = fresh if key.startswith("tail.") else theirs
+        torch.testing.assert_close(own[key], expected[key], rtol=0, atol=0)
+
+
 def test_bfloat16_learns_nearly_the_same(photo_folder, tmp_path):
     full, half = (
         trained(photo_folder, tmp_path / precision, precision=precision)[-1].losses["pixel_l1"]

@@ -137,6 +137,23 @@ def test_the_header_says_how_to_match_colors(tmp_path, lively):
     assert abs(matched.color.mean() - 102) < 0.5 < abs(plain.color.mean() - 102)
 
 
+def test_strength_goes_from_the_weights_that_others_were_trained_from_to_those(tmp_path):
+    torch.manual_seed(0)
+    shape = {"name": "compact", "scale": 2, "width": 4, "depth": 1}
+    save_network(tmp_path / "true.safetensors", build(**shape), about={})
+    save_network(tmp_path / "crisp.safetensors", build(**shape), about={"init": str(tmp_path / "true.safetensors")})
+
+    def tail(name, **options):
+        upscaler = Upscaler.from_pretrained(tmp_path / f"{name}.safetensors", **options)
+        return upscaler.network.tail.weight
+
+    torch.testing.assert_close(tail("crisp", strength=0.0), tail("true"))
+    torch.testing.assert_close(tail("crisp", strength=1.0), tail("crisp"))
+    torch.testing.assert_close(tail("crisp", strength=0.25), 0.75 * tail("true") + 0.25 * tail("crisp"))
+    with pytest.raises(WeightsError, match="not trained from other weights"):
+        tail("true", strength=0.5)
+
+
 def test_less_memory_means_smaller_tiles_and_the_same_picture():
     told = []
     upscaler = Upscaler(Repeating(room=70), name="x", tile=None, on_step_down=told.append)

@@ -157,6 +157,9 @@ RECIPES: dict[str, TrainConfig] = {
 DEFAULT_MODEL = "compact-x4"
 """The weights that ``sr upscale`` takes when none are named."""
 
+PERCEPTUAL_MODEL = "photo-x4"
+"""The weights that ``sr upscale --strength`` takes when none are named."""
+
 LARGEST_SCALE = 64
 """The most times larger that a result may be than its input, along a side."""
 

@@ -75,15 +75,22 @@ class Upscaler:
         tile: int | str | None = "auto",
         color_match: ColorMatch = "auto",
         ensemble: bool = False,
+        strength: float = 1.0,
         on_step_down: Callable[[str], None] = lambda _: None,
     ) -> "Upscaler":
         """Load weights by name (shipped or downloaded) or from a file, ours or another project's.
 
+        Args:
+            strength: from 0, the weights that these were trained from (``sr train --init``), to 1; see `between`.
+
         Raises:
-            WeightsError: no weights have that name, or the file is missing, damaged, or of an unknown kind.
+            WeightsError: no weights have that name, or the file is missing, damaged, or of an unknown kind; or
+                ``strength`` is below 1 and these weights weren't trained from others of the same architecture.
         """
         path = weights_file(model)
         network, header = _load(path)
+        if strength != 1:
+            network = between(network, header, strength, name=path.stem)
         return cls(
             network, name=path.stem, header=header, device=device, dtype=dtype, tile=tile, color_match=color_match,
             ensemble=ensemble, on_step_down=on_step_down,
@@ -240,6 +247,33 @@ class _AlphaRows:
 
 def _rows_of(picture: Picture, rows: slice) -> Picture:
     return Picture(color=picture.color[rows], metadata=picture.metadata, format=picture.format)
+
+
+def between(
+    network: Johnson | Compact | Foreign, header: dict[str, Any], strength: float, *, name: str
+) -> Johnson | Compact:
+    """``network`` with weights on the straight line from those that it was trained from (0) to its own (1).
+
+    Of weights that were trained for fidelity, and from there on for looks, those in between make pictures in between.
+
+    Source: network interpolation, Wang et al. 2018 (ESRGAN, arXiv 1809.00219), section 3.4.
+
+    Raises:
+        WeightsError: it was not trained from others, or from others of another shape.
+    """
+    init = header.get("init")
+    if isinstance(network, Foreign) or not init:
+        raise WeightsError(f"{name}: was not trained from other weights, so there is nothing for --strength to mix")
+    origin, _ = load_network(weights_file(init))
+    if origin.architecture != network.architecture:
+        raise WeightsError(f"{name}: was trained from {init}, which is {origin.architecture}: nothing to mix it with")
+    first = origin.state_dict()
+    line = {
+        key: torch.lerp(first[key], last, strength) if last.is_floating_point() else last
+        for key, last in network.state_dict().items()
+    }
+    network.load_state_dict(line)
+    return network
 
 
 def geometry_of(network: Johnson | Compact | Foreign) -> Geometry:

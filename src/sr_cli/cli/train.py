@@ -78,7 +78,8 @@ def train(
         typer.Option(help="How johnson starts: at random, or as a bilinear enlargement.", rich_help_panel=_NETWORK),
     ] = None,
     init: Annotated[
-        str | None, typer.Option(help="Weights to start from: a name or a file.", rich_help_panel=_NETWORK)
+        str | None,
+        typer.Option(help="Weights to start from: a name or a file, maybe of another scale.", rich_help_panel=_NETWORK),
     ] = None,
     loss: Annotated[
         str | None,
@@ -308,6 +309,7 @@ def _train(
         "command": shlex.join(["sr", *sys.argv[1:]]),
         "data": {"photos": len(photos)},
         "loss_network": vgg_file and vgg_file.name,
+        "init": _origin(init) if before is None else before.get("init"),
     }
     with distributed.joined(device) as group:
         if group.writes:
@@ -337,6 +339,15 @@ def _train(
         _tell(run, config, progress, group, interrupted=interrupted, g_per_kwh=g_per_kwh)
     if interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
+
+
+def _origin(init: str | None) -> str | None:
+    """Where the weights to start from are, for those who look for them later: a name, or a file's whole path."""
+    from sr_cli.upscaler import weights_file
+
+    if init is None or weights_file(init) != Path(init):
+        return init
+    return str(Path(init).absolute())
 
 
 def _tell(

@@ -37,6 +37,7 @@ def upscale(
     animate: options.Animate = False,
     color_match: options.ColorMatchChoice = "auto",
     ensemble: options.Ensemble = False,
+    strength: options.Strength = None,
     tile: options.TileSize = "auto",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -80,7 +81,7 @@ def upscale(
     )  # fmt: skip
     loading = Loading(
         model=model, scale=scale, device=device, dtype=dtype, tile=_tile(tile),
-        color_match=color_match, ensemble=ensemble, quiet=quiet,
+        color_match=color_match, ensemble=ensemble, strength=strength, quiet=quiet,
     )  # fmt: skip
     telling = Telling(as_json=as_json, quiet=quiet, verbose=verbose, preview=preview, compare=compare)
     if PIPE in (output, *(inputs or [])):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sr_cli import console, weights
 from sr_cli.allocator import keep_freed_memory
 from sr_cli.cli.upscale_closeups import watcher_of
-from sr_cli.config import DEFAULT_MODEL, ColorMatch, Exist
+from sr_cli.config import DEFAULT_MODEL, PERCEPTUAL_MODEL, ColorMatch, Exist
 from sr_cli.console import upscaling as view
 from sr_cli.console.downloads import obtain
 from sr_cli.errors import EXIT_SOME_FAILED, ImageError, OutputError, UsageError
@@ -57,6 +57,7 @@ class Loading:
     tile: int | str | None
     color_match: ColorMatch
     ensemble: bool
+    strength: float | None
     quiet: bool
 
 
@@ -160,14 +161,15 @@ def load(loading: Loading) -> "Upscaler":
     from sr_cli.upscaler import Upscaler
 
     keep_freed_memory()
-    model = loading.model or model_for(loading.scale, _family())
+    model = loading.model or (PERCEPTUAL_MODEL if loading.strength is not None else model_for(loading.scale, _family()))
     device = devices.choose(loading.device)
     if loading.device == "auto" and device.type == "cuda" and torchrun_shard() is not None:
         device = torch.device("cuda", torchrun_device() % torch.cuda.device_count())
     upscaler = Upscaler.from_pretrained(
         _file_of(model), device=device,
         dtype=devices.dtype_for(device, loading.dtype), tile=loading.tile, color_match=loading.color_match,
-        ensemble=loading.ensemble, on_step_down=lambda told: None if loading.quiet else console.warning(told),
+        ensemble=loading.ensemble, strength=1.0 if loading.strength is None else loading.strength,
+        on_step_down=lambda told: None if loading.quiet else console.warning(told),
     )  # fmt: skip
     lacks = loading.scale in (2, 3, 4, 8) and loading.scale != upscaler.scale
     if loading.model and lacks and not isinstance(upscaler.network, Foreign):

@@ -80,6 +80,12 @@ ColorMatchChoice = Annotated[
     ColorMatch, _option(_HOW, "--color-match", help="Give the result the input's colors back.")
 ]
 Ensemble = Annotated[bool, _option(_HOW, "--ensemble", help="The mean over 8 flips and rotations, 8 times slower.")]
+Strength = Annotated[
+    float | None,
+    _option(
+        _HOW, "--strength", min=0, max=1, help="From 0, true to the input, to 1, crisp; without --model of photo-x4."
+    ),
+]
 TileSize = Annotated[
     str, _option(_HOW, "--tile", metavar="auto|N|off", help="Largest side of a tile, in pixels of the input.")
 ]

@@ -33,7 +33,7 @@ class Learner:
         config: the settings.
         device: where to compute.
         vgg_state: weights of the loss network; needed where the loss has a term that looks through it.
-        init: weights to start from.
+        init: weights to start from; those of another scale give all but the upsampling.
         group: the processes that learn together.
 
     Raises:
@@ -172,10 +172,16 @@ class Learner:
 
 
 def _start_from(network: Johnson | Compact, init: Path) -> None:
+    """Take over the weights of a file; of another scale's those that have the same shape: all but the upsampling."""
     other, _ = load_network(init)
-    if other.architecture != network.architecture:
+    if other.architecture | {"scale": network.scale} != network.architecture:
         raise TrainingError(f"{init}: holds {other.architecture}, but the training is of {network.architecture}")
-    network.load_state_dict(other.state_dict())
+    own, theirs = network.state_dict(), other.state_dict()
+    network.load_state_dict({key: theirs[key] if _same_shape(key, own, theirs) else own[key] for key in own})
+
+
+def _same_shape(key: str, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return key in other and one[key].shape == other[key].shape
 
 
 def _loss(config: TrainConfig, vgg_state: Mapping[str, Tensor] | None) -> WeightedSum:

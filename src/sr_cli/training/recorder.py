@@ -143,7 +143,6 @@ def open_run(
     processes: int,
     about: Mapping[str, Any],
     notes: Mapping[str, Any],
-    init: Path | None,
     resumed_at: int | None,
 ) -> Run:
     """Begin the folder of a run, or go on with it.
@@ -161,7 +160,7 @@ def open_run(
             "name": path.name, "settings": asdict(config), **made, "device": str(device), "processes": processes,
             **about,
                 **notes, "data": {**provenance.description(photos, validation), **about.get("data", {})},
-            "init": init and str(init), "resumed": [],
+            "resumed": [],
         })  # fmt: skip
     before = runs.read_config(path)
     if before["data"]["fingerprint"] != photos.fingerprint:

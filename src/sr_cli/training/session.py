@@ -93,7 +93,6 @@ class Session:
                 processes=group.size,
                 about=about,
                 notes=notes,
-                init=init,
                 resumed_at=self.progress.step if self.state else None,
             )
             self.recorder = self.stack.enter_context(Recorder(run, config, about=about, tensorboard=tensorboard))
