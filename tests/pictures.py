@@ -54,14 +54,32 @@ def cmyk_profile() -> bytes:
         np.prod([ink if on else np.ones(3) for ink, on in zip(inks, which, strict=True)], axis=0)
         for which in itertools.product((0, 1), repeat=4)
     ]
+    return _table_profile(b"prtrCMYK", np.array(prints), np.arange(256))
+
+
+def rgb_table_profile(gamma: float = 0.5) -> bytes:
+    """An RGB profile that is a table of the Lab colors of the cube's corners, over values to the power of ``gamma``."""
+    corners = np.array(list(itertools.product((0.0, 1.0), repeat=3)))
+    return _table_profile(b"scnrRGB ", corners, 255 * (np.arange(256) / 255) ** gamma)
+
+
+def _table_profile(kind: bytes, corners: npt.NDArray[Any], curve: npt.NDArray[Any]) -> bytes:
+    """A profile of one table with two steps for each channel.
+
+    Args:
+        kind: device class and color space.
+        corners: ``(2 ** channels, 3)`` in [0, 1], sRGB.
+        curve: what is done to the 256 values of each channel first.
+    """
+    channels = len(corners).bit_length() - 1
     srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
-    colors = Image.fromarray(np.round(np.array(prints)[None] * 255).astype(np.uint8))
+    colors = Image.fromarray(np.round(corners[None] * 255).astype(np.uint8))
     table = ImageCms.applyTransform(colors, ImageCms.buildTransform(srgb, lab, "RGB", "LAB")).tobytes()
     # Pillow's a* and b* are two's complement, the profile's are offset by 128.
     table = bytes(value if index % 3 == 0 else value ^ 0x80 for index, value in enumerate(table))
     matrix = struct.pack(">9i", *(65536 * (i % 4 == 0) for i in range(9)))
-    linear = bytes(range(256))
-    lookup = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + matrix + 4 * linear + table + 3 * linear
+    first, linear = bytes(curve.round().astype(np.uint8)), bytes(range(256))
+    lookup = b"mft1" + bytes(4) + bytes([channels, 3, 2, 0]) + matrix + channels * first + table + 3 * linear
     text = b"text" + bytes(4) + b"test inks\0"
     white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
     description = b"desc" + bytes(4) + struct.pack(">I", 5) + b"inks\0" + bytes(78)
@@ -72,7 +90,7 @@ def cmyk_profile() -> bytes:
         index += name + struct.pack(">II", 132 + 12 * len(tags) + len(data), len(content))
         data += content
     d50 = struct.pack(">3i", 63190, 65536, 54061)
-    header = bytes(8) + b"\x02\x40\0\0prtrCMYKLab " + bytes(12) + b"acsp" + bytes(28) + d50 + bytes(48)
+    header = bytes(8) + b"\x02\x40\0\0" + kind + b"Lab " + bytes(12) + b"acsp" + bytes(28) + d50 + bytes(48)
     body = header[4:] + struct.pack(">I", len(tags)) + index + data
     return struct.pack(">I", 4 + len(body)) + body
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from pictures import PRIMARIES, cmyk_profile, gradient, grey_profile, rgb_profile
+from pictures import PRIMARIES, cmyk_profile, gradient, grey_profile, rgb_profile, rgb_table_profile
 from sr_cli import images
 from sr_cli.images.profiles import srgb_profile
 
@@ -34,6 +34,28 @@ def test_every_value_of_a_profile_finds_its_way_back(name, gamma, dtype):
     # At gamma 2.6 the darkest of 65536 values are closer together than float32 tells apart.
     assert np.abs(again.color.astype(int) - picture.color).max() <= (1 if dtype == np.uint16 else 0)
     assert again.metadata.icc == icc
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
+def test_every_value_of_a_table_profile_finds_its_way_back(gamma, dtype):
+    picture = all_values(rgb_table_profile(gamma), channels=3, dtype=dtype)
+    again = images.with_color(picture, images.to_tensor(picture), None)
+    assert np.abs(again.color.astype(int) - picture.color).max() <= (1 if dtype == np.uint16 else 0)
+    assert again.metadata.icc == picture.metadata.icc
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
+def test_greys_of_a_table_profile_become_about_the_greys_of_srgb(gamma):
+    icc = rgb_table_profile(gamma)
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    srgb = ImageCms.profileToProfile(
+        Image.fromarray(ramp), io.BytesIO(icc), ImageCms.createProfile("sRGB"),
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC, flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )  # fmt: skip
+    assert srgb is not None
+    seen = images.to_tensor(images.Picture(color=ramp, metadata=images.Metadata(icc=icc)))
+    assert np.abs(255 * seen[0].permute(1, 2, 0).numpy() - np.asarray(srgb)).max() < 6
 
 
 @pytest.mark.parametrize("gamma", [1.0, 1.8, 2.19921875])

@@ -231,7 +231,7 @@ def broken(here):
         (["a.png", "-o", "a.png"], 2, "a.png"),
         (["a.png", "whole.jpg", "-o", "one.png"], 2, "one.png"),
         (["a.png", "-o", "a.png/b"], 7, "a.png"),
-        (["a.png", "--max-input", "10"], 3, "a.png"),
+        (["a.png", "--max-input", "10"], 3, "--max-input"),
         ([], 2, "nothing to upscale"),
         (["-"], 2, "-o"),
         (["-", "a.png", "-o", "-"], 2, "one picture"),

@@ -109,10 +109,13 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
     if width < 1 or height < 1:
         raise Unfit(f"has no pixels ({width} × {height})")
     if width * height > max_pixels:
-        raise Unfit(
-            f"has {width} × {height} pixels, more than the limit of {max_pixels / 1e6:.6g} megapixels; "
-            "raise the limit if you trust the file"
-        )
+        raise Unfit(f"has {width} × {height} pixels, more than {the_limit(max_pixels)}")
+
+
+def the_limit(max_pixels: int) -> str:
+    """The limit in words, and how to raise it."""
+    remedy = "raise it (sr upscale --max-input, or max_pixels=) if you trust the file"
+    return f"the limit of {max_pixels / 1e6:.6g} megapixels; {remedy}"
 
 
 def band_rows(width: int) -> int:

@@ -40,18 +40,22 @@ def tone_curves(icc: bytes | None, channels: int, top: int) -> npt.NDArray[np.fl
 
     Returns:
         ``(channels, top + 1)``, rising, in [0, 1]; ``None`` where the values are as those of sRGB already, or where the
-        profile describes its colors otherwise than by curves and a matrix.
+        profile is damaged. One that is a table instead of curves and a matrix gives the curve of its greys.
     """
     if icc is None:
         return None
+    straight = np.linspace(0, 1, top + 1, dtype=np.float32)
+    ramp = np.repeat(straight[None, :, None], channels, axis=2)
     try:
         working = _with_srgb_curves(icc, channels)
-        ramp = np.linspace(0, 1, top + 1, dtype=np.float32)
-        ramp = ramp[None] if channels == 1 else np.repeat(ramp[None, :, None], 3, axis=2)
         curves = _transform(ramp, icc, working, channels, "float32").reshape(top + 1, channels).T
     except (ValueError, struct.error, RuntimeError):  # RuntimeError is imagecodecs' CmsError
-        return None
-    straight = np.linspace(0, 1, top + 1)
+        greys = to_srgb(ramp, icc)
+        if greys is None:
+            return None
+        # A little of the straight line keeps apart what the table makes equal.
+        grey = 0.98 * np.maximum.accumulate(greys[0].mean(axis=-1)).clip(0, 1) + 0.02 * straight
+        curves = np.repeat(grey[None], channels, axis=0)
     usable = np.isfinite(curves).all() and (np.diff(curves, axis=1) >= 0).all() and (np.ptp(curves, axis=1) > 0.5).all()
     if not usable or np.abs(curves - straight).max() < 1e-3:
         return None

@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from sr_cli.errors import ImageError
 from sr_cli.images.formats import FORMATS
 from sr_cli.images.metadata import upright
-from sr_cli.images.picture import Decoded, Metadata, Picture, Unfit, check_size, to_8_bit
+from sr_cli.images.picture import Decoded, Metadata, Picture, Unfit, check_size, the_limit, to_8_bit
 from sr_cli.images.plugins import heif_is_there
 from sr_cli.images.png import SIGNATURE as PNG_SIGNATURE
 from sr_cli.images.png import read_png
@@ -124,7 +124,7 @@ def open_by_pillow(file: BinaryIO, max_pixels: int) -> Image.Image:
         known = ", ".join(FORMATS)
         raise Unfit(f"is not an image, or of a format that isn't supported; supported are {known}") from None
     except Image.DecompressionBombError:
-        raise Unfit(f"has more pixels than twice the limit of {max_pixels / 1e6:.6g} megapixels") from None
+        raise Unfit(f"has more pixels than twice {the_limit(max_pixels)}") from None
     check_size(image.width, image.height, max_pixels)
     return image
 
