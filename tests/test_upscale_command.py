@@ -5,12 +5,14 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from sr_cli.__main__ import main
+from sr_cli.console import upscaling
 
 COMMAND = [sys.executable, "-m", "sr_cli", "upscale"]
 
@@ -327,6 +329,15 @@ class TestProcesses:
         done = subprocess.run([*COMMAND, "p", "--model", weights], capture_output=True, text=True)
         assert "\033" not in done.stdout + done.stderr
         assert done.stderr.startswith("3 done")
+
+
+def test_a_batch_of_small_pictures_tells_of_pictures_and_not_of_tiles(monkeypatch, capsys):
+    monkeypatch.setattr(upscaling, "_INTERVAL", -1.0)
+    with upscaling.upscaling_progress(2, quiet=False) as progress:
+        progress.picture(Path("a.png"))
+        progress.tile(1, 1)
+        progress.finished()
+    assert capsys.readouterr().err.splitlines() == ["1 of 2 pictures"]
 
 
 def test_a_broken_pipe_is_no_traceback(here, weights):

@@ -40,7 +40,7 @@ class UpscalingProgress:
             name = console.one_line(self._name)
             short = name if len(name) <= 32 else f"{name[:15]}…{name[-16:]}"
             self._bar.update(self._tiles, description=short, completed=done, total=count, visible=count > 1)
-        elif time.monotonic() - self._told > _INTERVAL:
+        elif count > 1 and time.monotonic() - self._told > _INTERVAL:
             self._told = time.monotonic()
             which = f"{self._done + 1}/{self._total} " if self._total > 1 else ""
             console.note(f"{which}{self._name}: tile {done} of {count}")
