@@ -1,0 +1,122 @@
+"""What whole commands take: start-up, one small picture, one photo, a folder of pictures.
+
+    python benchmarks/cli.py
+    python benchmarks/cli.py --only batch        # and with OMP_WAIT_POLICY=ACTIVE before it, to compare
+
+Seconds on the clock and of CPU, the largest resident set, and what the time went to. Decoding, network and encoding go
+on beside each other, so their shares may add up to more than the whole; start-up is all that is none of them. The best
+of several repetitions, but the photo is upscaled once.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from batch import make_pictures
+from large_photo import make_photo
+from sr_cli import machine
+
+SR = [sys.executable, "-m", "sr_cli"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One command: seconds on the clock and of CPU, bytes, and the lines that it printed."""
+
+    seconds: float
+    cpu: float
+    memory: int
+    lines: list[str]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=["start", "photo", "batch"], help="by default all")
+    parser.add_argument("--megapixels", type=float, default=12, help="of the photo (12)")
+    parser.add_argument("--count", type=int, default=100, help="pictures of the batch, 128 × 128 each (100)")
+    parser.add_argument("--repetitions", type=int, default=5)
+    options = parser.parse_args()
+    print(f"{machine.cpu_name()}, {len(os.sched_getaffinity(0))} cores, ", end="")
+    print(f"OMP_WAIT_POLICY {os.environ.get('OMP_WAIT_POLICY', 'as the command sets it')}")
+    print(f"{'':28}{'seconds':>9}{'CPU s':>8}{'peak MB':>9}")
+    with tempfile.TemporaryDirectory() as folder:
+        if options.only in (None, "start"):
+            start(Path(folder), options.repetitions)
+        if options.only in (None, "photo"):
+            width, height = make_photo(Path(folder) / "photo.jpg", options.megapixels)
+            result = f"{folder}/photo.png"
+            bare = best([sys.executable, "-c", "import torch"], 1)
+            run = best([*SR, "upscale", f"{folder}/photo.jpg", "-o", result, "--json", "--exist", "overwrite"], 1)
+            tell(f"photo, {width}×{height} → PNG", run)
+            shares(run)
+            pixels = 16 * width * height
+            print(f"  beyond a bare import of torch {(run.memory - bare.memory) / 1e6:.0f} MB; 3 bytes a pixel of "
+                  f"output and 600 MB are {3 * pixels / 1e6 + 600:.0f} MB")  # fmt: skip
+        if options.only in (None, "batch"):
+            make_pictures(Path(folder) / "in", options.count, 128)
+            command = [*SR, "upscale", f"{folder}/in", "-o", f"{folder}/out", "--json", "--exist", "overwrite"]
+            run = best(command, min(3, options.repetitions))
+            tell(f"batch, {options.count} of 128×128", run)
+            shares(run)
+
+
+def start(folder: Path, repetitions: int) -> None:
+    """What is paid before any work, and with hardly any."""
+    make_pictures(folder / "small", 1, 64)
+    picture, result = str(folder / "small" / "0000.png"), str(folder / "small.png")
+    usage = best([*SR, "--help"], repetitions)
+    tell("sr --help", usage)
+    bare = best([sys.executable, "-c", "import torch"], repetitions)
+    tell("import torch", bare)
+    run = best([*SR, "upscale", picture, "-o", result, "--json", "--exist", "overwrite"], repetitions)
+    tell("sr upscale, 64×64", run)
+    shares(run)
+    print(f"  `sr --help` may take 0.3 s of CPU: {verdict(usage.cpu, 0.3)}")
+    print(f"  `sr upscale` may take 1.2 × (import torch + 0.3 s): {verdict(run.seconds, 1.2 * (bare.seconds + 0.3))}")
+
+
+def best(command: list[str], repetitions: int) -> Run:
+    """The fastest of several runs."""
+    return min((measured(command) for _ in range(repetitions)), key=lambda run: run.seconds)
+
+
+def measured(command: list[str]) -> Run:
+    """Run a command to its end."""
+    with tempfile.TemporaryFile("w+") as out:
+        began = time.perf_counter()
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            sys.exit(f"{' '.join(command[1:4])} ended with {process.returncode}")
+        out.seek(0)
+        memory = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return Run(seconds, usage.ru_utime + usage.ru_stime, memory, out.read().splitlines())
+
+
+def tell(what: str, run: Run) -> None:
+    print(f"{what:28}{run.seconds:9.2f}{run.cpu:8.2f}{run.memory / 1e6:9.0f}", flush=True)
+
+
+def shares(run: Run) -> None:
+    """What the time of an ``sr upscale --json`` went to."""
+    *pictures, summary = map(json.loads, run.lines)
+    parts = {"start-up": run.seconds - summary["seconds"]}
+    for name, key in (("decode", "decode_seconds"), ("network", "seconds"), ("encode", "encode_seconds")):
+        parts[name] = sum(picture[key] for picture in pictures)
+    print("  " + ", ".join(f"{name} {taken:.2f} s ({taken / run.seconds:.0%})" for name, taken in parts.items()))
+
+
+def verdict(value: float, limit: float) -> str:
+    return f"{value:.2f} s of {limit:.2f} s, {'held' if value <= limit else 'MISSED'}"
+
+
+if __name__ == "__main__":
+    main()

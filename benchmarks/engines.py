@@ -1,0 +1,125 @@
+"""Would another engine run our networks faster than torch on this CPU?
+
+    python -m pip install -e '.[onnx]' openvino     # into an environment of its own
+    python benchmarks/engines.py
+
+Each engine runs the network as it was trained and in our inference form, by way of ONNX; what counts is the ratio to
+torch's inference form. The engines take turns on one image, each with a run before that doesn't count, as the threads
+of the last one may still spin; the best of several repetitions counts. The largest difference to torch is printed.
+`johnson` has random weights, which run as fast; an engine that is missing is left out.
+"""
+
+import argparse
+import importlib.util
+import os
+import time
+from collections.abc import Callable
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch, as `sr upscale` does
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from inference import gemm_rate
+from sr_cli import machine
+from sr_cli.allocator import keep_freed_memory
+from sr_cli.checkpoint import load_network
+from sr_cli.folded import fold
+from sr_cli.inference import inference_form
+from sr_cli.networks import build
+from sr_cli.upscaler import weights_file
+
+Engine = Callable[[Tensor], Tensor]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 256, 512])
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--repetitions", type=int, default=7)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    keep_freed_memory()  # as `sr upscale` does
+    torch.manual_seed(0)
+    networks = {"compact-x4": load_network(weights_file("compact-x4"))[0], "johnson-x4": settled_johnson()}
+    print(f"{machine.cpu_name()}, {options.threads} threads, torch {torch.__version__}, ", end="")
+    print(f"float32 GEMM {gemm_rate(options.repetitions) / 1e9:.0f} GFLOP/s")
+    print(f"{'network':>12} {'size':>5} {'engine':>24} {'seconds':>8} {'to torch':>9} {'difference':>11}")
+    for name, network in networks.items():
+        network.eval().requires_grad_(False)
+        engines = engines_of(network, options.threads)
+        for size in options.sizes:
+            lr = torch.rand(1, 3, size, size)
+            with torch.inference_mode():
+                results = {engine: run(lr) for engine, run in engines.items()}
+                seconds = in_turns(engines, lr, options.repetitions)
+            for engine, taken in seconds.items():
+                off = float((results[engine] - results["torch"]).abs().max())
+                print(f"{name:>12} {size:>5} {engine:>24} {taken:8.3f} {seconds['torch'] / taken:7.2f} × {off:11.1e}")
+
+
+def settled_johnson() -> nn.Module:
+    """Random weights whose BatchNorms have seen some images: without, its output is grey, and nothing differs."""
+    network = build(name="johnson", scale=4).train()
+    with torch.no_grad():
+        for _ in range(40):
+            network(torch.rand(1, 3, 24, 24))
+    return network
+
+
+def in_turns(engines: dict[str, Engine], lr: Tensor, repetitions: int) -> dict[str, float]:
+    """Seconds of the fastest run of each."""
+    best = dict.fromkeys(engines, float("inf"))
+    for _ in range(repetitions):
+        for name, run in engines.items():
+            run(lr)
+            began = time.perf_counter()
+            run(lr)
+            best[name] = min(best[name], time.perf_counter() - began)
+    return best
+
+
+def engines_of(network: nn.Module, threads: int) -> dict[str, Engine]:
+    """All that is installed, torch first."""
+    engines = {"torch": inference_form(network, device=torch.device("cpu"), dtype=torch.float32)}
+    folded = fold(network).eval()
+    forms = {"": network} if folded is network else {"": network, ", folded": folded}
+    for suffix, form in forms.items():
+        onnx = exported(form)
+        for name, load in (("onnxruntime", in_onnxruntime), ("openvino", in_openvino)):
+            if importlib.util.find_spec(name):
+                engines[name + suffix] = load(onnx, threads)
+    return engines
+
+
+def exported(network: nn.Module) -> bytes:
+    """The network as ONNX, for images of any size."""
+    program = torch.onnx.export(
+        network, (torch.rand(1, 3, 24, 20),), dynamo=True, opset_version=18, input_names=["lr"], output_names=["sr"],
+        dynamic_shapes=({2: "height", 3: "width"},), verbose=False,
+    )  # fmt: skip
+    assert program is not None
+    return program.model_proto.SerializeToString()  # type: ignore[no-any-return]
+
+
+def in_onnxruntime(onnx: bytes, threads: int) -> Engine:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    return lambda lr: torch.from_numpy(session.run(["sr"], {"lr": lr.numpy()})[0])
+
+
+def in_openvino(onnx: bytes, threads: int) -> Engine:
+    import openvino
+
+    core = openvino.Core()
+    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = core.compile_model(core.read_model(onnx), "CPU", settings)
+    return lambda lr: torch.from_numpy(np.array(compiled([lr.numpy()])[0]))
+
+
+if __name__ == "__main__":
+    main()
