@@ -102,6 +102,14 @@ class TestFiles:
         ]
         assert sr("a.png", "-o", "new/folder")[1] == ["new/folder/a_2x.png"]
 
+    def test_png_level_changes_the_size_and_not_the_pixels(self, sr, here):
+        paint(here / "a.png", (64, 48))
+        for level in (0, 9):
+            assert sr("a.png", "-o", f"{level}.png", "--png-level", level)[0] == 0
+        assert (here / "0.png").stat().st_size > (here / "9.png").stat().st_size
+        assert np.array_equal(*(np.asarray(Image.open(here / f"{level}.png")) for level in (0, 9)))
+        assert sr("a.png", "-o", "x.png", "--png-level", 10)[0] == 2
+
     def test_names_that_scripts_trip_over(self, sr, here):
         odd = ["-rf.png", "new\nline.png", "[x].png", "🎈 [bold].png", "a'b\"c.png", "%s{stem}.png"]
         for name in odd:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sr_cli.batch.sizes import Target
 from sr_cli.images import MAX_PIXELS
+from sr_cli.images.png import DEFAULT_LEVEL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,7 +13,7 @@ class Settings:
 
     Attributes:
         format: of all results; ``None``: by the result's suffix.
-        quality: see `images.write`.
+        quality, png_level: see `images.write`.
         keep_metadata: or strip all but the profile.
         animate: every frame of an animation instead of the first.
         threads: for decoding, and as many for encoding.
@@ -23,6 +24,7 @@ class Settings:
     target: Target
     format: str | None = None
     quality: int | None = None
+    png_level: int = DEFAULT_LEVEL
     keep_metadata: bool = True
     animate: bool = False
     threads: int = 2

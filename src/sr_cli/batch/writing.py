@@ -91,8 +91,9 @@ def write_strips(writing: Writing, picture: Picture, size: tuple[int, int], form
     try:
         if format in images.STRIP_FORMATS:
             with images.strip_writer(
-                picture, job.output, width=size[0], height=size[1], format=format, overwrite=job.overwrite
-            ) as writer:
+                picture, job.output, width=size[0], height=size[1], format=format, png_level=settings.png_level,
+                overwrite=job.overwrite,
+            ) as writer:  # fmt: skip
                 for strip in strips():
                     writer.write(strip.color, strip.alpha)
         else:

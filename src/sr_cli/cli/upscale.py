@@ -33,6 +33,7 @@ def upscale(
     dry_run: options.DryRun = False,
     format: options.FormatName = None,
     quality: options.Quality = None,
+    png_level: options.PngLevel = None,
     metadata: options.MetadataChoice = "keep",
     animate: options.Animate = False,
     color_match: options.ColorMatchChoice = "auto",
@@ -57,6 +58,7 @@ def upscale(
     from sr_cli.batch import shards, sizes
     from sr_cli.batch.settings import Settings
     from sr_cli.images import MAX_PIXELS
+    from sr_cli.images.png import DEFAULT_LEVEL
 
     target = _read(
         lambda: sizes.Target(
@@ -68,6 +70,7 @@ def upscale(
         target=target,
         format=format and _format(format),
         quality=quality,
+        png_level=DEFAULT_LEVEL if png_level is None else png_level,
         keep_metadata=metadata == "keep",
         animate=animate,
         threads=jobs,

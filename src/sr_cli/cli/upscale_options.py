@@ -71,6 +71,9 @@ FormatName = Annotated[
     _option(_HOW, "--format", metavar="FORMAT", help="png, jpg, webp, tiff, avif …; by default the input's."),
 ]
 Quality = Annotated[int | None, _option(_HOW, min=1, max=100, help="Of formats with loss.")]
+PngLevel = Annotated[
+    int | None, _option(_HOW, "--png-level", min=0, max=9, help="Of PNG, from fast to small; the same pixels.")
+]
 MetadataChoice = Annotated[
     Literal["keep", "strip"],
     _option(_HOW, "--metadata", help="EXIF, XMP and the like; the color profile always stays."),
