@@ -50,7 +50,9 @@ def main() -> None:
 
     network, header = load_network(options.weights)
     card = tomllib.loads(CARDS.read_text(encoding="utf-8"))[options.name]
-    about = {key: value for key, value in header.items() if key not in ("format", "version", "architecture")} | card
+    # What it was trained from is a file of that training's; the card names the shipped model that it became, if any.
+    dropped = ("format", "version", "architecture", "init")
+    about = {key: value for key, value in header.items() if key not in dropped} | card
     with tempfile.TemporaryDirectory() as folder:
         half = Path(folder) / "half.safetensors"
         save_network(half, network, about={}, dtype=torch.float16)

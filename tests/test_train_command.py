@@ -92,6 +92,10 @@ def test_resume_overrides_only_what_is_given(photo_folder, tmp_path):
     assert config["settings"]["lr"] == 5e-5 and config["settings"]["steps"] == 4 and config["settings"]["width"] == 8
     (resumed,) = config["resumed"]
     assert resumed["changed"] == {"lr": 5e-5, "steps": 4} and resumed["step"] == 2
+    assert resumed["command"] == "sr train --resume runs/a --lr 5e-5 --steps 4"
+    header = read_header(tmp_path / "runs/a/model.safetensors")
+    assert header["command"] == config["command"] and "--name a" in header["command"]
+    assert header["resumed_by"] == [resumed["command"]]
 
     again = sr_train("--resume", "a", folder=tmp_path)
     assert again.returncode == 0 and "has reached its end by --steps 4;" in again.stderr

@@ -306,7 +306,7 @@ def _train(
     device = distributed.own_device(devices.choose(device_name))
     photos = Photos.below(folder, min_side=config.crop_size, cache_bytes=int(config.cache_gib * 2**30))
     about = {
-        "command": shlex.join(["sr", *sys.argv[1:]]),
+        **_commands(before),
         "data": {"photos": len(photos)},
         "loss_network": vgg_file and vgg_file.name,
         "init": _origin(init) if before is None else before.get("init"),
@@ -339,6 +339,15 @@ def _train(
         _tell(run, config, progress, group, interrupted=interrupted, g_per_kwh=g_per_kwh)
     if interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
+
+
+def _commands(before: dict[str, Any] | None) -> dict[str, Any]:
+    """The command that began a run, and those that went on with it."""
+    command = shlex.join(["sr", *sys.argv[1:]])
+    if before is None:
+        return {"command": command}
+    resumed = [each.get("command") for each in before.get("resumed", [])]
+    return {"command": before.get("command"), "resumed_by": [*resumed, command]}
 
 
 def _origin(init: str | None) -> str | None:

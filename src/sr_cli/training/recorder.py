@@ -169,7 +169,7 @@ def open_run(
             f"start a new run from its weights: --init {path / 'model.safetensors'}"
         )
     changed = {k: v for k, v in asdict(config).items() if v != before["settings"].get(k)}
-    resumption = {"step": resumed_at, "command": about.get("command"), "changed": changed, **made}
+    resumption = {"step": resumed_at, "command": (about.get("resumed_by") or [None])[-1], "changed": changed, **made}
     resumed = [*before.get("resumed", []), resumption]
     noted = {key: value for key, value in notes.items() if value is not None}
     run = Run.reopen(path, before | noted | {"settings": asdict(config), "resumed": resumed})
