@@ -60,6 +60,12 @@ def test_links_to_files_count_and_links_to_folders_do_not(tmp_path):
     assert found == [folder / "circle.png", folder / "link.png"]
 
 
+def test_a_named_pipe_is_passed_over(tmp_path):
+    (tmp_path / "a.png").touch()
+    os.mkfifo(tmp_path / "waits-for-ever.png")
+    assert find_images(tmp_path) == [tmp_path / "a.png"]
+
+
 def test_a_linked_folder_may_be_the_start(tmp_path):
     put(tmp_path / "real", "a.png")
     (tmp_path / "link").symlink_to(tmp_path / "real")

@@ -54,7 +54,8 @@ def _images_in(folder: Path, *, recursive: bool, on_unreadable: Callable[[ImageE
                     on_unreadable(_unreadable(within, error))
             elif Path(entry.name).suffix.lower() in SUFFIXES:
                 file = Path(entry.path)
-                if not file.is_dir():  # unlike entry.is_dir() not an error for a link that leads to itself
+                # Unlike those of entry no error for a link that leads to itself. A named pipe would be waited for.
+                if not (file.is_dir() or file.is_fifo()):
                     found.append(file)
     return found
 
