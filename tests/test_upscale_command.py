@@ -1,7 +1,10 @@
 """``sr upscale`` as its users meet it: exit codes, what stands on stdout and stderr, and which files there are."""
 
+import contextlib
 import io
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -337,6 +340,33 @@ class TestProcesses:
         done = subprocess.run([*COMMAND, "p", "--model", weights], capture_output=True, text=True)
         assert "\033" not in done.stdout + done.stderr
         assert done.stderr.startswith("3 done")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
+@pytest.mark.parametrize("options", [[], ["--json"]])
+@pytest.mark.parametrize("piped", [True, False])
+def test_bars_on_a_terminal_leave_results_whole(here, weights, options, piped):
+    for i in range(3):
+        paint(here / "p" / f"{i}.png")
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "p", "--model", weights, *options], stderr=theirs, stdout=subprocess.PIPE if piped else theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
+    )  # fmt: skip
+    os.close(theirs)
+    shown = ""
+    with contextlib.suppress(OSError):  # so a pseudo-terminal ends
+        while read := os.read(ours, 4096):
+            shown += read.decode(errors="replace")
+    os.close(ours)
+    expected = ['{"input": "p/', '{"summary"'] if options else ["p/0_2x.png"]
+    if process.stdout:
+        results = process.stdout.read().decode()
+        assert len(results.splitlines()) == (4 if options else 3)
+        assert not any(start in shown for start in expected)
+    else:
+        assert all(re.search(rf"(?:^|\n|\x1b\[2K){re.escape(start)}", shown) for start in expected)
+    assert process.wait() == 0
 
 
 def test_a_batch_of_small_pictures_tells_of_pictures_and_not_of_tiles(monkeypatch, capsys):

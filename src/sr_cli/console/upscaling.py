@@ -71,7 +71,7 @@ def upscaling_progress(total: int, *, quiet: bool) -> Iterator[UpscalingProgress
 def tell(result: "Result", *, quiet: bool, verbose: bool) -> None:
     """A result, when it is there: its path on stdout (unless that is where it went), all else on stderr."""
     if result.status == "done" and not quiet and result.output != "-":
-        console.out.print(console.one_line(result.output), markup=False)
+        _print(console.one_line(result.output))
     for warning in result.warnings if not quiet else ():
         console.warning(f"{result.input}: {warning}")
     if verbose:
@@ -80,8 +80,7 @@ def tell(result: "Result", *, quiet: bool, verbose: bool) -> None:
 
 def tell_json(what: dict[str, Any]) -> None:
     """One JSON object as a line on stdout."""
-    sys.stdout.write(json.dumps(what) + "\n")
-    sys.stdout.flush()
+    _print(json.dumps(what))
 
 
 def summarize(summary: "Summary", *, quiet: bool) -> None:
@@ -144,6 +143,12 @@ def _told(result: "Result") -> str:
     )
 
 
+def _print(line: str) -> None:
+    """A line on stdout; not by way of Rich, which would write over the bars."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
 def _bars() -> Progress:
     return Progress(
         TextColumn("{task.description}", markup=False),
@@ -152,6 +157,7 @@ def _bars() -> Progress:
         TimeRemainingColumn(),
         console=console.err,
         transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # results go above the bars, but into a file or pipe if there is one
     )
 
 
