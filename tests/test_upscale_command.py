@@ -170,7 +170,8 @@ class TestFiles:
 
     def test_a_comparison(self, sr, here):
         paint(here / "a.png", (60, 50))
-        assert sr("a.png", "--compare", "sheet.png", "--preview")[0] == 0
+        code, _, err = sr("a.png", "--compare", "sheet.png", "--preview")
+        assert code == 0 and "--preview needs a terminal" in err[0]
         sheet = Image.open(here / "sheet.png")
         assert sheet.width == 3 * 120 + 2 * 8  # the whole picture, as it is small, in three panels
         result = np.asarray(Image.open(here / "a_2x.png"))
@@ -343,7 +344,7 @@ class TestProcesses:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
-@pytest.mark.parametrize("options", [[], ["--json"]])
+@pytest.mark.parametrize("options", [[], ["--json"], ["--preview"]])
 @pytest.mark.parametrize("piped", [True, False])
 def test_bars_on_a_terminal_leave_results_whole(here, weights, options, piped):
     for i in range(3):
@@ -351,7 +352,7 @@ def test_bars_on_a_terminal_leave_results_whole(here, weights, options, piped):
     ours, theirs = os.openpty()
     process = subprocess.Popen(
         [*COMMAND, "p", "--model", weights, *options], stderr=theirs, stdout=subprocess.PIPE if piped else theirs,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
+        env={**os.environ, "TERM": "xterm", "TERM_PROGRAM": "", "COLUMNS": "80"},
     )  # fmt: skip
     os.close(theirs)
     shown = ""
@@ -359,13 +360,14 @@ def test_bars_on_a_terminal_leave_results_whole(here, weights, options, piped):
         while read := os.read(ours, 4096):
             shown += read.decode(errors="replace")
     os.close(ours)
-    expected = ['{"input": "p/', '{"summary"'] if options else ["p/0_2x.png"]
+    expected = ['{"input": "p/', '{"summary"'] if "--json" in options else ["p/0_2x.png"]
     if process.stdout:
         results = process.stdout.read().decode()
-        assert len(results.splitlines()) == (4 if options else 3)
+        assert len(results.splitlines()) == (4 if "--json" in options else 3)
         assert not any(start in shown for start in expected)
     else:
         assert all(re.search(rf"(?:^|\n|\x1b\[2K){re.escape(start)}", shown) for start in expected)
+    assert ("▀" in shown) == ("--preview" in options)
     assert process.wait() == 0
 
 

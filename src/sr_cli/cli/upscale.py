@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import typer
 
+from sr_cli import console
 from sr_cli.cli import upscale_options as options
 from sr_cli.cli.upscale_batch import PIPE, Loading, Request, Telling, run_batch, run_pipe
 from sr_cli.errors import UsageError
@@ -53,6 +54,10 @@ def upscale(
     _check_pipes(inputs or [], from_file, output, as_json=as_json, dry_run=dry_run)
     if quiet and verbose:
         raise UsageError("--quiet and --verbose exclude each other")
+    if preview and not console.err.is_terminal:
+        preview = False
+        if not quiet:
+            console.note("--preview needs a terminal; --compare FILE writes a picture instead")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: idle threads leave the cores to the codecs
 
     from sr_cli.batch import shards, sizes
