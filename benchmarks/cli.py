@@ -18,7 +18,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from batch import make_pictures
+import numpy as np
+from PIL import Image
+
 from large_photo import make_photo
 from sr_cli import machine
 
@@ -81,13 +83,22 @@ def start(folder: Path, repetitions: int) -> None:
     print(f"  `sr upscale` may take 1.2 × (import torch + 0.3 s): {verdict(run.seconds, 1.2 * (bare.seconds + 0.3))}")
 
 
+def make_pictures(folder: Path, count: int, side: int) -> None:
+    """Smooth PNG files, as `batch.py` makes them; that one imports torch, and see `measured`."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        small = rng.integers(0, 256, (side // 8 + 1, side // 8 + 1, 3), np.uint8)
+        Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC).save(folder / f"{i:04}.png")
+
+
 def best(command: list[str], repetitions: int) -> Run:
     """The fastest of several runs."""
     return min((measured(command) for _ in range(repetitions)), key=lambda run: run.seconds)
 
 
 def measured(command: list[str]) -> Run:
-    """Run a command to its end."""
+    """Run a command to its end. This process must stay small: Linux counts its peak as the command's, up to `exec`."""
     with tempfile.TemporaryFile("w+") as out:
         began = time.perf_counter()
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL)
