@@ -130,9 +130,11 @@ class Inference:
         largest = min(_LARGEST, self._limit or _LARGEST)
         if max(height, width) <= min(largest, _PROBE):
             return None
+        fits = self._fits(width)
+        if max(height, width) <= largest and fits(height, width):
+            return None
         smallest = max(_SMALLEST, self.geometry.smallest)
         sides = range(smallest, largest + 1, 16)
-        fits = self._fits(width)
         shapes = [(h, w) for h in sides for w in sides if fits(h, w)] or [(smallest, smallest)]
         return min(shapes, key=lambda tile: self._cost(tile, height, width))
 
