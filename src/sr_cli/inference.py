@@ -15,12 +15,13 @@ from sr_cli.folded import fold
 from sr_cli.tiling import Geometry, TileTooLarge
 
 BUDGET = 512 << 20
-"""Bytes that a row of tiles may take on the CPU, its result included; more makes nothing faster."""
+"""Bytes that a row of tiles may take on the CPU, its result included."""
 
 _SHARE = 0.5  # of what is free: others want some too, and estimates err
 _SMALLEST = 32  # side of the smallest tile that is tried when memory runs out
 _LARGEST = 1024  # side of the largest tile that is chosen: beyond, the halo costs next to nothing
 _LARGE = 16 << 20  # bytes of a tile's result, beyond which memory in pieces would add up
+_DEAR = 1.15  # times the work that an image would be without tiles
 _PROBE = 32  # side of the image that shows how much memory a network takes
 _ESTIMATE = 2.0  # a network takes about so many times the largest input and output of one of its layers
 _LAYOUT = torch.channels_last
@@ -126,11 +127,20 @@ class Inference:
             )
 
     def _fitting(self, height: int, width: int) -> tuple[int, int] | None:
-        """The tile with the least overlap that fits into the budget; ``None`` if the image fits as it is."""
+        """The tile with the least overlap that fits into the budget; ``None`` if the image fits as it is.
+
+        A network whose tiles would be mostly halo gets twice the budget.
+        """
+        tile = self._within(BUDGET, height, width)
+        if tile is not None and self._cost(tile, height, width) > _DEAR:
+            tile = self._within(2 * BUDGET, height, width)
+        return tile
+
+    def _within(self, budget: int, height: int, width: int) -> tuple[int, int] | None:
         largest = min(_LARGEST, self._limit or _LARGEST)
         if max(height, width) <= min(largest, _PROBE):
             return None
-        fits = self._fits(width)
+        fits = self._fits(width, budget)
         if max(height, width) <= largest and fits(height, width):
             return None
         smallest = max(_SMALLEST, self.geometry.smallest)
@@ -138,13 +148,13 @@ class Inference:
         shapes = [(h, w) for h in sides for w in sides if fits(h, w)] or [(smallest, smallest)]
         return min(shapes, key=lambda tile: self._cost(tile, height, width))
 
-    def _fits(self, width: int) -> Callable[[int, int], bool]:
+    def _fits(self, width: int, budget: int) -> Callable[[int, int], bool]:
         """Whether there is memory for a tile of some height and width, in an image of that width."""
         free = devices.free_memory(self.device)
-        share = BUDGET if free is None else _SHARE * free
+        share = budget if free is None else _SHARE * free
         if self.device.type == "cpu":
-            return lambda h, w: self.network_memory(h, w) + self.strip_memory(h, width) <= min(share, BUDGET)
-        return lambda h, w: self.network_memory(h, w) <= share and self.strip_memory(h, width) <= BUDGET
+            return lambda h, w: self.network_memory(h, w) + self.strip_memory(h, width) <= min(share, budget)
+        return lambda h, w: self.network_memory(h, w) <= share and self.strip_memory(h, width) <= budget
 
     def network_memory(self, tile_height: int, tile_width: int) -> int:
         """About how many bytes of the device's memory a tile of that size takes."""
