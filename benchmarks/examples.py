@@ -1,4 +1,4 @@
-"""Make the pictures in ``examples/`` and the README's before and after.
+"""Make the pictures in ``examples/``, the README's before and after, and the comparison of the models.
 
     python benchmarks/examples.py
 
@@ -6,6 +6,7 @@ The photographs come with scikit-image: ``astronaut`` (NASA, public domain), ``c
 ``chelsea`` (Stéfan van der Walt, CC0).
 """
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -29,15 +30,24 @@ def reduced(name: str) -> Image.Image:
     return Image.fromarray((lr * 255).round().byte().numpy())
 
 
-def before_and_after(lr: Image.Image, model: str, *, left: int, top: int, side: int) -> Image.Image:
-    """A detail of ``lr``, enlarged by bicubic interpolation and by ``model``, side by side, each 4 × 2 larger."""
+def compressed(photo: Image.Image) -> Image.Image:
+    """The photo through a JPEG file of quality 75."""
+    file = io.BytesIO()
+    photo.save(file, "JPEG", quality=75)
+    return Image.open(file).convert("RGB")
+
+
+def side_by_side(lr: Image.Image, *models: str, left: int, top: int, side: int) -> Image.Image:
+    """A detail of ``lr``, enlarged by bicubic interpolation and by each model, each 4 × 2 larger."""
     detail = (left, top, left + side, top + side)
     size = (2 * SCALE * side, 2 * SCALE * side)
     bicubic = lr.crop(detail).resize((SCALE * side, SCALE * side), Image.Resampling.BICUBIC)
-    sr = Upscaler.from_pretrained(model).upscale(lr).crop(tuple(SCALE * edge for edge in detail))
-    sheet = Image.new("RGB", (2 * size[0] + 8, size[1]), "white")
-    for x, picture in ((0, bicubic), (size[0] + 8, sr)):
-        sheet.paste(picture.resize(size, Image.Resampling.NEAREST), (x, 0))
+    upscaled = [
+        Upscaler.from_pretrained(model).upscale(lr).crop(tuple(SCALE * edge for edge in detail)) for model in models
+    ]
+    sheet = Image.new("RGB", ((1 + len(models)) * (size[0] + 8) - 8, size[1]), "white")
+    for i, picture in enumerate([bicubic, *upscaled]):
+        sheet.paste(picture.resize(size, Image.Resampling.NEAREST), (i * (size[0] + 8), 0))
     return sheet
 
 
@@ -46,8 +56,11 @@ def main() -> None:
     (ROOT / "docs" / "images").mkdir(parents=True, exist_ok=True)
     for name in PHOTOS:
         reduced(name).save(ROOT / "examples" / f"{name}.png", optimize=True)
-    detail = before_and_after(reduced("astronaut"), "compact-x4", left=36, top=8, side=56)
-    detail.save(ROOT / "docs" / "images" / "before-after.png", optimize=True)
+    images = ROOT / "docs" / "images"
+    detail = side_by_side(reduced("astronaut"), "compact-x4", left=36, top=8, side=56)
+    detail.save(images / "before-after.png", optimize=True)
+    jpeg = compressed(reduced("astronaut"))
+    side_by_side(jpeg, "compact-x4", "photo-x4", left=36, top=8, side=56).save(images / "models.png", optimize=True)
 
 
 if __name__ == "__main__":
