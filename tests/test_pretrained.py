@@ -4,18 +4,19 @@ import shlex
 
 import pytest
 import torch
+from PIL import Image
 
 from sr_cli import Upscaler, weights
 from sr_cli.checkpoint import read_header
-from sr_cli.config import DEFAULT_MODEL, EvaluateConfig
+from sr_cli.config import DEFAULT_MODEL, PERCEPTUAL_MODEL, EvaluateConfig
 from sr_cli.resize import resize
 from sr_cli.weights.registry import PRETRAINED
 
 SHIPPED = sorted(path.stem for path in PRETRAINED.glob("*.safetensors"))
 
 
-def test_the_default_ships():
-    assert DEFAULT_MODEL in SHIPPED
+def test_what_is_taken_without_a_name_ships():
+    assert {DEFAULT_MODEL, PERCEPTUAL_MODEL} <= set(SHIPPED)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -54,3 +55,17 @@ def test_the_default_reaches_its_quality(benchmarks, name, least):
     report = evaluate(folder / "HR", lr=folder / "LRbicx4", models=[DEFAULT_MODEL], config=config)
     value = report.value(report.methods[-1].name, "psnr")
     assert value is not None and value >= least
+
+
+def test_the_perceptual_model_is_the_better_one_for_jpeg_files(benchmarks, tmp_path):
+    from sr_cli.evaluation.run import evaluate
+
+    for path in (benchmarks / "Set5" / "LRbicx4").iterdir():
+        Image.open(path).convert("RGB").save(tmp_path / f"{path.stem}.jpg", quality=75)
+    config = EvaluateConfig(measures=("psnr", "dss", "mesh"))
+    models = [DEFAULT_MODEL, PERCEPTUAL_MODEL]
+    report = evaluate(benchmarks / "Set5" / "HR", lr=tmp_path, models=models, config=config)
+    value = {model: report.value(model, "dss") for model in ("bicubic", *models)}
+    assert value[PERCEPTUAL_MODEL] > value[DEFAULT_MODEL] > value["bicubic"]
+    assert report.value(PERCEPTUAL_MODEL, "psnr") > report.value("bicubic", "psnr")
+    assert report.value(PERCEPTUAL_MODEL, "mesh") < 1
