@@ -95,7 +95,10 @@ def watch_memory(options: argparse.Namespace) -> None:
     """Resident memory over many steps: its peak, and the slope of a line through it."""
     worker = Worker("ours", options)
     points = [(step, worker.ask("step")["resident"]) for step in range(options.memory_steps)]
-    points = points[len(points) // 10 :]  # the first steps fill what is kept
+    epoch = len(list(options.photos.iterdir())) // SHAPE["batch_size"]  # type: ignore[operator]
+    points = points[
+        max(len(points) // 10, min(epoch, len(points) // 2)) :
+    ]  # decoded photos are kept: one epoch fills up
     mean_step, mean = (sum(column) / len(points) for column in zip(*points, strict=True))
     slope = sum((s - mean_step) * (m - mean) for s, m in points) / sum((s - mean_step) ** 2 for s, _ in points)
     peak = worker.ask("memory")["peak"]
