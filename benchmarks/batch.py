@@ -14,10 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 
+from commands import make_pictures
 from sr_cli.allocator import keep_freed_memory
 from sr_cli.upscaler import Upscaler
 
@@ -40,15 +39,6 @@ def main() -> None:
     print(f"{summary['done']} pictures of {arguments.side} × {arguments.side}, {whole:.1f} s in all")
     print(f"start-up, paid once: {whole - summary['seconds']:.1f} s")
     print(f"per picture {each * 1e3:.1f} ms; the network alone {network * 1e3:.1f} ms: {each / network:.2f} times that")
-
-
-def make_pictures(folder: Path, count: int, side: int) -> None:
-    """Write PNG files with smooth content."""
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for i in range(count):
-        small = rng.integers(0, 256, (side // 8 + 1, side // 8 + 1, 3), np.uint8)
-        Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC).save(folder / f"{i:04}.png")
 
 
 def network_seconds(model: str, side: int, runs: int) -> float:

@@ -11,30 +11,14 @@ of several repetitions, but the photo is upscaled once.
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from large_photo import make_photo
+from commands import Run, make_photo, make_pictures, measured
 from sr_cli import machine
 
 SR = [sys.executable, "-m", "sr_cli"]
-
-
-@dataclass(frozen=True)
-class Run:
-    """One command: seconds on the clock and of CPU, bytes, and the lines that it printed."""
-
-    seconds: float
-    cpu: float
-    memory: int
-    lines: list[str]
 
 
 def main() -> None:
@@ -83,33 +67,9 @@ def start(folder: Path, repetitions: int) -> None:
     print(f"  `sr upscale` may take 1.2 × (import torch + 0.3 s): {verdict(run.seconds, 1.2 * (bare.seconds + 0.3))}")
 
 
-def make_pictures(folder: Path, count: int, side: int) -> None:
-    """Smooth PNG files, as `batch.py` makes them; that one imports torch, and see `measured`."""
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for i in range(count):
-        small = rng.integers(0, 256, (side // 8 + 1, side // 8 + 1, 3), np.uint8)
-        Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC).save(folder / f"{i:04}.png")
-
-
 def best(command: list[str], repetitions: int) -> Run:
     """The fastest of several runs."""
     return min((measured(command) for _ in range(repetitions)), key=lambda run: run.seconds)
-
-
-def measured(command: list[str]) -> Run:
-    """Run a command to its end. This process must stay small: Linux counts its peak as the command's, up to `exec`."""
-    with tempfile.TemporaryFile("w+") as out:
-        began = time.perf_counter()
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            sys.exit(f"{' '.join(command[1:4])} ended with {process.returncode}")
-        out.seek(0)
-        memory = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        return Run(seconds, usage.ru_utime + usage.ru_stime, memory, out.read().splitlines())
 
 
 def tell(what: str, run: Run) -> None:
