@@ -28,6 +28,7 @@ TIERS = [
         "convolutions",
         "vgg",
         "losses",
+        "muon",
         "distributed",
     },
     {"networks"},

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sr_cli.color import luma
 from sr_cli.errors import WeightsError
-from sr_cli.metrics import color_error, learned, mesh, perceptual, psnr, sharpness, ssim
+from sr_cli.metrics import color_error, color_shift, learned, mesh, perceptual, psnr, sharpness, ssim
 
 
 @pytest.fixture
@@ -89,6 +89,13 @@ def test_pictures_that_cannot_be_compared_are_refused(metric, sr, hr):
         metric(sr[..., :-1], hr, shave=4)
     with pytest.raises(ValueError, match="shave"):
         metric(sr, hr, shave=24)
+
+
+def test_color_shift_is_that_of_the_channel_furthest_off(hr):
+    cast = torch.tensor([0, 2, -5]).view(1, 3, 1, 1) / 255
+    middle = 0.5 + (hr - 0.5) / 4
+    assert color_shift(middle.mul(255).round().div(255) + cast, middle, shave=4).tolist() == pytest.approx([5, 5])
+    assert color_shift(hr, hr, shave=4).tolist() == [0, 0]
 
 
 def test_color_error_agrees_with_scikit_image(sr, hr):

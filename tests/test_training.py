@@ -75,8 +75,9 @@ def test_stop_saves_after_the_step(photo_folder, tmp_path):
     assert load_state(tmp_path / "run/last.pt")["step"] == 3
 
 
-def test_an_interrupted_training_goes_on_as_if_nothing_had_been(photo_folder, tmp_path):
-    settings = {"schedule": "cosine", "warmup": 2, "clip": 0.1, "degradation": "photo"}
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_an_interrupted_training_goes_on_as_if_nothing_had_been(photo_folder, tmp_path, optimizer):
+    settings = {"optimizer": optimizer, "schedule": "cosine", "warmup": 2, "clip": 0.1, "degradation": "photo"}
     whole = trained(photo_folder, tmp_path / "whole", **settings)
     training = train(
         TrainConfig(**{**vars(TINY), **settings, "save_minutes": 1e-6}),

@@ -9,6 +9,7 @@ Schedule = Literal["constant", "cosine"]
 Crop = Literal["random", "center"]
 Precision = Literal["float32", "bfloat16", "float16"]
 Initialization = Literal["random", "bilinear"]
+Optimizer = Literal["adam", "muon"]
 OnNan = Literal["stop", "rollback"]
 Interpolation = Literal["bicubic", "nearest", "lanczos"]
 
@@ -30,7 +31,9 @@ class TrainConfig:
         epochs, steps, hours: the training ends with the first of them that is reached; ``None`` is no limit. An epoch
             takes one patch from every photo.
         patience: end after so many validations without a better one; ``None``: never.
-        lr: Adam's learning rate; ``schedule`` says how it goes on after ``warmup`` steps of linear rise. ``cosine``
+        optimizer: ``adam``, the report's; or ``muon`` for the kernels between the first and the last layers and
+            Adam for the rest, see `sr_cli.muon`.
+        lr: the learning rate; ``schedule`` says how it goes on after ``warmup`` steps of linear rise. ``cosine``
             falls to zero at the end of the training.
         output_lr: the learning rate of the output layer as a part of ``lr``. Adam moves all 5,184 weights behind an
             output value of ``johnson`` at once, by ``lr`` each: without this its tanh saturates within a few steps.
@@ -67,6 +70,7 @@ class TrainConfig:
     steps: int | None = None
     hours: float | None = None
     patience: int | None = None
+    optimizer: Optimizer = "adam"
     lr: float = 1e-3
     schedule: Schedule = "constant"
     warmup: int = 0
@@ -182,6 +186,7 @@ class EvaluateConfig:
         interpolations: rows that need no model; bicubic is always one.
         recursive: also look into subfolders.
         seed: for ``photo``, the only degradation that is random.
+        color_match: how models correct colors; ``auto``: as their headers say.
     """
 
     scale: int | None = None
@@ -192,6 +197,7 @@ class EvaluateConfig:
     interpolations: tuple[Interpolation, ...] = ()
     recursive: bool = False
     seed: int = 0
+    color_match: ColorMatch = "auto"
 
     def __post_init__(self) -> None:
         if self.scale is not None and self.scale < 2:

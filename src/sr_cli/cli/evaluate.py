@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from sr_cli import console
-from sr_cli.config import REPORT_IMAGES, EvaluateConfig
+from sr_cli.config import REPORT_IMAGES, ColorMatch, EvaluateConfig
 from sr_cli.console import evaluation as view
 from sr_cli.console.downloads import obtain
 from sr_cli.errors import EXIT_SOME_FAILED, QualityError, SrError, UsageError
@@ -65,6 +65,9 @@ def evaluate(
     shave: Annotated[int | None, typer.Option(min=0, help="Pixels left out at every side; the scale.")] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Also look into subfolders.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="For --degradation photo.")] = DEFAULTS.seed,
+    color_match: Annotated[
+        ColorMatch, typer.Option(help="How models give the input's colors back; auto: as their weights ask for.")
+    ] = "auto",
     per_image: Annotated[bool, typer.Option("--per-image", help="A table for every picture too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a line for every picture and method.")] = False,
@@ -110,6 +113,7 @@ def evaluate(
         interpolations=tuple(each.value for each in also or ()),
         recursive=recursive,
         seed=seed,
+        color_match=color_match,
     )
     tolerances = gates.tolerances(tolerance or ())
     old = gates.read_report(baseline) if baseline else None

@@ -52,6 +52,11 @@ class _Precision(str, Enum):
     float16 = "float16"
 
 
+class _Optimizer(str, Enum):
+    adam = "adam"
+    muon = "muon"
+
+
 class _OnNan(str, Enum):
     stop = "stop"
     rollback = "rollback"
@@ -104,7 +109,11 @@ def train(
     patience: Annotated[
         int | None, typer.Option(help="End after so many validations without a better one.", rich_help_panel=_LEARNING)
     ] = None,
-    lr: Annotated[float | None, typer.Option(help="Adam's learning rate.", rich_help_panel=_LEARNING)] = None,
+    optimizer: Annotated[
+        _Optimizer | None,
+        typer.Option(help="Adam, or Muon for the inner kernels: learns more a step.", rich_help_panel=_LEARNING),
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.", rich_help_panel=_LEARNING)] = None,
     schedule: Annotated[
         _Schedule | None, typer.Option(help="How the learning rate goes on.", rich_help_panel=_LEARNING)
     ] = None,
@@ -218,6 +227,7 @@ def train(
         "epochs": epochs,
         "steps": steps,
         "hours": time and hours(time),
+        "optimizer": optimizer,
         "lr": lr,
         "patience": patience,
         "schedule": schedule,

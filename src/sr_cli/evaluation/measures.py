@@ -113,6 +113,10 @@ MEASURES = _by_name(
         about="mean CIEDE2000 color difference from HR; 1 is just visible",
     ),
     Measure(
+        name="color_shift", label="shift", unit="/255", better="lower", digits=2, tolerance=0.1,
+        about="how far the mean of the channel that is furthest off is from HR's: a color cast",
+    ),
+    Measure(
         name="sharpness", label="sharpness", better="near one", digits=2, tolerance=0.02,
         about="mean gradient magnitude over HR's: below 1 is blurred, above 1 is overdone",
     ),

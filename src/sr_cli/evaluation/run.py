@@ -70,7 +70,7 @@ def evaluate(
         sr: folders of what other tools made, a row each.
         models: upscalers, or weights by name or file, a row each.
         config: the settings.
-        device: where to compute; `Upscaler` objects keep theirs.
+        device: where to compute; `Upscaler` objects keep theirs, and their color correction.
         on_step: called after every picture. Only one picture is in memory at a time.
 
     Raises:
@@ -83,7 +83,10 @@ def evaluate(
     config = config or EvaluateConfig()
     if unknown := set(config.measures) - MEASURES.keys():
         raise ValueError(f"no measure is called {min(unknown)!r}; there are {', '.join(MEASURES)}")
-    upscalers = [m if isinstance(m, Upscaler) else Upscaler.from_pretrained(m, device=device) for m in models]
+    upscalers = [
+        m if isinstance(m, Upscaler) else Upscaler.from_pretrained(m, device=device, color_match=config.color_match)
+        for m in models
+    ]
     kernels = tuple(dict.fromkeys(("bicubic", *config.interpolations)))
     names = iter(
         _distinct([*kernels, *(Path(folder).resolve().name for folder in sr), *map(_row_name, models)])[len(kernels) :]

@@ -73,6 +73,8 @@ class Scorer:
                 return self._consistency(sr, lr, channel)
             case "color_error":
                 return metrics.color_error(sr, hr, shave=shave)
+            case "color_shift":
+                return metrics.color_shift(sr, hr, shave=shave)
             case "sharpness":
                 return metrics.sharpness(sr, hr, shave=shave)
             case "mesh":

@@ -3,8 +3,8 @@
 `sr_cli.metrics.perceptual` and `sr_cli.metrics.learned` need piq, which takes a while to import: they are not here.
 """
 
-from sr_cli.metrics.color_difference import color_error
+from sr_cli.metrics.color_difference import color_error, color_shift
 from sr_cli.metrics.fidelity import Channel, psnr, ssim
 from sr_cli.metrics.texture import mesh, sharpness
 
-__all__ = ["Channel", "color_error", "mesh", "psnr", "sharpness", "ssim"]
+__all__ = ["Channel", "color_error", "color_shift", "mesh", "psnr", "sharpness", "ssim"]

@@ -1,4 +1,4 @@
-"""CIEDE2000: how different two colors look."""
+"""CIEDE2000: how different two colors look; and how far the colors of a whole picture have moved."""
 
 import torch
 from torch import Tensor
@@ -32,6 +32,19 @@ def color_error(sr: Tensor, hr: Tensor, *, shave: int) -> Tensor:
     differences = (ciede2000(*(lab_of_srgb(eight_bit(strip).float()) for strip in pair)) for pair in strips)
     sums = [difference.sum(dim=(1, 2), dtype=torch.float64) for difference in differences]
     return torch.stack(sums).sum(dim=0) / (hr.shape[-2] * hr.shape[-1])
+
+
+def color_shift(sr: Tensor, hr: Tensor, *, shave: int) -> Tensor:
+    """How far the mean of a channel is from HR's, for the channel that is furthest off: a cast over the whole picture.
+
+    Args and Raises are those of `color_error`.
+
+    Returns:
+        ``(N,)``, in 8-bit levels, 0 … 255.
+    """
+    same_size(sr, hr)
+    means = [shaved(eight_bit(image), shave).mean(dim=(2, 3)) for image in (sr, hr)]
+    return 255 * (means[0] - means[1]).abs().amax(dim=1)
 
 
 def lab_of_srgb(rgb: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from sr_cli.device import dtype_for
 from sr_cli.distributed import ALONE, Group, synchronize_batch_norm
 from sr_cli.errors import DeviceError, TrainingError
 from sr_cli.losses import WeightedSum, feature_layers, parse_loss
+from sr_cli.muon import Muon
 from sr_cli.networks import Compact, Johnson, build
 from sr_cli.vgg import VGGFeatures
 
@@ -68,9 +69,7 @@ class Learner:
         self.averaged = None
         if config.ema:
             self.averaged = AveragedModel(self.network, avg_fn=_moving_average(config.ema), use_buffers=True)
-        output = list(self.network.tail.parameters())
-        others = [parameter for name, parameter in self.network.named_parameters() if not name.startswith("tail.")]
-        self.optimizer = torch.optim.Adam([{"params": others}, {"params": output}], lr=config.lr)
+        self.optimizers = _optimizers(config, self.network)
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
         self._forward = self._parallel()
 
@@ -107,7 +106,8 @@ class Learner:
             images.to(device=self.device, memory_format=self.layout, non_blocking=True)
             for images in (batch.hr, batch.lr)
         )
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
         with self.autocast():
             terms = self._forward(lr, hr)
         self.scaler.scale(torch.stack(list(terms.values())).sum()).backward()  # type: ignore[no-untyped-call]
@@ -120,13 +120,15 @@ class Learner:
         Raises:
             NotFinite: the gradient is NaN or infinite (with float16 the scaler skips the step instead).
         """
-        for group, part in zip(self.optimizer.param_groups, (1, self.config.output_lr), strict=True):
-            group["lr"] = lr * part
-        self.scaler.unscale_(self.optimizer)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = lr * group.get("part", 1)
+            self.scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip or math.inf)
         if not self.scaler.is_enabled() and not norm.isfinite():
             raise NotFinite(f"the gradient's norm is {norm.item()}")
-        self.scaler.step(self.optimizer)
+        for optimizer in self.optimizers:
+            self.scaler.step(optimizer)
         self.scaler.update()
         if self.averaged is not None:
             self.averaged.update_parameters(self.network)
@@ -136,7 +138,7 @@ class Learner:
         return {
             "network": self.network.state_dict(),
             "averaged": None if self.averaged is None else self.averaged.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "scaler": self.scaler.state_dict(),
             "random": torch.get_rng_state(),
         }
@@ -151,7 +153,8 @@ class Learner:
             self.network.load_state_dict(state["network"])
             if self.averaged is not None:
                 self.averaged.load_state_dict(state["averaged"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            for optimizer, own in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(own)
             self.scaler.load_state_dict(state["scaler"])
             torch.set_rng_state(state["random"])
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
@@ -169,6 +172,20 @@ class Learner:
             return terms
 
         return torch.compile(forward) if self.config.compile else forward
+
+
+def _optimizers(config: TrainConfig, network: Johnson | Compact) -> list[torch.optim.Optimizer]:
+    """What moves which parameters; a group's ``part`` is its share of the learning rate."""
+    kernels: list[nn.Parameter] = []
+    output: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in network.named_parameters():
+        inner = name.startswith("body.") and parameter.ndim == 4
+        by_muon = inner and config.optimizer == "muon"
+        (kernels if by_muon else output if name.startswith("tail.") else others).append(parameter)
+    groups: list[dict[str, Any]] = [{"params": others}, {"params": output, "part": config.output_lr}]
+    adam = torch.optim.Adam(groups, lr=config.lr)
+    return [adam, Muon(kernels, lr=config.lr)] if kernels else [adam]
 
 
 def _start_from(network: Johnson | Compact, init: Path) -> None:
