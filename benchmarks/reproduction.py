@@ -141,8 +141,10 @@ Cell = tuple[Image.Image, str]
 def draw(runs: Path) -> None:
     """The report's figures 3 to 7, of photographs that come with scikit-image, and the mesh."""
     photos = {name: photograph(name) for name in ("astronaut", "coffee", "chelsea")}
-    pairs = [[(enlarged(reduced(hr, 4), 4), f"{name}, LR x4"), (hr, "HR")] for name, hr in photos.items()]
-    grid([sum(pairs, [])]).save(PICTURES / "figure-3.jpg", quality=90)
+    pairs = [
+        cell for name, hr in photos.items() for cell in ((enlarged(reduced(hr, 4), 4), f"{name}, LR x4"), (hr, "HR"))
+    ]
+    grid([pairs]).save(PICTURES / "figure-3.jpg", quality=90)
     for figure, rows in FIGURES.items():
         cells = [row(hr, names, runs) for hr in list(photos.values())[:2] for names in rows]
         grid(cells).save(PICTURES / f"{figure}.jpg", quality=90)
