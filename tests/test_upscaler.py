@@ -201,6 +201,21 @@ def test_half_precision_that_overflows_is_done_again():
     torch.testing.assert_close(inference(lr), lr.repeat_interleave(2, -1).repeat_interleave(2, -2), atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_rounds_only_what_the_network_adds(lively, dtype):
+    """A faint slope stays one: in eight bits of mantissa it would be stairs."""
+    network = lively(name="compact", scale=4, width=8, depth=2)
+    torch.nn.init.zeros_(network.tail.weight)
+    torch.nn.init.zeros_(network.tail.bias)
+    slope = torch.linspace(0.70, 0.72, 24).expand(1, 3, 24, 24)
+    exact, half = (Upscaler(network, name="x", dtype=each).upscale_tensor(slope) for each in (torch.float32, dtype))
+    torch.testing.assert_close(half, exact, rtol=0, atol=1e-6)
+    whole = lively(name="compact", scale=4, width=8, depth=2)
+    lr = torch.rand(1, 3, 24, 24)
+    exact, half = (Upscaler(whole, name="x", dtype=each).upscale_tensor(lr) for each in (torch.float32, dtype))
+    assert 0 < (half - exact).abs().max() < 0.02
+
+
 def test_damaged_weights_make_no_black_picture():
     network = Repeating()
     torch.nn.init.constant_(network.gain, float("nan"))

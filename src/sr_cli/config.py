@@ -9,6 +9,7 @@ Schedule = Literal["constant", "cosine"]
 Crop = Literal["random", "center"]
 Precision = Literal["float32", "bfloat16", "float16"]
 Initialization = Literal["random", "bilinear"]
+BatchNorm = Literal["batch", "frozen"]
 Optimizer = Literal["adam", "muon"]
 OnNan = Literal["stop", "rollback"]
 Interpolation = Literal["bicubic", "nearest", "lanczos"]
@@ -25,6 +26,9 @@ class TrainConfig:
         arch: which network; ``width`` and ``depth`` are for ``compact`` only (``None``: the network's own default).
         initialization: how ``johnson`` starts: at random, as in the report, or as a bilinear enlargement (see
             `Johnson.begin_bilinear`). ``compact`` always starts in its own way.
+        batch_norm: what ``johnson``'s batch normalisations take off while it trains: the mean and deviation of each batch,
+            as in the report; or ``frozen`` ones, those that it began with. A batch of 4 says little about the color of
+            photos, so a network that is normalised by it cannot learn which color is right.
         crop_size: side of an HR patch, in pixels.
         crop: where the patch is taken from.
         batch_size: patches a step, in all processes together.
@@ -63,6 +67,7 @@ class TrainConfig:
     width: int | None = None
     depth: int | None = None
     initialization: Initialization = "random"
+    batch_norm: BatchNorm = "batch"
     crop_size: int = 288
     crop: Crop = "random"
     batch_size: int = 4

@@ -185,7 +185,7 @@ class Compact(nn.Module):
         return {"name": "compact", "scale": self.scale, "width": self.width, "depth": self.depth}
 
     def forward(self, lr: Tensor) -> Tensor:
-        features = F.leaky_relu(self.head(lr), _SLOPE)
+        features = F.leaky_relu(self.head(lr.to(self.head.weight.dtype)), _SLOPE)
         for convolution in self.body:
             features = F.leaky_relu(convolution(features), _SLOPE)
         skip = F.conv2d(F.pad(lr, (2, 2, 2, 2), mode="replicate"), self.bicubic)

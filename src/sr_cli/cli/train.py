@@ -52,6 +52,11 @@ class _Precision(str, Enum):
     float16 = "float16"
 
 
+class _BatchNorm(str, Enum):
+    batch = "batch"
+    frozen = "frozen"
+
+
 class _Optimizer(str, Enum):
     adam = "adam"
     muon = "muon"
@@ -81,6 +86,10 @@ def train(
     initialization: Annotated[
         _Initialization | None,
         typer.Option(help="How johnson starts: at random, or as a bilinear enlargement.", rich_help_panel=_NETWORK),
+    ] = None,
+    batch_norm: Annotated[
+        _BatchNorm | None,
+        typer.Option(help="Statistics of johnson: each batch's, or those it began with.", rich_help_panel=_NETWORK),
     ] = None,
     init: Annotated[
         str | None,
@@ -221,6 +230,7 @@ def train(
         "width": width,
         "depth": depth,
         "initialization": initialization,
+        "batch_norm": batch_norm,
         "crop_size": crop_size,
         "crop": crop,
         "batch_size": batch_size,

@@ -62,9 +62,10 @@ class Learner:
             self.network.begin_bilinear()
         if init is not None:
             _start_from(self.network, init)
-        if group.size > 1:
+        by_batch = config.batch_norm == "batch"
+        if group.size > 1 and by_batch:
             synchronize_batch_norm(self.network, device)
-        self.network.to(device=device, memory_format=self.layout).train()  # type: ignore[call-overload]
+        self.network.to(device=device, memory_format=self.layout).train(by_batch)  # type: ignore[call-overload]
         self.loss = _loss(config, vgg_state).to(device=device, memory_format=self.layout)  # type: ignore[call-overload]
         self.averaged = None
         if config.ema:
