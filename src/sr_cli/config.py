@@ -26,9 +26,9 @@ class TrainConfig:
         arch: which network; ``width`` and ``depth`` are for ``compact`` only (``None``: the network's own default).
         initialization: how ``johnson`` starts: at random, as in the report, or as a bilinear enlargement (see
             `Johnson.begin_bilinear`). ``compact`` always starts in its own way.
-        batch_norm: what ``johnson``'s batch normalisations take off while it trains: the mean and deviation of each batch,
-            as in the report; or ``frozen`` ones, those that it began with. A batch of 4 says little about the color of
-            photos, so a network that is normalised by it cannot learn which color is right.
+        batch_norm: what ``johnson``'s batch normalisations take off while it trains: the mean and deviation of each
+            batch, as in the report; or ``frozen`` ones, those that it began with. A batch of 4 says little about the
+            color of photos: a network that is normalised by it cannot learn which color is right.
         crop_size: side of an HR patch, in pixels.
         crop: where the patch is taken from.
         batch_size: patches a step, in all processes together.
