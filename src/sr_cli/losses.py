@@ -34,8 +34,15 @@ class FeatureReconstructionLoss(nn.Module):
         with torch.no_grad():
             target = self.vgg(hr)
         features = self.vgg(sr)
-        distances = [weight * F.mse_loss(features[layer], target[layer]) for layer, weight in self.weights.items()]
+        distances = [weight * _mean_square(features[layer], target[layer]) for layer, weight in self.weights.items()]
         return torch.stack(distances).sum()
+
+
+def _mean_square(features: Tensor, target: Tensor) -> Tensor:
+    """``F.mse_loss``, without a float32 copy of large features in half precision; the mean is float32 all the same."""
+    if features.dtype != torch.bfloat16:
+        return F.mse_loss(features, target)
+    return (features - target).square().mean(dtype=torch.float32)
 
 
 class RelativeFeatureLoss(nn.Module):

@@ -181,7 +181,7 @@ def _optimizers(config: TrainConfig, network: Johnson | Compact) -> list[torch.o
     output: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
-        inner = name.startswith("body.") and parameter.ndim == 4
+        inner = name.startswith(("body.", "upsampling.")) and parameter.ndim == 4
         by_muon = inner and config.optimizer == "muon"
         (kernels if by_muon else output if name.startswith("tail.") else others).append(parameter)
     groups: list[dict[str, Any]] = [{"params": others}, {"params": output, "part": config.output_lr}]
