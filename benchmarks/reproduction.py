@@ -68,11 +68,12 @@ def main() -> None:
     parser.add_argument("--benchmarks", type=Path)
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
     parser.add_argument("--names", nargs="+", default=list(RECIPES), choices=RECIPES)
+    parser.add_argument("--compile", action="store_true", help="train by torch.compile: faster, needs a C++ compiler")
     parser.add_argument("--only", choices=["train", "measure", "draw"], help="by default all")
     options = parser.parse_args()
     if options.only in (None, "train"):
         for name in options.names:
-            train(name, options.photos, options.loss_weights, options.runs_dir)
+            train(name, options.photos, options.loss_weights, options.runs_dir, options.compile)
     if options.only in (None, "measure"):
         for scale in (4, 8):
             measure([n for n in options.names if f"-x{scale}" in n], scale, options.benchmarks, options.runs_dir)
@@ -82,7 +83,7 @@ def main() -> None:
         draw(options.runs_dir)
 
 
-def train(name: str, photos: Path, loss_weights: Path, runs: Path) -> None:
+def train(name: str, photos: Path, loss_weights: Path, runs: Path, compiled: bool) -> None:
     """Train a run, or go on with it."""
     run = runs / name
     if (run / "config.json").exists():
@@ -93,7 +94,7 @@ def train(name: str, photos: Path, loss_weights: Path, runs: Path) -> None:
             at = recipe.index("--init") + 1
             recipe[at] = str(weights(recipe[at], runs))
         command = ["train", str(photos), *recipe, "--loss-weights", str(loss_weights), "--runs-dir", str(runs)]
-        command += ["--name", name]
+        command += ["--name", name, *(["--compile"] if compiled else [])]
     print("$ sr", shlex.join(command), flush=True)
     subprocess.run([sys.executable, "-m", "sr_cli", *command], check=True)
 

@@ -1,13 +1,15 @@
-"""Which shape of ``compact`` learns most for the same arithmetic? Short trainings, the same photos held out.
+"""Which shape of ``compact``, and which optimizer, learns most for the same arithmetic? Short trainings, compared on
+photos that were held out.
 
-    python benchmarks/shapes.py PHOTOS 48x8 64x12 48x16
+    python benchmarks/shapes.py PHOTOS 48x8 64x12 48x16 --optimizers adam muon
 
-Every shape gets the same number of floating-point operations, as many steps as that buys; printed are the steps, the
+Every training gets the same number of floating-point operations, as many steps as that buys; printed are the steps, the
 time and the PSNR on Y over 16 photos that were held out.
 """
 
 import argparse
 import dataclasses
+import itertools
 import tempfile
 import time
 from pathlib import Path
@@ -25,14 +27,17 @@ def main() -> None:
     parser.add_argument("photos", type=Path)
     parser.add_argument("shapes", nargs="+", help="WIDTHxDEPTH")
     parser.add_argument("--scale", type=int, default=4)
+    parser.add_argument("--optimizers", nargs="+", default=["muon"], choices=["adam", "muon"])
+    parser.add_argument("--lr", type=float, default=RECIPES["compact"].lr)
+    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--teraflop", type=float, default=14.0, help="arithmetic of each training")
     options = parser.parse_args()
 
     crop_size = 32 * options.scale
     photos = Photos.below(options.photos, min_side=crop_size, cache_bytes=4 << 30)
-    print(f"{'shape':>8} {'parameters':>10} {'steps':>6} {'seconds':>8} {'PSNR':>7}")
-    for shape in options.shapes:
+    print(f"{'shape':>8} {'optimizer':>9} {'parameters':>10} {'steps':>6} {'seconds':>8} {'PSNR':>7}")
+    for shape, optimizer in itertools.product(options.shapes, options.optimizers):
         width, depth = map(int, shape.split("x"))
         parameters = sum(
             p.numel() for p in build(name="compact", scale=options.scale, width=width, depth=depth).parameters()
@@ -44,13 +49,13 @@ def main() -> None:
         config = dataclasses.replace(
             RECIPES["compact"],
             scale=options.scale, width=width, depth=depth, crop_size=crop_size, batch_size=options.batch_size,
-            epochs=None, steps=steps, warmup=30, ema=0.99, validation_photos=16, validate_every=10**9,
+            optimizer=optimizer, lr=options.lr, precision=options.precision, epochs=None, steps=steps, warmup=30, ema=0.99, validation_photos=16, validate_every=10**9,
         )  # fmt: skip
         began = time.perf_counter()
         with tempfile.TemporaryDirectory() as run:
             *_, last = train(config, photos, torch.device("cpu"), run=Path(run))
         print(
-            f"{shape:>8} {parameters:>10,} {steps:>6} {time.perf_counter() - began:>8.0f} {last.validation:>7.3f}",
+            f"{shape:>8} {optimizer:>9} {parameters:>10,} {steps:>6} {time.perf_counter() - began:>8.0f} {last.validation:>7.3f}",
             flush=True,
         )
 

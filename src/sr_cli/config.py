@@ -149,10 +149,11 @@ RECIPES: dict[str, TrainConfig] = {
     "johnson": TrainConfig(initialization="bilinear", output_lr=0.02),
     "compact": TrainConfig(
         arch="compact",
-        crop_size=128,
+        crop_size=192,
         batch_size=16,
         epochs=200,
-        lr=2e-3,
+        optimizer="muon",
+        lr=1.5e-3,
         schedule="cosine",
         warmup=100,
         loss="pixel",
