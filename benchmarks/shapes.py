@@ -49,13 +49,15 @@ def main() -> None:
         config = dataclasses.replace(
             RECIPES["compact"],
             scale=options.scale, width=width, depth=depth, crop_size=crop_size, batch_size=options.batch_size,
-            optimizer=optimizer, lr=options.lr, precision=options.precision, epochs=None, steps=steps, warmup=30, ema=0.99, validation_photos=16, validate_every=10**9,
+            optimizer=optimizer, lr=options.lr, precision=options.precision, epochs=None, steps=steps,
+            warmup=30, ema=0.99, validation_photos=16, validate_every=10**9,
         )  # fmt: skip
         began = time.perf_counter()
         with tempfile.TemporaryDirectory() as run:
             *_, last = train(config, photos, torch.device("cpu"), run=Path(run))
+        seconds = time.perf_counter() - began
         print(
-            f"{shape:>8} {optimizer:>9} {parameters:>10,} {steps:>6} {time.perf_counter() - began:>8.0f} {last.validation:>7.3f}",
+            f"{shape:>8} {optimizer:>9} {parameters:>10,} {steps:>6} {seconds:>8.0f} {last.validation:>7.3f}",
             flush=True,
         )
 
