@@ -1,6 +1,7 @@
 import csv
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from PIL import Image
 
 from sr_cli.checkpoint import load_network, load_state, read_header
-from sr_cli.config import TrainConfig
+from sr_cli.config import RECIPES, TrainConfig
 from sr_cli.errors import DeviceError, ImageError, TrainingError
 from sr_cli.losses import PixelLoss
 from sr_cli.training import Stop, fraction_done, learning_rate, train
@@ -253,6 +254,26 @@ def test_weights_of_another_scale_give_all_but_the_upsampling(weights_of):
     for key in own:
         expected = fresh if key.startswith("tail.") else theirs
         torch.testing.assert_close(own[key], expected[key], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("batch_norm", ["batch", "frozen"])
+def test_statistics_of_batch_normalisation(photo_folder, tmp_path, batch_norm):
+    """Frozen ones stay what they were, validations in between or not, and everything else learns."""
+    config = replace(RECIPES["johnson"], scale=2, crop_size=32, batch_size=2, loss="pixel", validation_photos=1)
+    before = Learner(replace(config, batch_norm=batch_norm), CPU).network.state_dict()
+    changes = {
+        "epochs": None,
+        "steps": 3,
+        "validate_every": 1,
+        "batch_norm": batch_norm,
+        "ema": 0.0,
+        "save_minutes": 60.0,
+    }
+    list(train(replace(config, **changes), photos_in(photo_folder, config), CPU, run=tmp_path / "run"))
+    after = load_network(tmp_path / "run/model.safetensors")[0].state_dict()
+    moved = {key.rpartition(".")[2] for key in before if not torch.equal(before[key], after[key])}
+    statistics = {"running_mean", "running_var", "num_batches_tracked"}
+    assert moved == {"weight", "bias"} | (statistics if batch_norm == "batch" else set())
 
 
 def test_bfloat16_learns_nearly_the_same(photo_folder, tmp_path):
