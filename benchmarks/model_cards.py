@@ -15,9 +15,12 @@ COLUMNS = {
     "ssim": "SSIM (Y)",
     "dss": "DSS",
     "haarpsi": "HaarPSI",
+    "color_shift": "color shift /255",
     "sharpness": "sharpness",
     "mesh": "mesh",
 }
+
+DIGITS = {"psnr": 2, "ssim": 4, "color_shift": 2}
 
 
 def card(path: Path) -> str:
@@ -25,6 +28,7 @@ def card(path: Path) -> str:
     network, header = load_network(path)
     training, parameters = header["training"], sum(p.numel() for p in network.parameters())
     shape = ", ".join(f"{key} {value}" for key, value in header["architecture"].items() if key != "name")
+    color = header.get("color_match", "none")
     loss_network = header.get("loss_network") or "none (no feature term in the loss)"
     return f"""# {path.stem}
 
@@ -38,6 +42,7 @@ For {header["note"]}.
 | file | {path.name}, {path.stat().st_size / 1e3:.0f} KB, half precision |
 | training data | {header["training_data"]} |
 | LR made by | `{training["degradation"]}` |
+| color correction | `{color}` after the network (`--color-match`) |
 | loss | `{training["loss"]}`; loss network: {loss_network} |
 | trained for | {effort(training)}; energy: {energy(header)} |
 | licence | {header["licence"]} |
@@ -82,7 +87,7 @@ def table(metrics: dict[str, Any]) -> str:
     lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
     for name, rows in metrics.items():
         for kind, values in rows.items():
-            numbers = (f"{values[m]:.{2 if m == 'psnr' else 4 if m == 'ssim' else 3}f}" for m in found)
+            numbers = (f"{values[m]:.{DIGITS.get(m, 3)}f}" for m in found)
             lines.append(f"| {name} | {kind} | {' | '.join(numbers)} |")
     return "\n".join(lines) + "\n"
 

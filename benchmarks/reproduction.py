@@ -29,7 +29,10 @@ PICTURES = Path(__file__).parents[1] / "docs" / "images" / "reproduction"
 SETS = ("Set5", "Set14", "BSD100")
 MEASURES = ("psnr", "ssim", "dss", "haarpsi", "color_shift", "sharpness", "mesh")
 
-LITERAL = "--arch johnson --initialization random --output-lr 1 --epochs 5 --precision bfloat16 --validate-every 245"
+LITERAL = (
+    "--arch johnson --initialization random --batch-norm batch --output-lr 1 --epochs 5 --precision bfloat16 "
+    "--validate-every 245"
+)
 MUON = "--arch johnson --optimizer muon --batch-norm frozen --output-lr 0.1 --schedule cosine --warmup 50 --ema 0.99"
 START = f"{MUON} --loss pixel --lr 3e-3 --crop-size 144 --steps 1200 --precision bfloat16 --validate-every 400"
 OURS = f"{MUON} --epochs 5 --precision bfloat16 --validate-every 245"

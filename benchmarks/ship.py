@@ -21,7 +21,7 @@ from sr_cli.weights.registry import PRETRAINED
 
 CARDS = Path(__file__).with_name("cards.toml")
 SETS = ("Set5", "Set14", "BSD100")
-MEASURES = ("psnr", "ssim", "dss", "haarpsi", "sharpness", "mesh")
+MEASURES = ("psnr", "ssim", "dss", "haarpsi", "color_shift", "sharpness", "mesh")
 
 
 def figures(weights: Path, benchmarks: Path, degradation: str, measures: tuple[str, ...]) -> dict[str, Any]:
@@ -55,7 +55,8 @@ def main() -> None:
     about = {key: value for key, value in header.items() if key not in dropped} | card
     with tempfile.TemporaryDirectory() as folder:
         half = Path(folder) / "half.safetensors"
-        save_network(half, network, about={}, dtype=torch.float16)
+        as_shipped = {"color_match": card["color_match"]} if "color_match" in card else {}
+        save_network(half, network, about=as_shipped, dtype=torch.float16)
         about["metrics"] = figures(
             half, options.benchmarks, about["training"]["degradation"], tuple(options.measures.split(","))
         )

@@ -43,7 +43,7 @@ def test_johnson_is_trained_as_the_report_says_but_for_how_it_begins():
     report = TrainConfig()
     assert (report.lr, report.batch_size, report.epochs, report.crop_size) == (1e-3, 4, 5, 288)
     assert (report.schedule, report.loss, report.degradation) == ("constant", "report", "paper")
-    assert replace(RECIPES["johnson"], initialization="random", output_lr=1.0) == report
+    assert replace(RECIPES["johnson"], initialization="random", batch_norm="batch", output_lr=1.0) == report
 
 
 def test_a_given_end_replaces_the_recipes():

@@ -146,7 +146,7 @@ def _check_kind(name: str, kind: Any, value: object) -> None:
 
 
 RECIPES: dict[str, TrainConfig] = {
-    "johnson": TrainConfig(initialization="bilinear", output_lr=0.02),
+    "johnson": TrainConfig(initialization="bilinear", batch_norm="frozen", output_lr=0.02),
     "compact": TrainConfig(
         arch="compact",
         crop_size=192,
