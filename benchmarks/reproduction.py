@@ -50,7 +50,8 @@ RECIPES = {
     "johnson-x4-pixel": f"{OURS} --scale 4 --init start-x4 --loss {FEATURES}{PIXELS}",
     "johnson-x8": f"{OURS} --scale 8 --init start-x8 --loss {FEATURES}",
     "johnson-x8-pixel": f"{OURS} --scale 8 --init start-x8 --loss {FEATURES}{PIXELS}",
-    "mesh-x4": f"{OURS} --scale 4 --init start-x4 --loss {FEATURES}+mesh:rms=2",
+    "mesh-x4": f"{MUON} --steps 250 --precision bfloat16 --validate-every 125 --scale 4 --init johnson-x4 "
+    f"--loss {FEATURES}+mesh:rms=30",
 }
 """``sr train`` for each run; ``--init`` names another run."""
 
@@ -59,7 +60,6 @@ FIGURES = {
     "figure-5": [["johnson-x4", "johnson-x4-pixel"]],
     "figure-6": [["johnson-x4", "johnson-x8"]],
     "figure-7": [["johnson-x4-pixel", "johnson-x8-pixel"]],
-    "mesh": [["johnson-x4", "mesh-x4"]],
 }
 """The report's figure, and for each of its rows the runs side by side; LR comes before them, HR after."""
 
@@ -153,6 +153,9 @@ def draw(runs: Path) -> None:
     for figure, rows in FIGURES.items():
         cells = [row(hr, names, runs) for hr in list(photos.values())[:2] for names in rows]
         grid(cells).save(PICTURES / f"{figure}.jpg", quality=90)
+    closer = [[(closeup(picture), name) for picture, name in row(hr, ("johnson-x4", "mesh-x4"), runs)]
+              for hr in list(photos.values())[:2]]  # fmt: skip
+    grid(closer).save(PICTURES / "mesh.jpg", quality=95)
 
 
 def row(hr: Image.Image, names: Sequence[str], runs: Path) -> list[Cell]:
@@ -177,6 +180,11 @@ def reduced(hr: Image.Image, scale: int) -> Image.Image:
     image = torch.from_numpy(np.array(hr)).permute(2, 0, 1)[None].float() / 255
     lr = degrade(image, scale, kind="paper")[0].permute(1, 2, 0)
     return Image.fromarray((lr * 255).round().byte().numpy())
+
+
+def closeup(picture: Image.Image, *, left: int = 96, top: int = 40, side: int = 85) -> Image.Image:
+    """A detail of it, three times as large."""
+    return enlarged(picture.crop((left, top, left + side, top + side)), 3)
 
 
 def enlarged(lr: Image.Image, scale: int) -> Image.Image:
