@@ -4,7 +4,7 @@
 
 Trained are the report's four networks (x4 and x8, feature loss without and with pixel loss), each twice: by the letter
 of the report (`literal-…`) and by the recipe of the weights that ship (`johnson-…`, which begin with a few minutes on
-pixels, `start-…`); `mesh-…` is the latter with our mesh penalty beside the features. Every training is a `sr train`,
+pixels, `start-…`); `mesh-x4` goes on from `johnson-x4` with our mesh penalty. Every training is a `sr train` command,
 printed before it runs; runs that are complete are not repeated, interrupted ones go on. FOLDER holds ``NAME/HR`` for
 each test set. ``--only train``, ``measure`` or ``draw`` does a part; ``--names`` picks runs. Tables are printed as
 Markdown, pictures go to ``docs/images/reproduction/``.
