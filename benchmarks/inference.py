@@ -25,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sr_cli import machine
 from sr_cli.allocator import keep_freed_memory
+from sr_cli.device import DTYPES
 from sr_cli.inference import Inference
 from sr_cli.networks import build
 from sr_cli.tiling import plan_tiles, upscale_whole
@@ -32,7 +33,7 @@ from sr_cli.upscaler import geometry_of
 
 NETWORKS = {
     "johnson-x4": {"name": "johnson", "scale": 4},
-    "compact-x4": {"name": "compact", "scale": 4, "width": 48, "depth": 16},
+    "compact-x4": {"name": "compact", "scale": 4, "width": 64, "depth": 12},
 }
 _LONG = 10.0  # seconds; what takes longer is run once
 _STEADY = 256  # from this size on the cost of a pixel should not change
@@ -78,12 +79,13 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256, 512, 1024, 2048])
     parser.add_argument("--tiles", type=int, nargs="+", help="sides of tiles to compare; by default the tool's choice")
     parser.add_argument("--threads", type=int, nargs="+", default=[len(os.sched_getaffinity(0))])
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="what ours computes in")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--naive", type=int, default=256, help="largest size at which the naive form is timed too")
     options = parser.parse_args()
 
     keep_freed_memory()  # as `sr upscale` does
-    print(f"{machine.cpu_name()}, torch {torch.__version__}")
+    print(f"{machine.cpu_name()}, torch {torch.__version__}; the naive form in float32, ours in {options.dtype}")
     for threads in options.threads:
         torch.set_num_threads(threads)
         rate = gemm_rate(options.repetitions)
@@ -105,7 +107,8 @@ def table(name: str, options: argparse.Namespace, rate: float) -> None:
             with torch.inference_mode():
                 naive = best(lambda: network(lr), options.repetitions)  # noqa: B023
         for tile in options.tiles or ["auto"]:
-            inference = Inference(network, geometry_of(network), device=torch.device("cpu"), tile=tile)
+            inference = Inference(network, geometry_of(network), device=torch.device("cpu"), tile=tile,
+                                  dtype=DTYPES[options.dtype])  # fmt: skip
             inference.fit(size, size)
             ours = best(lambda: upscale_whole(inference, lr), options.repetitions)  # noqa: B023
             pixels = (size * network.scale) ** 2

@@ -246,11 +246,16 @@ print(tuple(sr.shape), len(told), bool(sr.isfinite().all()))
     assert int(steps) >= 1
 
 
-def test_automatic_tiles_fit_into_the_budget(lively):
-    inference = Inference(lively(name="johnson", scale=4), Geometry(scale=4, halo=15), device=CPU)
+@pytest.mark.parametrize(
+    ("architecture", "budgets"),
+    [({"name": "johnson", "scale": 4}, 4), ({"name": "compact", "scale": 4, "width": 64, "depth": 12}, 1)],
+)
+def test_automatic_tiles_fit_into_the_budget(lively, architecture, budgets):
+    network = lively(**architecture)
+    inference = Inference(network, Geometry(scale=4, halo=network.halo), device=CPU)
     inference.fit(3000, 4000)
     height, width = inference.tile
-    assert inference.network_memory(height, width) + inference.strip_memory(height, 4000) <= 2 * BUDGET
+    assert inference.network_memory(height, width) + inference.strip_memory(height, 4000) <= budgets * BUDGET
     small = inference.tile
     inference.fit(20, 20)
     assert inference.tile is None

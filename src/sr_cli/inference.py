@@ -147,7 +147,8 @@ class Inference:
         if max(height, width) <= min(largest, _PROBE):
             return None
         fits = self._fits(width, budget)
-        if max(height, width) <= largest and fits(height, width):
+        margin = self._margin
+        if max(height, width) <= largest and fits(height - margin, width - margin):  # nothing is shown but itself
             return None
         smallest = max(_SMALLEST, self.geometry.smallest)
         sides = range(smallest, largest + 1, 16)
@@ -164,8 +165,7 @@ class Inference:
 
     def network_memory(self, tile_height: int, tile_width: int) -> int:
         """About how many bytes of the device's memory a tile of that size takes."""
-        margin = 2 * (self.geometry.halo + self.geometry.blend)
-        return round(self.bytes_per_pixel * (tile_height + margin) * (tile_width + margin))
+        return round(self.bytes_per_pixel * (tile_height + self._margin) * (tile_width + self._margin))
 
     def strip_memory(self, tile_height: int, width: int) -> int:
         """How many bytes of the machine's memory the result of a row of tiles takes."""
@@ -173,9 +173,13 @@ class Inference:
 
     def _cost(self, tile: tuple[int, int], height: int, width: int) -> float:
         """What the network sees, over what there is; the halo ends where the image does."""
-        overlap = 2 * (self.geometry.halo + self.geometry.blend)
         rows, columns = -(-height // tile[0]), -(-width // tile[1])
-        return (1 + overlap * (rows - 1) / height) * (1 + overlap * (columns - 1) / width)
+        return (1 + self._margin * (rows - 1) / height) * (1 + self._margin * (columns - 1) / width)
+
+    @property
+    def _margin(self) -> int:
+        """What a tile is shown beyond what it keeps, both sides together."""
+        return 2 * (self.geometry.halo + self.geometry.blend)
 
     @cached_property
     def bytes_per_pixel(self) -> float:
