@@ -22,7 +22,7 @@ _SHARE = 0.5  # of what is free: others want some too, and estimates err
 _SMALLEST = 32  # side of the smallest tile that is tried when memory runs out
 _LARGEST = 1024  # side of the largest tile that is chosen: beyond, the halo costs next to nothing
 _LARGE = 16 << 20  # bytes of a tile's result, beyond which memory in pieces would add up
-_CHEAP, _DEAR = 1.05, 1.15  # times the work that an image would be without tiles
+_CHEAP, _DEAR = 1.1, 1.15  # times the work that an image would be without tiles
 _PROBE = 32  # side of the image that shows how much memory a network takes
 _ESTIMATE = 2.0  # a network takes about so many times the largest input and output of one of its layers
 _LAYOUT = torch.channels_last
@@ -131,14 +131,14 @@ class Inference:
         """The tile with the least overlap that fits into the budget; ``None`` if the image fits as it is.
 
         Where the halo would cost much, the budget is twice as large, then four times; where it would cost something,
-        an image that fits whole into twice the budget is not cut.
+        an image that fits whole into that is not cut.
         """
         tile = self._within(BUDGET, height, width)
         for times in (2, 4):
             if tile is None or self._cost(tile, height, width) <= _CHEAP:
                 break
             larger = self._within(times * BUDGET, height, width)
-            if (larger is None and times == 2) or self._cost(tile, height, width) > _DEAR:
+            if larger is None or self._cost(tile, height, width) > _DEAR:
                 tile = larger
         return tile
 
