@@ -65,8 +65,8 @@ Mean over each test set, LR by `{training["degradation"]}`; protocol and measure
 def effort(training: dict[str, Any]) -> str:
     """How long, on what."""
     patches = f"{training['batch_size']} patches of {training['crop_size']}×{training['crop_size']} HR pixels"
-    hours = f"{training['seconds'] / 3600:.1f} hours on 2 CPU cores that other work shared"
-    return f"{training['steps_done']:,} steps of {patches}, {hours}"
+    minutes = f"{training['seconds'] / 60:.0f} minutes on 2 CPU cores that other work shared"
+    return f"{training['steps_done']:,} steps of {patches} in {training['precision']}, {minutes}"
 
 
 def energy(header: dict[str, Any]) -> str:
