@@ -58,6 +58,7 @@ def test_muon_moves_the_inner_kernels_and_adam_the_rest(arch):
     config = TrainConfig(arch=arch, optimizer="muon", loss="pixel")
     learner = Learner(config, torch.device("cpu"))
     adam, muon = ({id(p) for group in o.param_groups for p in group["params"]} for o in learner.optimizers)
-    inner = {id(p) for p in learner.network.body.parameters() if p.ndim == 4}
+    outer = ("head.", "tail.")
+    inner = {id(p) for name, p in learner.network.named_parameters() if p.ndim == 4 and not name.startswith(outer)}
     assert muon == inner and inner
     assert adam == {id(p) for p in learner.network.parameters()} - inner
