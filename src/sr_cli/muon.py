@@ -37,11 +37,13 @@ class Muon(torch.optim.Optimizer):
             for kernel in group["params"]:
                 if kernel.grad is None:
                     continue
-                mean = self.state[kernel].setdefault("momentum", torch.zeros_like(kernel))
+                if not self.state[kernel]:
+                    self.state[kernel]["momentum"] = torch.zeros_like(kernel)
+                mean = self.state[kernel]["momentum"]
                 mean.lerp_(kernel.grad, 1 - group["momentum"])
                 ahead = kernel.grad.lerp(mean, group["momentum"]).flatten(1)
                 size = _RMS_OF_ADAM * math.sqrt(max(ahead.shape))
-                kernel.add_(orthogonal(ahead).view_as(kernel), alpha=-group["lr"] * size)
+                kernel.add_(orthogonal(ahead).reshape(kernel.shape), alpha=-group["lr"] * size)
 
 
 def orthogonal(matrix: Tensor) -> Tensor:

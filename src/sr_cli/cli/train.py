@@ -12,7 +12,7 @@ import typer
 from sr_cli import console
 from sr_cli.cli.interrupts import stopped_by_signals
 from sr_cli.cli.settings import fresh_config, resumed_config, run_folder
-from sr_cli.config import TrainConfig
+from sr_cli.config import BatchNorm, Optimizer, TrainConfig
 from sr_cli.config_file import hours, option, read_settings
 from sr_cli.console import training as view
 from sr_cli.console.downloads import obtain
@@ -52,16 +52,6 @@ class _Precision(str, Enum):
     float16 = "float16"
 
 
-class _BatchNorm(str, Enum):
-    batch = "batch"
-    frozen = "frozen"
-
-
-class _Optimizer(str, Enum):
-    adam = "adam"
-    muon = "muon"
-
-
 class _OnNan(str, Enum):
     stop = "stop"
     rollback = "rollback"
@@ -88,7 +78,7 @@ def train(
         typer.Option(help="How johnson starts: at random, or as a bilinear enlargement.", rich_help_panel=_NETWORK),
     ] = None,
     batch_norm: Annotated[
-        _BatchNorm | None,
+        BatchNorm | None,
         typer.Option(help="Statistics of johnson: each batch's, or those it began with.", rich_help_panel=_NETWORK),
     ] = None,
     init: Annotated[
@@ -119,7 +109,7 @@ def train(
         int | None, typer.Option(help="End after so many validations without a better one.", rich_help_panel=_LEARNING)
     ] = None,
     optimizer: Annotated[
-        _Optimizer | None,
+        Optimizer | None,
         typer.Option(help="Adam, or Muon for the inner kernels: learns more a step.", rich_help_panel=_LEARNING),
     ] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.", rich_help_panel=_LEARNING)] = None,
