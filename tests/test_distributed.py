@@ -22,7 +22,11 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 def torchrun(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
     """Two processes with a thread each."""
     command = [*TORCHRUN, *map(str, arguments)]
-    settings = environment(folder) | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+    settings = environment(folder) | {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONFAULTHANDLER": "1",
+        "PYTHONPATH": str(Path(__file__).parent),
+    }
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=settings, timeout=280)
 
 

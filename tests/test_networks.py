@@ -82,6 +82,15 @@ def test_compacts_skip_is_the_bicubic_enlargement(photo, scale):
         torch.testing.assert_close(sr, resize(lr, (scale * lr.shape[2], scale * lr.shape[3])), rtol=0, atol=1e-5)
 
 
+def test_compacts_skip_is_exact_where_the_rest_is_in_half_precision(photo):
+    network = Compact(scale=4, width=4, depth=1)
+    nn.init.zeros_(network.tail.weight)
+    with torch.autocast("cpu", torch.bfloat16):
+        sr = network(photo)
+    assert sr.dtype == torch.float32
+    torch.testing.assert_close(sr, resize(photo, (4 * photo.shape[2], 4 * photo.shape[3])), rtol=0, atol=1e-5)
+
+
 def test_compact_computes_at_lr_resolution():
     sizes = []
     network = Compact(scale=4, width=8, depth=2)

@@ -10,6 +10,17 @@ from sr_cli.errors import EXIT_INTERRUPTED, OutputError, SrError
 
 def main() -> None:
     """Run the command line and exit."""
+    try:
+        _run()
+    except SystemExit as exit_:
+        if "torch.distributed" in sys.modules:
+            from sr_cli import distributed
+
+            distributed.end(exit_.code)
+        raise
+
+
+def _run() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be UTF-8, nor stdout
     try:

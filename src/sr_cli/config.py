@@ -31,6 +31,8 @@ class TrainConfig:
             color of photos: a network that is normalised by it cannot learn which color is right.
         crop_size: side of an HR patch, in pixels.
         crop: where the patch is taken from.
+        reduction: half of the patches come from a photo reduced to a random size, this part of its own at least; 1
+            takes all photos as they are. A reduced photo is sharper, and shows more in a patch.
         batch_size: patches a step, in all processes together.
         epochs, steps, hours: the training ends with the first of them that is reached; ``None`` is no limit. An epoch
             takes one patch from every photo.
@@ -70,6 +72,7 @@ class TrainConfig:
     batch_norm: BatchNorm = "batch"
     crop_size: int = 288
     crop: Crop = "random"
+    reduction: float = 1.0
     batch_size: int = 4
     epochs: float | None = 5
     steps: int | None = None
@@ -120,6 +123,8 @@ class TrainConfig:
             raise ValueError("a training needs an end: epochs, steps or hours")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be in [0, 1), not {self.ema}")
+        if not 0 < self.reduction <= 1:
+            raise ValueError(f"reduction must be in (0, 1], not {self.reduction}")
         if self.patience is not None and self.validation_photos == 0:
             raise ValueError("patience needs validation_photos")
 

@@ -188,7 +188,9 @@ class Compact(nn.Module):
         features = F.leaky_relu(self.head(lr.to(self.head.weight.dtype)), _SLOPE)
         for convolution in self.body:
             features = F.leaky_relu(convolution(features), _SLOPE)
-        skip = F.conv2d(F.pad(lr, (2, 2, 2, 2), mode="replicate"), self.bicubic)
+        # Not in half precision, whose steps near white are as wide as an 8-bit file's.
+        with torch.autocast(lr.device.type, enabled=False):
+            skip = F.conv2d(F.pad(lr, (2, 2, 2, 2), mode="replicate"), self.bicubic)
         return F.pixel_shuffle(self.tail(features) + skip, self.scale)
 
 

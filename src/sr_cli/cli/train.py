@@ -139,6 +139,13 @@ def train(
         int | None, typer.Option(help="Side of the HR patches, in pixels.", rich_help_panel=_DATA)
     ] = None,
     crop: Annotated[_Crop | None, typer.Option(help="Where patches are taken from.", rich_help_panel=_DATA)] = None,
+    reduction: Annotated[
+        float | None,
+        typer.Option(
+            help="Reduce half of the photos at random, to this part of their size at least; 1: none.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Patches a step, in all processes together.", rich_help_panel=_DATA)
     ] = None,
@@ -223,6 +230,7 @@ def train(
         "batch_norm": batch_norm,
         "crop_size": crop_size,
         "crop": crop,
+        "reduction": reduction,
         "batch_size": batch_size,
         "epochs": epochs,
         "steps": steps,

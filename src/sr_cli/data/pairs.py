@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -51,19 +52,28 @@ class TrainingPairs(Dataset[Pair]):
         crop_size: int,
         degradation: Degradation,
         crop: Crop = "random",
+        reduction: float = 1.0,
         seed: int = 0,
     ) -> None:
         self.photos, self.scale, self.crop_size = photos, scale, crop_size
-        self.degradation, self.crop, self.seed = degradation, crop, seed
+        self.degradation, self.crop, self.reduction, self.seed = degradation, crop, reduction, seed
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
     def __getitem__(self, index: int) -> Pair:
         photo, pixels, damaged = self._decoded(*divmod(index, len(self.photos)))
         rng = np.random.default_rng((self.seed, 1, index))
-        patch = augment(crop_patch(pixels, self.crop_size, crop=self.crop, rng=rng), rng)
+        region = crop_patch(pixels, self._region(pixels, rng), crop=self.crop, rng=rng)
+        patch = augment(reduced(region, self.crop_size), rng)
         hr = torch.from_numpy(np.ascontiguousarray(patch)).permute(2, 0, 1).float()[None] / 255
         lr = quantize(degrade(hr, self.scale, kind=self.degradation, rng=rng))
         return Pair(hr[0], lr[0], self.photos.paths[photo], damaged)
+
+    def _region(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> int:
+        """Side of the part of a photo that becomes a patch."""
+        if self.reduction == 1 or rng.random() < 0.5:
+            return self.crop_size
+        side = round(self.crop_size / rng.uniform(self.reduction, 1))
+        return min(side, *pixels.shape[:2])
 
     def _decoded(self, epoch: int, position: int) -> tuple[int, NDArray[np.uint8], tuple[tuple[Path, str], ...]]:
         """The first photo that can be decoded, from ``position`` in the order of the epoch on.
@@ -95,6 +105,13 @@ def crop_patch(
     else:
         top, left = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
     return pixels[top : top + size, left : left + size]
+
+
+def reduced(patch: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """A square patch as one of ``(size, size, 3)``; bicubic, antialiased."""
+    if len(patch) == size:
+        return patch
+    return np.array(Image.fromarray(patch).resize((size, size), Image.Resampling.BICUBIC))
 
 
 def augment(patch: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -262,6 +262,7 @@ class Session:
             crop_size=self.config.crop_size,
             degradation=self.config.degradation,
             crop=self.config.crop,
+            reduction=self.config.reduction,
             seed=self.config.seed,
         )
         batches = Batches(pairs, batch_size=self.config.batch_size, part=self.group.rank, parts=self.group.size)
