@@ -72,8 +72,8 @@ class TrainingPairs(Dataset[Pair]):
         """Side of the part of a photo that becomes a patch."""
         if self.reduction == 1 or rng.random() < 0.5:
             return self.crop_size
-        height, width = pixels.shape[:2]
-        return min(round(self.crop_size / rng.uniform(self.reduction, 1)), height, width)
+        side = round(self.crop_size / float(rng.uniform(self.reduction, 1)))
+        return min(side, *pixels.shape[:2])
 
     def _decoded(self, epoch: int, position: int) -> tuple[int, NDArray[np.uint8], tuple[tuple[Path, str], ...]]:
         """The first photo that can be decoded, from ``position`` in the order of the epoch on.
