@@ -73,7 +73,7 @@ class TrainingPairs(Dataset[Pair]):
         if self.reduction == 1 or rng.random() < 0.5:
             return self.crop_size
         side = round(self.crop_size / float(rng.uniform(self.reduction, 1)))
-        return min(side, *pixels.shape[:2])
+        return min(side, len(pixels), len(pixels[0]))
 
     def _decoded(self, epoch: int, position: int) -> tuple[int, NDArray[np.uint8], tuple[tuple[Path, str], ...]]:
         """The first photo that can be decoded, from ``position`` in the order of the epoch on.
