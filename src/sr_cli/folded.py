@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from sr_cli.networks import Johnson, ResidualBlock
+from sr_cli.networks import NEGATIVE_SLOPE, Compact, Johnson, ResidualBlock, bicubic_phases
+from sr_cli.packed import Layer
 from sr_cli.phases import transposed_kernel, unshuffled_kernel
 
 
@@ -20,7 +21,29 @@ def fold(network: nn.Module) -> nn.Module:
     Returns:
         A module that maps the same input to the same output, to about 1e-6; for inference only.
     """
-    return FoldedJohnson(network) if isinstance(network, Johnson) else network
+    if isinstance(network, Johnson):
+        return FoldedJohnson(network)
+    return FoldedCompact(network) if isinstance(network, Compact) else network
+
+
+class FoldedCompact(nn.Module):
+    """`Compact` whose activations belong to its convolutions, and whose skip is added by the last of them."""
+
+    bicubic: Tensor
+
+    def __init__(self, network: Compact) -> None:
+        super().__init__()
+        self.scale = network.scale
+        inner = (network.head, *network.body)
+        self.layers = nn.ModuleList(Layer(each, "leaky_relu", slope=NEGATIVE_SLOPE) for each in inner)
+        self.tail = Layer(network.tail)
+        self.register_buffer("bicubic", network.bicubic, persistent=False)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        features = lr.to(self.tail.weight.dtype)
+        for layer in self.layers:
+            features = layer(features)
+        return F.pixel_shuffle(self.tail.added_to(bicubic_phases(lr, self.bicubic), features), self.scale)
 
 
 class FoldedJohnson(nn.Module):
@@ -33,33 +56,31 @@ class FoldedJohnson(nn.Module):
     def __init__(self, network: Johnson) -> None:
         super().__init__()
         self.scale = network.scale
-        self.head = _fuse(network.head[0], network.head[1])
+        self.head = Layer(_fuse(network.head[0], network.head[1]), "relu")
         self.blocks = nn.ModuleList(_fold_block(block) for block in network.body)  # type: ignore[arg-type]
         self.upsampling = nn.ModuleList()
         for convolution, norm, _ in network.upsampling:  # type: ignore[misc]
             fused = _fuse(convolution, norm)  # type: ignore[has-type]
-            self.upsampling.append(_convolution(transposed_kernel(fused.weight), fused.bias, padding=1))
-        _move_phases_first(self.upsampling[-1])  # type: ignore[arg-type]
+            upsampling = _convolution(transposed_kernel(fused.weight), fused.bias, padding=1)
+            if len(self.upsampling) == len(network.upsampling) - 1:
+                _move_phases_first(upsampling)
+            self.upsampling.append(Layer(upsampling, "relu"))
         tail = unshuffled_kernel(network.tail.weight)
-        self.tail = _convolution(_inputs_phases_first(tail), network.tail.bias, padding=2)
+        self.tail = Layer(_convolution(_inputs_phases_first(tail), network.tail.bias, padding=2), "tanh")
 
     def forward(self, lr: Tensor) -> Tensor:
-        features = self.head(lr).relu_()
-        for block in self.blocks:
-            features = features.add_(block(features))
+        features = self.head(lr)
+        for first, second in self.blocks:  # type: ignore[misc]
+            features = second.added_to(features, first(features))  # type: ignore[has-type]
         for upsampling in self.upsampling[:-1]:
-            features = F.pixel_shuffle(upsampling(features).relu_(), 2)[..., 1:-1, 1:-1]
-        phases = _cut_border(self.upsampling[-1](features).relu_())
-        return F.pixel_shuffle(self.tail(phases).tanh_(), 2)[..., 1:-1, 1:-1].add(1).div_(2)
+            features = F.pixel_shuffle(upsampling(features), 2)[..., 1:-1, 1:-1]
+        phases = _cut_border(self.upsampling[-1](features))
+        return F.pixel_shuffle(self.tail(phases), 2)[..., 1:-1, 1:-1].add(1).div_(2)
 
 
-def _fold_block(block: ResidualBlock) -> nn.Sequential:
+def _fold_block(block: ResidualBlock) -> nn.ModuleList:
     first, first_norm, _, second, second_norm = block.branch
-    return nn.Sequential(
-        _fuse(first, first_norm),
-        nn.ReLU(inplace=True),
-        _fuse(second, second_norm),
-    )
+    return nn.ModuleList([Layer(_fuse(first, first_norm), "relu"), Layer(_fuse(second, second_norm))])
 
 
 def _fuse(convolution: nn.Module, norm: nn.Module) -> Any:

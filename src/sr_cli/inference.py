@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from sr_cli import device as devices
 from sr_cli.allocator import give_back_memory
 from sr_cli.errors import DeviceError, WeightsError
-from sr_cli.folded import fold
+from sr_cli.folded import FoldedCompact, fold
 from sr_cli.networks import Compact
+from sr_cli.packed import Layer
 from sr_cli.tiling import Geometry, TileTooLarge
 
 BUDGET = 512 << 20
@@ -214,10 +215,13 @@ def inference_form(network: nn.Module, *, device: torch.device, dtype: torch.dty
         Maps a float32 image on the device to its enlargement.
     """
     fast = copy.deepcopy(fold(network)).eval().requires_grad_(False).to(device=device, dtype=dtype)
-    if isinstance(network, Compact) and isinstance(fast, Compact):
+    if isinstance(network, Compact) and isinstance(fast, FoldedCompact):
         fast.bicubic = network.bicubic.to(device=device, dtype=torch.float32)
         dtype = torch.float32
     fast.to(memory_format=_LAYOUT)
+    for layer in fast.modules():
+        if isinstance(layer, Layer):
+            layer.pack()
 
     def run(lr: Tensor) -> Tensor:
         return fast(lr.to(dtype).contiguous(memory_format=_LAYOUT))  # type: ignore[no-any-return]

@@ -11,6 +11,9 @@ from sr_cli.convolutions import Conv2d, ConvTranspose2d
 from sr_cli.errors import WeightsError
 from sr_cli.resize import resize
 
+NEGATIVE_SLOPE = 0.1
+"""Of `Compact`'s leaky ReLUs, below zero."""
+
 
 class Network(Protocol):
     """What the rest of the package knows of a network."""
@@ -165,9 +168,9 @@ class Compact(nn.Module):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Initialise: identity plus noise inside, ICNR at the end."""
-        nn.init.kaiming_normal_(self.head.weight, a=_SLOPE)
+        nn.init.kaiming_normal_(self.head.weight, a=NEGATIVE_SLOPE)
         for convolution in self.body:
-            noise = nn.init.kaiming_normal_(torch.empty_like(convolution.weight), a=_SLOPE)  # type: ignore[arg-type]
+            noise = nn.init.kaiming_normal_(torch.empty_like(convolution.weight), a=NEGATIVE_SLOPE)  # type: ignore[arg-type]
             nn.init.dirac_(convolution.weight)  # type: ignore[arg-type]
             convolution.weight += _NOISE * noise  # type: ignore[operator]
             nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
@@ -185,13 +188,18 @@ class Compact(nn.Module):
         return {"name": "compact", "scale": self.scale, "width": self.width, "depth": self.depth}
 
     def forward(self, lr: Tensor) -> Tensor:
-        features = F.leaky_relu(self.head(lr.to(self.head.weight.dtype)), _SLOPE)
+        features = F.leaky_relu(self.head(lr.to(self.head.weight.dtype)), NEGATIVE_SLOPE)
         for convolution in self.body:
-            features = F.leaky_relu(convolution(features), _SLOPE)
+            features = F.leaky_relu(convolution(features), NEGATIVE_SLOPE)
         # Not in half precision, whose steps near white are as wide as an 8-bit file's.
         with torch.autocast(lr.device.type, enabled=False):
-            skip = F.conv2d(F.pad(lr, (2, 2, 2, 2), mode="replicate"), self.bicubic)
+            skip = bicubic_phases(lr, self.bicubic)
         return F.pixel_shuffle(self.tail(features) + skip, self.scale)
+
+
+def bicubic_phases(lr: Tensor, kernel: Tensor) -> Tensor:
+    """The bicubic enlargement of an image, before the pixel shuffle; ``kernel`` as of `bicubic_kernel`."""
+    return F.conv2d(F.pad(lr, (2, 2, 2, 2), mode="replicate"), kernel)
 
 
 def bicubic_kernel(scale: int) -> Tensor:
@@ -209,7 +217,6 @@ def bicubic_kernel(scale: int) -> Tensor:
 
 _PHOTO_MEAN, _PHOTO_DEVIATION = 0.45, 0.25  # of values in [0, 1]
 _TANH_SLOPE = 2.4
-_SLOPE = 0.1
 _NOISE = 0.3
 
 ARCHITECTURES: dict[str, type[Johnson] | type[Compact]] = {"johnson": Johnson, "compact": Compact}

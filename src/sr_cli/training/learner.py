@@ -34,7 +34,8 @@ class Learner:
         config: the settings.
         device: where to compute.
         vgg_state: weights of the loss network; needed where the loss has a term that looks through it.
-        init: weights to start from; those of another scale give all but the upsampling.
+        init: weights to start from; those of another scale give all but the upsampling, those of a shallower
+            ``compact`` all but the layers that it lacks.
         group: the processes that learn together.
 
     Raises:
@@ -190,9 +191,12 @@ def _optimizers(config: TrainConfig, network: Johnson | Compact) -> list[torch.o
 
 
 def _start_from(network: Johnson | Compact, init: Path) -> None:
-    """Take over the weights of a file; of another scale's those that have the same shape: all but the upsampling."""
+    """Take over the weights of a file, as far as it has them in the same shape: see `Learner`."""
     other, _ = load_network(init)
-    if other.architecture | {"scale": network.scale} != network.architecture:
+    free = {"scale": network.scale}
+    if isinstance(network, Compact) and isinstance(other, Compact) and other.depth < network.depth:
+        free["depth"] = network.depth  # inner layers start near the identity, so more of them change little
+    if other.architecture | free != network.architecture:
         raise TrainingError(f"{init}: holds {other.architecture}, but the training is of {network.architecture}")
     own, theirs = network.state_dict(), other.state_dict()
     network.load_state_dict({key: theirs[key] if _same_shape(key, own, theirs) else own[key] for key in own})

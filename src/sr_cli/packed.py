@@ -1,0 +1,71 @@
+"""Convolutions that run: with what follows them in the same pass over memory, and their weights laid out once."""
+
+import platform
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Activation = Literal["none", "relu", "leaky_relu", "tanh"]
+
+_WITHIN = {"relu": torch.relu_, "tanh": torch.tanh_}  # in place
+_SIDE = 64  # of the image that the layout of the weights is chosen for; any other runs as well
+
+
+class Layer(nn.Module):
+    """A convolution and the activation after it, for inference.
+
+    On x86 CPUs, once `pack` was called, both are one step of oneDNN: the activation costs no pass over memory, and the
+    weights aren't rearranged at every call. Results are those of PyTorch's layers to rounding.
+
+    Args:
+        convolution: stride 1; its parameters are taken over, not copied.
+        activation: what follows.
+        slope: of ``leaky_relu``, below zero.
+    """
+
+    def __init__(self, convolution: nn.Conv2d, activation: Activation = "none", *, slope: float = 0.0) -> None:
+        super().__init__()
+        self.weight, self.bias = convolution.weight, convolution.bias
+        self.padding, self.activation, self.slope = convolution.padding, activation, slope
+        self._packed: Tensor | None = None
+
+    def pack(self) -> None:
+        """Lay the weights out for this CPU, where that is of use; afterwards they no longer change."""
+        weight = self.weight.detach()
+        if _packs(weight):
+            size = [1, weight.shape[1], _SIDE, _SIDE]
+            self._packed = torch.ops.mkldnn._reorder_convolution_weight(weight, self.padding, [1, 1], [1, 1], 1, size)
+
+    def forward(self, features: Tensor) -> Tensor:
+        if self._packed is not None:
+            slope = [self.slope] if self.activation == "leaky_relu" else []
+            return torch.ops.mkldnn._convolution_pointwise(  # type: ignore[no-any-return]
+                features, self._packed, self.bias, self.padding, [1, 1], [1, 1], 1, self.activation, slope, ""
+            )
+        result = F.conv2d(features, self.weight, self.bias, padding=self.padding)
+        if self.activation == "leaky_relu":
+            return F.leaky_relu_(result, self.slope)
+        return _WITHIN[self.activation](result) if self.activation in _WITHIN else result
+
+    def added_to(self, sum_: Tensor, features: Tensor) -> Tensor:
+        """The result added to another tensor, in place; for layers without activation."""
+        if self._packed is not None and sum_.dtype == features.dtype:
+            return torch.ops.mkldnn._convolution_pointwise_.binary(  # type: ignore[no-any-return]
+                sum_, features, self._packed, self.bias, self.padding, [1, 1], [1, 1], 1, "add", 1.0, None, [], None
+            )
+        return sum_.add_(self(features))
+
+
+def _packs(weight: Tensor) -> bool:
+    """Whether oneDNN computes with such weights here. Untried on anything but x86."""
+    if weight.device.type != "cpu" or platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    operators: Any = torch.ops.mkldnn
+    available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if not available or not hasattr(operators, "_convolution_pointwise_"):
+        return False
+    if weight.dtype == torch.bfloat16:
+        return bool(operators._is_mkldnn_bf16_supported())
+    return weight.dtype == torch.float32
