@@ -12,6 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from sr_cli.folded import FoldedJohnson
 from sr_cli.inference import inference_form
 from sr_cli.networks import build
 
@@ -69,13 +70,13 @@ class Watch(TorchDispatchMode):
             del self._bytes[place], self._holders[place]
 
 
-def prepared(architecture):
+def prepared(architecture, side=SIDE):
     torch.manual_seed(0)
     network = build(**architecture).eval().requires_grad_(False)
-    return inference_form(network, device=torch.device("cpu"), dtype=torch.float32), torch.rand(1, 3, SIDE, SIDE)
+    return inference_form(network, device=torch.device("cpu"), dtype=torch.float32), torch.rand(1, 3, side, side)
 
 
-@pytest.mark.parametrize(("architecture", "most"), [(JOHNSON, 60_500), (COMPACT, 29_800)], ids=["johnson", "compact"])
+@pytest.mark.parametrize(("architecture", "most"), [(JOHNSON, 63_200), (COMPACT, 29_800)], ids=["johnson", "compact"])
 def test_multiply_adds_per_pixel_of_the_result(architecture, most):
     run, lr = prepared(architecture)
     with Watch() as watch, torch.no_grad():
@@ -95,12 +96,26 @@ def test_number_of_convolutions(architecture, count):
     assert not {"native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm"} & set(watch.calls)
 
 
-@pytest.mark.parametrize(("architecture", "most"), [(JOHNSON, 360), (COMPACT, 54)], ids=["johnson", "compact"])
-def test_bytes_at_once_per_pixel_of_the_result(architecture, most):
-    run, lr = prepared(architecture)
+@pytest.mark.parametrize(
+    ("architecture", "side", "most"), [(JOHNSON, 320, 190), (COMPACT, SIDE, 54)], ids=["johnson", "compact"]
+)
+def test_bytes_at_once_per_pixel_of_the_result(architecture, side, most):
+    run, lr = prepared(architecture, side)
     with Watch() as watch, torch.no_grad():
         sr = run(lr)
     assert watch.peak / sr[0, 0].numel() <= most
+
+
+@pytest.mark.parametrize(("scale", "side"), [(2, 400), (4, 60), (4, 320), (8, 40), (8, 128)])
+def test_johnson_takes_about_as_much_memory_as_it_says(scale, side):
+    run, lr = prepared({"name": "johnson", "scale": scale}, side)
+    with Watch() as watch, torch.no_grad():
+        run(lr)
+    assert (
+        0.9 * watch.peak
+        <= FoldedJohnson(build(name="johnson", scale=scale).eval()).memory(side, side)
+        <= 1.7 * watch.peak
+    )
 
 
 def test_upscaling_loads_nothing_it_does_not_need(tmp_path):

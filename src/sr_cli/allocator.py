@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEPT = 128 << 20
+_KEPT = 192 << 20
 """Blocks up to so many bytes are kept: what passes between the layers of a network, but not whole pictures."""
 
 

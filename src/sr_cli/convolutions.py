@@ -96,11 +96,31 @@ def convolve_by_rows(features: Tensor, weight: Tensor, bias: Tensor | None) -> T
     The rows of the kernel become outputs of their own, so that there are enough of them; then each is moved to its
     place and they are added up.
     """
+    outputs, _, size = weight.shape[:3]
+    by_row = F.conv2d(features, rows_of_kernel(weight), padding=size // 2)
+    return sum_of_rows(by_row, size=size, outputs=outputs, bias=bias)
+
+
+def rows_of_kernel(weight: Tensor) -> Tensor:
+    """A square kernel ``(D, C, size, size)`` as one a row high, ``(size·D, C, 1, size)``, its outputs filled up."""
     outputs, inputs, size = weight.shape[:3]
     rows = weight.permute(2, 0, 1, 3).reshape(size * outputs, inputs, 1, size)
-    rows = F.pad(rows, (0, 0, 0, 0, 0, 0, 0, -len(rows) % _FEW)).contiguous(memory_format=torch.channels_last)
-    by_row = F.conv2d(features, rows, padding=size // 2).permute(0, 2, 3, 1)  # (N, H + size − 1, W, rows)
-    count, height, width = by_row.shape[0], features.shape[2], by_row.shape[2]
+    return F.pad(rows, (0, 0, 0, 0, 0, 0, 0, -len(rows) % _FEW)).contiguous(memory_format=torch.channels_last)
+
+
+def sum_of_rows(by_row: Tensor, *, size: int, outputs: int, bias: Tensor | None) -> Tensor:
+    """What the square kernel gives, from what its rows give.
+
+    Args:
+        by_row: ``(N, size·D or more, H + size − 1, W)``, channels last: the image was padded by half the size.
+        size: side of the kernel.
+        outputs: its outputs, D.
+
+    Returns:
+        ``(N, D, H, W)``.
+    """
+    by_row = by_row.permute(0, 2, 3, 1)
+    count, height, width = by_row.shape[0], by_row.shape[1] - size + 1, by_row.shape[2]
     image, row, column, _ = by_row.stride()
     # Row k of the kernel belongs k rows further down: a diagonal through rows and outputs.
     moved = by_row.as_strided((count, height, width, size, outputs), (image, row, column, row + outputs, 1))

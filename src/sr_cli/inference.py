@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sr_cli import device as devices
 from sr_cli.allocator import give_back_memory
 from sr_cli.errors import DeviceError, WeightsError
-from sr_cli.folded import FoldedCompact, fold
+from sr_cli.folded import FoldedCompact, FoldedJohnson, fold
 from sr_cli.networks import Compact
 from sr_cli.packed import Layer
 from sr_cli.tiling import Geometry, TileTooLarge
@@ -22,7 +22,7 @@ BUDGET = 512 << 20
 _SHARE = 0.5  # of what is free: others want some too, and estimates err
 _SMALLEST = 32  # side of the smallest tile that is tried when memory runs out
 _LARGEST = 1024  # side of the largest tile that is chosen: beyond, the halo costs next to nothing
-_LARGE = 16 << 20  # bytes of a tile's result, beyond which memory in pieces would add up
+_LARGE = 32 << 20  # bytes of a tile's result, beyond which memory in pieces would add up
 _CHEAP, _DEAR = 1.1, 1.15  # times the work that an image would be without tiles
 _PROBE = 32  # side of the image that shows how much memory a network takes
 _ESTIMATE = 2.0  # a network takes about so many times the largest input and output of one of its layers
@@ -166,7 +166,10 @@ class Inference:
 
     def network_memory(self, tile_height: int, tile_width: int) -> int:
         """About how many bytes of the device's memory a tile of that size takes."""
-        return round(self.bytes_per_pixel * (tile_height + self._margin) * (tile_width + self._margin))
+        height, width = tile_height + self._margin, tile_width + self._margin
+        if isinstance(self._folded, FoldedJohnson):
+            return self._folded.memory(height, width) * (2 if self.ensemble else 1)
+        return round(self.bytes_per_pixel * height * width)
 
     def strip_memory(self, tile_height: int, width: int) -> int:
         """How many bytes of the machine's memory the result of a row of tiles takes."""
@@ -181,6 +184,10 @@ class Inference:
     def _margin(self) -> int:
         """What a tile is shown beyond what it keeps, both sides together."""
         return 2 * (self.geometry.halo + self.geometry.blend)
+
+    @cached_property
+    def _folded(self) -> nn.Module:
+        return fold(self.network)
 
     @cached_property
     def bytes_per_pixel(self) -> float:
