@@ -1,3 +1,4 @@
+import math
 import re
 
 import pytest
@@ -68,6 +69,26 @@ def test_pixel_loss_is_a_mean(photo):
     sr = photo.flip(2)
     torch.testing.assert_close(PixelLoss("l2")(sr, photo), (sr - photo).square().mean())
     torch.testing.assert_close(PixelLoss("l1")(sr, photo), (sr - photo).abs().mean())
+
+
+def test_psnr_loss_is_the_psnr_of_luma(photo):
+    """Twenty times smaller errors are 26 dB, whatever the error was; and of colors it knows nothing."""
+    loss, error = PixelLoss("psnr"), 0.2 * torch.randn(2, 3, *photo.shape[2:])
+    hr = photo.expand(2, -1, -1, -1)
+    luma = (error * torch.tensor([65.481, 128.553, 24.966]).view(3, 1, 1) / 255).sum(1)
+    decibels = 10 * (luma.square().mean((1, 2)) / 1e-5 + 1).log10().mean()
+    torch.testing.assert_close(loss(hr + error, hr) * 10 / math.log(10), decibels, rtol=1e-4, atol=1e-4)
+    tint = torch.tensor([128.553, -65.481, 0]).view(3, 1, 1) / 1000
+    assert loss(hr, hr) == 0 and loss(hr + tint, hr) < 1e-6 < PixelLoss("l1")(hr + tint, hr)
+
+
+def test_psnr_loss_counts_every_patch_the_same(photo):
+    """A tenth off the error of any patch is worth the same: so the two patches' gradients differ as their errors do."""
+    hr = photo.expand(2, -1, -1, -1)
+    sr = (hr + torch.randn(hr.shape) * torch.tensor([0.3, 0.1]).view(2, 1, 1, 1)).requires_grad_()
+    PixelLoss("psnr")(sr, hr).backward()
+    worth = ((sr - hr) * sr.grad).sum((1, 2, 3))
+    torch.testing.assert_close(worth[0], worth[1], rtol=0.05, atol=0)
 
 
 def test_relative_feature_loss_does_not_depend_on_the_size_of_the_features(vgg_state, photo):

@@ -256,6 +256,17 @@ def test_weights_of_another_scale_give_all_but_the_upsampling(weights_of):
         torch.testing.assert_close(own[key], expected[key], rtol=0, atol=0)
 
 
+def test_a_shallower_network_to_start_from(weights_of):
+    other = weights_of(name="compact", scale=2, width=8, depth=1)
+    theirs = load_network(other)[0].state_dict()
+    deeper = replace(TINY, depth=3)
+    own, fresh = (Learner(deeper, CPU, init=init).network.state_dict() for init in (other, None))
+    for key in own:
+        torch.testing.assert_close(own[key], theirs.get(key, fresh[key]), rtol=0, atol=0)
+    with pytest.raises(TrainingError, match="compact"):
+        Learner(TINY, CPU, init=weights_of(name="compact", scale=2, width=8, depth=2))
+
+
 @pytest.mark.parametrize("batch_norm", ["batch", "frozen"])
 def test_statistics_of_batch_normalisation(photo_folder, tmp_path, batch_norm):
     """Frozen ones stay what they were, validations in between or not, and everything else learns."""

@@ -156,6 +156,7 @@ PRESETS = {
     "report": "feature:relu2_2",
     "report+pixel": "feature:relu2_2+pixel:l2",
     "pixel": "pixel:l1",
+    "psnr": "pixel:l1=0.1,psnr=0.02",
     "perceptual": "pixel:l1+relative:conv2_2=0.025,conv3_3=0.1+mesh:rms=2",
 }
 """What ``--loss`` takes by name."""
