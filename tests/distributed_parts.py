@@ -52,4 +52,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-    distributed.end(0)
+    os._exit(0)  # as `sr` leaves torchrun: see __main__.py

@@ -26,6 +26,7 @@ TIERS = [
         "foreign",
         "phases",
         "convolutions",
+        "packed",
         "vgg",
         "losses",
         "muon",

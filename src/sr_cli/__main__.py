@@ -1,6 +1,7 @@
 """``sr`` and ``python -m sr_cli``: the one place where errors become a line on stderr and an exit code."""
 
 import io
+import os
 import sys
 
 from sr_cli import console
@@ -13,11 +14,23 @@ def main() -> None:
     try:
         _run()
     except SystemExit as exit_:
-        if "torch.distributed" in sys.modules:
-            from sr_cli import distributed
-
-            distributed.end(exit_.code)
+        _leave_torchrun(exit_.code)
         raise
+
+
+def _leave_torchrun(code: int | str | None) -> None:
+    """End this process at once, if ``torchrun`` started it; all files are closed by then.
+
+    ``DistributedDataParallel`` keeps the threads of gloo alive even beyond ``destroy_process_group`` (PyTorch 2.14),
+    and an interpreter that is taken down under them may abort: a training that is done and saved would count as failed.
+    """
+    if "torch.distributed" in sys.modules:
+        from sr_cli import distributed
+
+        if distributed.launched():
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 def _run() -> None:

@@ -1,7 +1,6 @@
 """Several processes that share a training: who they are, and how they agree. PyTorch's own engine does the work."""
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,18 +115,6 @@ def joined(device: torch.device) -> Iterator[Group]:
         yield Group(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     finally:
         dist.destroy_process_group()
-
-
-def end(code: int | str | None) -> None:
-    """End this process at once, if ``torchrun`` started it; all files are closed by then.
-
-    ``DistributedDataParallel`` keeps the threads of gloo alive even beyond ``destroy_process_group`` (PyTorch 2.14),
-    and an interpreter that is taken down under them may abort: a training that is done and saved would count as failed.
-    """
-    if launched():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 def is_lost_peer(error: BaseException) -> bool:
