@@ -27,7 +27,7 @@ from sr_cli.telemetry import EnergyMeter
 from sr_cli.training.learner import Learner
 
 NETWORKS = {
-    "compact-x4": {"name": "compact", "scale": 4, "width": 64, "depth": 12},
+    "compact-x4": {"name": "compact", "scale": 4, "width": 64, "depth": 16},
     "johnson-x4": {"name": "johnson", "scale": 4},
 }
 DTYPES = ("float32", "float16", "bfloat16")

@@ -33,7 +33,7 @@ from sr_cli.upscaler import geometry_of
 
 NETWORKS = {
     "johnson-x4": {"name": "johnson", "scale": 4},
-    "compact-x4": {"name": "compact", "scale": 4, "width": 64, "depth": 12},
+    "compact-x4": {"name": "compact", "scale": 4, "width": 64, "depth": 16},
 }
 _LONG = 10.0  # seconds; what takes longer is run once
 _STEADY = 256  # from this size on the cost of a pixel should not change

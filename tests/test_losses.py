@@ -100,6 +100,16 @@ def test_relative_feature_loss_does_not_depend_on_the_size_of_the_features(vgg_s
     assert one > 0.1
 
 
+def test_luma_features_see_structure_and_no_colors(vgg_state, photo):
+    layers = {"conv1_2": 1.0, "conv2_2": 0.5}
+    vgg = VGGFeatures(vgg_state, layers)
+    luma, color = RelativeFeatureLoss(vgg, layers, luma=True), RelativeFeatureLoss(vgg, layers)
+    tint = torch.tensor((0.587, -0.299, 0.0)).view(3, 1, 1) * 0.1  # changes no luma
+    assert luma(photo + tint, photo) < 1e-3 < 0.01 < color(photo + tint, photo)
+    grey = photo.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    torch.testing.assert_close(luma(grey.flip(2), grey), color(grey.flip(2), grey), rtol=1e-3, atol=0)
+
+
 @pytest.mark.parametrize("scale", [2, 4])
 def test_mesh_penalty_is_the_rms_of_the_pattern(scale):
     torch.manual_seed(0)

@@ -248,7 +248,7 @@ print(tuple(sr.shape), len(told), bool(sr.isfinite().all()))
 
 @pytest.mark.parametrize(
     ("architecture", "budgets"),
-    [({"name": "johnson", "scale": 4}, 4), ({"name": "compact", "scale": 4, "width": 64, "depth": 12}, 1)],
+    [({"name": "johnson", "scale": 4}, 4), ({"name": "compact", "scale": 4, "width": 64, "depth": 16}, 1)],
 )
 def test_automatic_tiles_fit_into_the_budget(lively, architecture, budgets):
     network = lively(**architecture)

@@ -53,16 +53,20 @@ class RelativeFeatureLoss(nn.Module):
     Args:
         vgg: the loss network, which taps the layers in ``weights``.
         weights: a weight for each layer.
+        luma: whether the loss network sees both images in grey. It then asks for structure only and leaves colors to
+            a pixel loss: features of color images are content with colors that are slightly wrong.
 
     Shapes:
         two images ``(N, 3, H, W)`` in [0, 1] → scalar. No gradient flows through ``hr``.
     """
 
-    def __init__(self, vgg: VGGFeatures, weights: Mapping[str, float]) -> None:
+    def __init__(self, vgg: VGGFeatures, weights: Mapping[str, float], *, luma: bool = False) -> None:
         super().__init__()
-        self.vgg, self.weights = vgg, dict(weights)
+        self.vgg, self.weights, self.luma = vgg, dict(weights), luma
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
+        if self.luma:
+            sr, hr = (_luma(image).expand(-1, 3, -1, -1) for image in (sr, hr))
         with torch.no_grad():
             target = self.vgg(hr)
         features = self.vgg(sr)
@@ -71,6 +75,12 @@ class RelativeFeatureLoss(nn.Module):
             for layer, weight in self.weights.items()
         ]
         return torch.stack(distances).sum()
+
+
+def _luma(images: Tensor) -> Tensor:
+    """``(N, 3, H, W)`` → ``(N, 1, H, W)``, in full range."""
+    weights = torch.tensor((0.299, 0.587, 0.114), dtype=images.dtype, device=images.device)  # ITU-R BT.601
+    return (images * weights.view(3, 1, 1)).sum(1, keepdim=True)
 
 
 class MeshPenalty(nn.Module):
@@ -147,6 +157,7 @@ class LossTerm:
 TERMS: dict[str, tuple[str, ...]] = {
     "feature": tuple(VGG_LAYERS),
     "relative": tuple(VGG_LAYERS),
+    "luma": tuple(VGG_LAYERS),
     "pixel": ("l1", "l2", "psnr"),
     "mesh": ("rms",),
 }
@@ -192,9 +203,12 @@ def parse_loss(text: str) -> tuple[LossTerm, ...]:
     return tuple(terms)
 
 
+THROUGH_VGG = ("feature", "relative", "luma")
+
+
 def feature_layers(terms: Iterable[LossTerm]) -> list[str]:
     """The VGG layers that the terms need; empty where no loss network is needed."""
-    layers = {layer for term in terms if term.kind in ("feature", "relative") for layer in term.weights}
+    layers = {layer for term in terms if term.kind in THROUGH_VGG for layer in term.weights}
     return sorted(layers, key=VGG_LAYERS.__getitem__)
 
 
@@ -215,11 +229,14 @@ class WeightedSum(nn.Module):
         self.terms = nn.ModuleDict()
         self.weights: dict[str, float] = {}
         for term in terms:
-            if term.kind in ("feature", "relative"):
+            if term.kind in THROUGH_VGG:
                 if vgg is None:
                     raise ValueError("a feature loss needs a loss network")
-                through_vgg = FeatureReconstructionLoss if term.kind == "feature" else RelativeFeatureLoss
-                self.terms[term.kind], self.weights[term.kind] = through_vgg(vgg, term.weights), 1.0
+                self.weights[term.kind] = 1.0
+                if term.kind == "feature":
+                    self.terms["feature"] = FeatureReconstructionLoss(vgg, term.weights)
+                else:
+                    self.terms[term.kind] = RelativeFeatureLoss(vgg, term.weights, luma=term.kind == "luma")
             elif term.kind == "mesh":
                 self.terms["mesh"], self.weights["mesh"] = MeshPenalty(scale), term.weights["rms"]
             else:

@@ -155,7 +155,7 @@ class Compact(nn.Module):
     scales: ClassVar[tuple[int, ...]] = SCALES["compact"]
     bicubic: Tensor
 
-    def __init__(self, *, scale: int, width: int = 64, depth: int = 12) -> None:
+    def __init__(self, *, scale: int, width: int = 64, depth: int = 16) -> None:
         super().__init__()
         _check_scale(scale, self.scales)
         self.scale, self.width, self.depth = scale, width, depth
