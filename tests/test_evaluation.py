@@ -14,6 +14,7 @@ from PIL import Image
 
 from evaluations import folder_of_photos, photo, report, save, weights_file
 from sr_cli import images
+from sr_cli.checkpoint import load_network
 from sr_cli.color import luma
 from sr_cli.config import EvaluateConfig
 from sr_cli.errors import ImageError, UsageError, WeightsError
@@ -259,6 +260,23 @@ def test_one_table_has_one_scale(tmp_path):
     with pytest.raises(UsageError, match="--scale 4"):
         evaluate(hr, models=models[:1], config=EvaluateConfig(scale=4))
     assert evaluate(hr, models=models[:1], config=FAST).protocol.scale == 2
+
+
+def test_an_ensemble_scores_a_mirrored_picture_the_same(tmp_path):
+    hr = folder_of_photos(tmp_path / "hr", "a")
+    (tmp_path / "mirrored").mkdir()
+    Image.open(hr / "a.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "mirrored" / "a.png")
+    model = weights_file(tmp_path / "x4.safetensors", scale=4)
+    scores = {}
+    for ensemble in (False, True):
+        config = EvaluateConfig(measures=("psnr", "ssim"), ensemble=ensemble)
+        one, other = (evaluate(folder, models=[model], config=config) for folder in (hr, tmp_path / "mirrored"))
+        scores[ensemble] = [found.value("x4", "psnr") for found in (one, other)]
+        assert one.notes == (("x4: the mean over eight flips and rotations",) if ensemble else ())
+        macs = one.methods[-1].cost.multiply_adds
+        assert macs == pytest.approx((8 if ensemble else 1) * multiply_adds(load_network(model)[0], scale=4))
+    assert scores[True][0] == pytest.approx(scores[True][1], abs=1e-3)
+    assert scores[False][0] != pytest.approx(scores[False][1], abs=1e-3)
 
 
 def test_multiply_adds_are_those_of_the_convolutions():

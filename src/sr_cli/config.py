@@ -198,6 +198,7 @@ class EvaluateConfig:
         recursive: also look into subfolders.
         seed: for ``photo``, the only degradation that is random.
         color_match: how models correct colors; ``auto``: as their headers say.
+        ensemble: whether models run on the eight flips and rotations of a picture, of which the mean counts.
     """
 
     scale: int | None = None
@@ -209,6 +210,7 @@ class EvaluateConfig:
     recursive: bool = False
     seed: int = 0
     color_match: ColorMatch = "auto"
+    ensemble: bool = False
 
     def __post_init__(self) -> None:
         if self.scale is not None and self.scale < 2:

@@ -68,6 +68,9 @@ def evaluate(
     color_match: Annotated[
         ColorMatch, typer.Option(help="How models give the input's colors back; auto: as their weights ask for.")
     ] = "auto",
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="Models give the mean over 8 flips and rotations, 8 times slower.")
+    ] = False,
     per_image: Annotated[bool, typer.Option("--per-image", help="A table for every picture too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a line for every picture and method.")] = False,
@@ -114,6 +117,7 @@ def evaluate(
         recursive=recursive,
         seed=seed,
         color_match=color_match,
+        ensemble=ensemble,
     )
     tolerances = gates.tolerances(tolerance or ())
     old = gates.read_report(baseline) if baseline else None

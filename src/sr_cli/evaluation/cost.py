@@ -24,15 +24,18 @@ class CostMeter:
     Args:
         device: where it computes.
         network: the network, if it is one, and its ``scale``.
+        runs: how often it runs for a picture.
     """
 
-    def __init__(self, device: torch.device, *, network: nn.Module | None = None, scale: int = 1) -> None:
+    def __init__(
+        self, device: torch.device, *, network: nn.Module | None = None, scale: int = 1, runs: int = 1
+    ) -> None:
         self.device = device
         self._parameters = sum(p.numel() for p in network.parameters()) if network else None
         self._multiply_adds: float | None = None
         if network:
             with suppress(RuntimeError):  # networks of other projects may refuse the small square
-                self._multiply_adds = multiply_adds(network, scale=scale)
+                self._multiply_adds = runs * multiply_adds(network, scale=scale)
         self._seconds: list[float] = []
         self._peaks: list[float] = []
 

@@ -70,7 +70,7 @@ def evaluate(
         sr: folders of what other tools made, a row each.
         models: upscalers, or weights by name or file, a row each.
         config: the settings.
-        device: where to compute; `Upscaler` objects keep theirs, and their color correction.
+        device: where to compute; `Upscaler` objects keep theirs, with their color correction and ensemble.
         on_step: called after every picture. Only one picture is in memory at a time.
 
     Raises:
@@ -84,7 +84,9 @@ def evaluate(
     if unknown := set(config.measures) - MEASURES.keys():
         raise ValueError(f"no measure is called {min(unknown)!r}; there are {', '.join(MEASURES)}")
     upscalers = [
-        m if isinstance(m, Upscaler) else Upscaler.from_pretrained(m, device=device, color_match=config.color_match)
+        m
+        if isinstance(m, Upscaler)
+        else Upscaler.from_pretrained(m, device=device, color_match=config.color_match, ensemble=config.ensemble)
         for m in models
     ]
     kernels = tuple(dict.fromkeys(("bicubic", *config.interpolations)))
@@ -129,7 +131,7 @@ def evaluate(
         images=tuple(images),
         failures=tuple(failures),
         unavailable=scorer.unavailable,
-        notes=(*_gaps(scorer), *_infinities(config.measures, images)),
+        notes=(*_ensembles(methods), *_gaps(scorer), *_infinities(config.measures, images)),
     )
 
 
@@ -169,7 +171,8 @@ def _scale(config: EvaluateConfig, upscalers: Sequence[Upscaler], matched: Seque
 
 def _meter(method: Method, scale: int) -> CostMeter:
     if isinstance(method, Modelled):
-        return CostMeter(method.upscaler.device, network=method.upscaler.network, scale=scale)
+        runs = 8 if method.upscaler.inference.ensemble else 1
+        return CostMeter(method.upscaler.device, network=method.upscaler.network, scale=scale, runs=runs)
     return CostMeter(torch.device("cpu"))
 
 
@@ -204,6 +207,11 @@ def _failure(files: Files, error: ImageError) -> Failure:
         if message.startswith(f"{path}: "):
             return Failure(file=str(path), reason=message.removeprefix(f"{path}: "))
     return Failure(file=str(files.hr), reason=message)
+
+
+def _ensembles(methods: Sequence[Method]) -> list[str]:
+    names = [each.name for each in methods if isinstance(each, Modelled) and each.upscaler.inference.ensemble]
+    return [f"{', '.join(names)}: the mean over eight flips and rotations"] if names else []
 
 
 def _gaps(scorer: Scorer) -> list[str]:
