@@ -100,6 +100,13 @@ def test_relative_feature_loss_does_not_depend_on_the_size_of_the_features(vgg_s
     assert one > 0.1
 
 
+def test_chroma_is_what_luma_is_not(photo):
+    loss = PixelLoss("chroma")
+    assert loss(photo + 0.1, photo) < 1e-6
+    off_blue = torch.tensor((0.0, 0.0, 0.1)).view(3, 1, 1)
+    torch.testing.assert_close(loss(photo + off_blue, photo), torch.tensor((0.05 + 0.0081312) / 2), rtol=1e-4, atol=0)
+
+
 def test_luma_features_see_structure_and_no_colors(vgg_state, photo):
     layers = {"conv1_2": 1.0, "conv2_2": 0.5}
     vgg = VGGFeatures(vgg_state, layers)

@@ -121,7 +121,8 @@ class PixelLoss(nn.Module):
 
     Or what PSNR measures (``psnr``): ln(1 + d / 10⁻⁵), d the squared distance of luma, each patch by itself. The
     logarithm makes a tenth off the error of a smooth patch worth as much as a tenth off that of a textured one. It
-    says nothing of colors, and wants ``l1`` beside it.
+    says nothing of colors, and wants ``l1`` beside it. Or the absolute distance of Cb and Cr alone (``chroma``): beside
+    that of luma, a tint of one level in a grey wall is next to nothing to ``l1``.
 
     Shapes:
         two images ``(N, 3, H, W)`` in [0, 1] → scalar. No gradient flows through ``hr``.
@@ -130,10 +131,11 @@ class PixelLoss(nn.Module):
     2105.06086), section 3.3, there of RGB.
     """
 
+    CHROMA = ((-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))  # Cb and Cr of R, G and B, full range (JPEG)
     LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # ITU-R BT.601, as the literature measures PSNR
     FLOOR = 1e-5  # of the squared distance: 50 dB
 
-    def __init__(self, norm: Literal["l1", "l2", "psnr"] = "l2") -> None:
+    def __init__(self, norm: Literal["l1", "l2", "psnr", "chroma"] = "l2") -> None:
         super().__init__()
         self.norm = norm
 
@@ -142,6 +144,9 @@ class PixelLoss(nn.Module):
             luma = torch.tensor(self.LUMA, device=sr.device).view(3, 1, 1)
             squares = ((sr - hr.detach()).float() * luma).sum(1).square().mean((1, 2))
             return (squares / self.FLOOR).log1p().mean()
+        if self.norm == "chroma":
+            chroma = torch.tensor(self.CHROMA, device=sr.device)
+            return torch.einsum("dc,nchw->ndhw", chroma, (sr - hr.detach()).float()).abs().mean()
         distance = F.l1_loss if self.norm == "l1" else F.mse_loss
         return distance(sr, hr.detach())
 
@@ -158,7 +163,7 @@ TERMS: dict[str, tuple[str, ...]] = {
     "feature": tuple(VGG_LAYERS),
     "relative": tuple(VGG_LAYERS),
     "luma": tuple(VGG_LAYERS),
-    "pixel": ("l1", "l2", "psnr"),
+    "pixel": ("l1", "l2", "psnr", "chroma"),
     "mesh": ("rms",),
 }
 """The terms of a loss, and what each can be made of: layers or norms."""
