@@ -27,6 +27,7 @@ TIERS = [
         "phases",
         "convolutions",
         "packed",
+        "symmetries",
         "vgg",
         "losses",
         "muon",

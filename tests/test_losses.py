@@ -14,6 +14,7 @@ from sr_cli.losses import (
     PixelLoss,
     RelativeFeatureLoss,
     WeightedSum,
+    asymmetry,
     feature_layers,
     parse_loss,
 )
@@ -105,6 +106,13 @@ def test_chroma_is_what_luma_is_not(photo):
     assert loss(photo + 0.1, photo) < 1e-6
     off_blue = torch.tensor((0.0, 0.0, 0.1)).view(3, 1, 1)
     torch.testing.assert_close(loss(photo + off_blue, photo), torch.tensor((0.05 + 0.0081312) / 2), rtol=1e-4, atol=0)
+
+
+def test_asymmetry_is_a_part_of_the_error(photo):
+    sr = photo + 0.1
+    assert asymmetry(sr, sr, photo) == 0
+    torch.testing.assert_close(asymmetry(sr, photo, photo), torch.tensor(1.0), rtol=2e-3, atol=0)
+    torch.testing.assert_close(asymmetry(sr, photo + 0.05, photo), torch.tensor(0.25), rtol=2e-3, atol=0)
 
 
 def test_luma_features_see_structure_and_no_colors(vgg_state, photo):

@@ -8,10 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from sr_cli.checkpoint import load_network, load_state, read_header
+from sr_cli import Upscaler
+from sr_cli.checkpoint import load_network, load_state, read_header, save_network
 from sr_cli.config import RECIPES, TrainConfig
 from sr_cli.errors import DeviceError, ImageError, TrainingError
 from sr_cli.losses import PixelLoss
+from sr_cli.networks import build
 from sr_cli.training import Stop, fraction_done, learning_rate, train
 from sr_cli.training.learner import Learner
 from sr_cli.training.schedule import ends_epoch
@@ -76,9 +78,16 @@ def test_stop_saves_after_the_step(photo_folder, tmp_path):
     assert load_state(tmp_path / "run/last.pt")["step"] == 3
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "muon"])
-def test_an_interrupted_training_goes_on_as_if_nothing_had_been(photo_folder, tmp_path, optimizer):
-    settings = {"optimizer": optimizer, "schedule": "cosine", "warmup": 2, "clip": 0.1, "degradation": "photo"}
+@pytest.mark.parametrize(("optimizer", "symmetry"), [("adam", 0.1), ("muon", 0.0)])
+def test_an_interrupted_training_goes_on_as_if_nothing_had_been(photo_folder, tmp_path, optimizer, symmetry):
+    settings = {
+        "optimizer": optimizer,
+        "symmetry": symmetry,
+        "schedule": "cosine",
+        "warmup": 2,
+        "clip": 0.1,
+        "degradation": "photo",
+    }
     whole = trained(photo_folder, tmp_path / "whole", **settings)
     training = train(
         TrainConfig(**{**vars(TINY), **settings, "save_minutes": 1e-6}),
@@ -311,6 +320,27 @@ def test_learning_goes_somewhere(photo_folder, tmp_path):
     assert validations[-1] > validations[0]
     losses = [step.losses["pixel_l1"] for step in steps]
     assert np.mean(losses[-12:]) < np.mean(losses[:12])
+
+
+def test_symmetry_brings_results_for_turned_images_together(photo_folder, tmp_path, photo):
+    torch.manual_seed(0)
+    lopsided = build(name="compact", scale=2, width=8, depth=1)
+    torch.nn.init.normal_(lopsided.tail.weight, std=0.05)
+    save_network(tmp_path / "init.safetensors", lopsided, about={})
+    apart = []
+    for symmetry in (0.0, 30.0):
+        config = replace(TINY, steps=100, lr=1e-2, schedule="cosine", symmetry=symmetry)
+        run = tmp_path / str(symmetry)
+        steps = list(train(config, photos_in(photo_folder), CPU, run=run, init=tmp_path / "init.safetensors"))
+        assert ("symmetry" in steps[-1].losses) == bool(symmetry)
+        one, mean = (
+            Upscaler.from_pretrained(run / "model.safetensors", ensemble=ensemble).upscale_tensor(photo)
+            for ensemble in (False, True)
+        )
+        apart.append(float((one - mean).abs().mean()))
+    assert apart[1] < 0.8 * apart[0]
+    with pytest.raises(ValueError, match="ema"):
+        replace(TINY, symmetry=1.0, ema=0.0)
 
 
 def test_the_learning_rate_rises_stays_and_falls():

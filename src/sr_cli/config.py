@@ -44,6 +44,8 @@ class TrainConfig:
         output_lr: the learning rate of the output layer as a part of ``lr``. Adam moves all 5,184 weights behind an
             output value of ``johnson`` at once, by ``lr`` each: without this its tanh saturates within a few steps.
         loss: see `sr_cli.losses.parse_loss`.
+        symmetry: weight of the distance to the moving average's result for the same patch, turned or mirrored, see
+            `sr_cli.losses.asymmetry`; 0 for none.
         degradation: how LR is made from HR, see `sr_cli.data.degrade`.
         ema: decay of the moving average of the weights that is saved and validated; 0 for none.
         clip: largest norm of the gradient; ``None`` for no clipping.
@@ -84,6 +86,7 @@ class TrainConfig:
     warmup: int = 0
     output_lr: float = 1.0
     loss: str = "report"
+    symmetry: float = 0.0
     degradation: Degradation = "paper"
     ema: float = 0.0
     clip: float | None = None
@@ -123,6 +126,8 @@ class TrainConfig:
             raise ValueError("a training needs an end: epochs, steps or hours")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be in [0, 1), not {self.ema}")
+        if self.symmetry and not self.ema:
+            raise ValueError("symmetry needs ema: it compares with the moving average")
         if not 0 < self.reduction <= 1:
             raise ValueError(f"reduction must be in (0, 1], not {self.reduction}")
         if self.patience is not None and self.validation_photos == 0:
@@ -133,7 +138,7 @@ _POSITIVE = (
     "scale", "crop_size", "batch_size", "epochs", "steps", "hours", "patience", "lr", "output_lr", "clip",
     "validate_every", "log_every", "save_minutes", "keep",
 )  # fmt: skip
-_NOT_NEGATIVE = ("warmup", "seed", "workers", "cache_gib", "validation_photos", "samples")
+_NOT_NEGATIVE = ("warmup", "symmetry", "seed", "workers", "cache_gib", "validation_photos", "samples")
 
 
 def _check_kind(name: str, kind: Any, value: object) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sr_cli import device as devices
+from sr_cli import symmetries
 from sr_cli.allocator import give_back_memory
 from sr_cli.errors import DeviceError, WeightsError
 from sr_cli.folded import FoldedCompact, FoldedJohnson, fold
@@ -245,15 +246,10 @@ def _empty_cache(device: torch.device) -> None:
 
 def _mean_over_symmetries(run: Callable[[Tensor], Tensor], lr: Tensor) -> Tensor:
     """The mean over the square's eight symmetries, each undone after the run."""
-    total: Tensor | None = None
-    for turns in range(4):
-        for flipped in (False, True):
-            turned = torch.rot90(lr, turns, (-2, -1))
-            sr = run(turned.flip(-1) if flipped else turned).float()
-            sr = torch.rot90(sr.flip(-1) if flipped else sr, -turns, (-2, -1))
-            total = sr.clone() if total is None else total.add_(sr)
-    assert total is not None
-    return total / 8
+    total = run(lr).float().clone()
+    for symmetry in range(1, symmetries.COUNT):
+        total += symmetries.turned_back(run(symmetries.turned(lr, symmetry)).float(), symmetry)
+    return total / symmetries.COUNT
 
 
 def _finite(values: Tensor) -> bool:

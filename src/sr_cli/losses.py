@@ -83,6 +83,28 @@ def _luma(images: Tensor) -> Tensor:
     return (images * weights.view(3, 1, 1)).sum(1, keepdim=True)
 
 
+def asymmetry(sr: Tensor, twin: Tensor, hr: Tensor) -> Tensor:
+    """How far a result is from another of the same image, turned or mirrored for it, as a part of its error.
+
+    The mean over the eight symmetries of a square is closer to the truth than any one result
+    (``sr upscale --ensemble``). Whoever learns to agree with its own results for turned images learns that mean, with
+    a target that has much less noise than a photo; see ``sr train --symmetry``.
+
+    Args:
+        sr: what learns.
+        twin: the result for the turned image, turned back.
+        hr: the truth, that the error is measured by.
+
+    Shapes:
+        three images ``(N, 3, H, W)`` in [0, 1] → scalar: the squared distance of the first two over that of the first
+        and the last, which counts as a constant; the mean over N.
+
+    Source: ours; self-ensemble, Lim et al. 2017 (EDSR), section 3.4.
+    """
+    error = (sr.detach() - hr).float().square().mean((1, 2, 3)) + PixelLoss.FLOOR
+    return ((sr - twin.detach()).float().square().mean((1, 2, 3)) / error).mean()
+
+
 class MeshPenalty(nn.Module):
     """RMS of what SR − HR has in common in every cell of scale × scale pixels: the mesh that feature losses paint.
 

@@ -127,6 +127,13 @@ def train(
         float | None,
         typer.Option(help="Decay of the moving average of the weights; 0 for none.", rich_help_panel=_LEARNING),
     ] = None,
+    symmetry: Annotated[
+        float | None,
+        typer.Option(
+            help="Agree with the moving average's result for the patch turned or mirrored: weight.",
+            rich_help_panel=_LEARNING,
+        ),
+    ] = None,
     clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.", rich_help_panel=_LEARNING)] = None,
     seed: Annotated[
         int | None, typer.Option(help="Everything random follows from it.", rich_help_panel=_LEARNING)
@@ -244,6 +251,7 @@ def train(
         "loss": "report+pixel" if pixel_loss else loss,
         "degradation": degradation,
         "ema": ema,
+        "symmetry": symmetry,
         "clip": clip,
         "seed": seed,
         "validation_photos": validation_photos,

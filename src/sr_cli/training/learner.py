@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
+from sr_cli import symmetries
 from sr_cli.checkpoint import load_network
 from sr_cli.config import TrainConfig
 from sr_cli.data import Batch
 from sr_cli.device import dtype_for
 from sr_cli.distributed import ALONE, Group, synchronize_batch_norm
 from sr_cli.errors import DeviceError, TrainingError
-from sr_cli.losses import WeightedSum, feature_layers, parse_loss
+from sr_cli.losses import WeightedSum, asymmetry, feature_layers, parse_loss
 from sr_cli.muon import Muon
 from sr_cli.networks import Compact, Johnson, build
 from sr_cli.vgg import VGGFeatures
@@ -111,7 +112,7 @@ class Learner:
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         with self.autocast():
-            terms = self._forward(lr, hr)
+            terms = self._forward(lr, hr, self._twin(lr))
         self.scaler.scale(torch.stack(list(terms.values())).sum()).backward()  # type: ignore[no-untyped-call]
         values = torch.stack([term.detach() for term in terms.values()]).tolist()  # one wait for the GPU, not several
         return dict(zip(terms, values, strict=True))
@@ -162,15 +163,27 @@ class Learner:
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise TrainingError(f"the run's state doesn't fit its settings ({error})".splitlines()[0]) from error
 
-    def _parallel(self) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
+    @torch.no_grad()
+    def _twin(self, lr: Tensor) -> Tensor | None:
+        """What the moving average makes of LR when it is turned or mirrored, put back; each step another way."""
+        if not self.config.symmetry or self.averaged is None:
+            return None
+        symmetry = 1 + int(self.averaged.n_averaged) % (symmetries.COUNT - 1)
+        turned = symmetries.turned(lr, symmetry).contiguous(memory_format=self.layout)
+        return symmetries.turned_back(self.averaged.module.eval()(turned), symmetry)
+
+    def _parallel(self) -> Callable[[Tensor, Tensor, Tensor | None], dict[str, Tensor]]:
         """LR and HR to the terms of the loss, compiled and in step with the other processes where that is wanted."""
         network: nn.Module = self.network
         if self.group.size > 1:
             own = [self.device.index] if self.device.type == "cuda" else None
             network = DistributedDataParallel(network, device_ids=own)
 
-        def forward(lr: Tensor, hr: Tensor) -> dict[str, Tensor]:
-            terms: dict[str, Tensor] = self.loss(network(lr), hr)
+        def forward(lr: Tensor, hr: Tensor, twin: Tensor | None) -> dict[str, Tensor]:
+            sr = network(lr)
+            terms: dict[str, Tensor] = self.loss(sr, hr)
+            if twin is not None:
+                terms["symmetry"] = self.config.symmetry * asymmetry(sr, twin, hr)
             return terms
 
         return torch.compile(forward) if self.config.compile else forward
