@@ -37,6 +37,7 @@ MUON = "--arch johnson --optimizer muon --batch-norm frozen --output-lr 0.1 --sc
 START = f"{MUON} --loss pixel --lr 3e-3 --crop-size 144 --steps 1200 --precision bfloat16 --validate-every 400"
 OURS = f"{MUON} --epochs 5 --precision bfloat16 --validate-every 245"
 FEATURES = "feature:conv1_1=0.3,relu2_2=1"
+MORE_COLOR = "feature:conv1_1=1,relu2_2=1"  # without a pixel term, at x4, colors need it
 PIXELS = "+pixel:l2=100"
 
 RECIPES = {
@@ -46,12 +47,12 @@ RECIPES = {
     "literal-x8-pixel": f"{LITERAL} --scale 8 --loss report+pixel",
     "start-x4": f"{START} --scale 4",
     "start-x8": f"{START} --scale 8",
-    "johnson-x4": f"{OURS} --scale 4 --init start-x4 --loss {FEATURES}",
+    "johnson-x4": f"{OURS} --scale 4 --init start-x4 --loss {MORE_COLOR}",
     "johnson-x4-pixel": f"{OURS} --scale 4 --init start-x4 --loss {FEATURES}{PIXELS}",
     "johnson-x8": f"{OURS} --scale 8 --init start-x8 --loss {FEATURES}",
     "johnson-x8-pixel": f"{OURS} --scale 8 --init start-x8 --loss {FEATURES}{PIXELS}",
     "mesh-x4": f"{MUON} --steps 250 --precision bfloat16 --validate-every 125 --scale 4 --init johnson-x4 "
-    f"--loss {FEATURES}+mesh:rms=30",
+    f"--loss {MORE_COLOR}+mesh:rms=30",
 }
 """``sr train`` for each run; ``--init`` names another run."""
 
