@@ -48,8 +48,8 @@ def main() -> None:
     print(f"{'network':>12} {'size':>5} {'engine':>24} {'seconds':>8} {'to torch':>9} {'difference':>11}")
     for name, network in networks.items():
         network.eval().requires_grad_(False)
-        engines = engines_of(network, options.threads)
         for size in options.sizes:
+            engines = engines_of(network, size, options.threads)
             lr = torch.rand(1, 3, size, size)
             with torch.inference_mode():
                 results = {engine: run(lr) for engine, run in engines.items()}
@@ -80,24 +80,24 @@ def in_turns(engines: dict[str, Engine], lr: Tensor, repetitions: int) -> dict[s
     return best
 
 
-def engines_of(network: nn.Module, threads: int) -> dict[str, Engine]:
-    """All that is installed, torch first."""
+def engines_of(network: nn.Module, size: int, threads: int) -> dict[str, Engine]:
+    """All that is installed, torch first, for square images of that size."""
     engines = {"torch": inference_form(network, device=torch.device("cpu"), dtype=torch.float32)}
     folded = fold(network).eval()
     forms = {"": network} if folded is network else {"": network, ", folded": folded}
     for suffix, form in forms.items():
-        onnx = exported(form)
+        onnx = exported(form, size)
         for name, load in (("onnxruntime", in_onnxruntime), ("openvino", in_openvino)):
             if importlib.util.find_spec(name):
                 engines[name + suffix] = load(onnx, threads)
     return engines
 
 
-def exported(network: nn.Module) -> bytes:
-    """The network as ONNX, for images of any size."""
+def exported(network: nn.Module, size: int) -> bytes:
+    """The network as ONNX, for one size: `johnson` in our form takes an image in as many strips as it needs."""
     program = torch.onnx.export(
-        network, (torch.rand(1, 3, 24, 20),), dynamo=True, opset_version=18, input_names=["lr"], output_names=["sr"],
-        dynamic_shapes=({2: "height", 3: "width"},), verbose=False,
+        network, (torch.rand(1, 3, size, size),), dynamo=True, opset_version=18, input_names=["lr"],
+        output_names=["sr"], verbose=False,
     )  # fmt: skip
     assert program is not None
     return program.model_proto.SerializeToString()  # type: ignore[no-any-return]
