@@ -39,9 +39,10 @@ def test_gradients_are_the_same():
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
 @pytest.mark.parametrize("shape", [(1, 1), (2, 1), (9, 14)])
-def test_the_inference_form_is_the_same_function(lively, scale, shape):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_inference_form_is_the_same_function(lively, scale, shape, dtype):
     network = lively(name="johnson", scale=scale)
-    folded = fold(network)
+    folded = fold(network, dtype=dtype)  # the form for that dtype, run in float32
     assert isinstance(folded, FoldedJohnson)
     lr = torch.rand(2, 3, *shape)
     with torch.inference_mode():

@@ -222,7 +222,7 @@ def inference_form(network: nn.Module, *, device: torch.device, dtype: torch.dty
     Returns:
         Maps a float32 image on the device to its enlargement.
     """
-    fast = copy.deepcopy(fold(network)).eval().requires_grad_(False).to(device=device, dtype=dtype)
+    fast = copy.deepcopy(fold(network, dtype=dtype)).eval().requires_grad_(False).to(device=device, dtype=dtype)
     if isinstance(network, Compact) and isinstance(fast, FoldedCompact):
         fast.bicubic = network.bicubic.to(device=device, dtype=torch.float32)
         dtype = torch.float32
