@@ -49,12 +49,14 @@ class TestShipped:
             assert np.abs(error).max() <= 5
 
 
-@pytest.mark.parametrize(("name", "least"), [("Set5", 31.6), ("Set14", 28.2)])
-def test_the_default_reaches_its_quality(benchmarks, name, least):
+@pytest.mark.parametrize(
+    ("name", "ensemble", "least"), [("Set5", False, 31.6), ("Set14", False, 28.2), ("Set5", True, 31.8)]
+)
+def test_the_default_reaches_its_quality(benchmarks, name, ensemble, least):
     from sr_cli.evaluation.run import evaluate
 
     folder = benchmarks / name
-    config = EvaluateConfig(measures=("psnr", "ssim"))
+    config = EvaluateConfig(measures=("psnr", "ssim"), ensemble=ensemble)
     report = evaluate(folder / "HR", lr=folder / "LRbicx4", models=[DEFAULT_MODEL], config=config)
     value = report.value(report.methods[-1].name, "psnr")
     assert value is not None and value >= least
@@ -65,10 +67,20 @@ def test_the_perceptual_model_is_the_better_one_for_jpeg_files(benchmarks, tmp_p
 
     for path in (benchmarks / "Set5" / "LRbicx4").iterdir():
         Image.open(path).convert("RGB").save(tmp_path / f"{path.stem}.jpg", quality=75)
-    config = EvaluateConfig(measures=("psnr", "dss", "mesh"))
+    config = EvaluateConfig(measures=("psnr", "dss", "mesh", "color_error"))
     models = [DEFAULT_MODEL, PERCEPTUAL_MODEL]
     report = evaluate(benchmarks / "Set5" / "HR", lr=tmp_path, models=models, config=config)
     value = {model: report.value(model, "dss") for model in ("bicubic", *models)}
     assert value[PERCEPTUAL_MODEL] > value[DEFAULT_MODEL] > value["bicubic"]
     assert report.value(PERCEPTUAL_MODEL, "psnr") > report.value("bicubic", "psnr")
+    assert report.value(PERCEPTUAL_MODEL, "color_error") < report.value("bicubic", "color_error")
     assert report.value(PERCEPTUAL_MODEL, "mesh") < 1
+
+
+def test_the_reports_network_keeps_colors_without_correction(benchmarks):
+    from sr_cli.evaluation.run import evaluate
+
+    config = EvaluateConfig(measures=("color_shift", "dss"), degradation="paper", color_match="none")
+    report = evaluate(benchmarks / "Set5" / "HR", models=["johnson-x4"], config=config)
+    assert report.value("johnson-x4", "color_shift") <= 2
+    assert report.value("johnson-x4", "dss") > report.value("bicubic", "dss")
