@@ -190,6 +190,9 @@ TERMS: dict[str, tuple[str, ...]] = {
 }
 """The terms of a loss, and what each can be made of: layers or norms."""
 
+THROUGH_VGG = ("feature", "relative", "luma")
+"""The terms that look through a loss network."""
+
 PRESETS = {
     "report": "feature:relu2_2",
     "report+pixel": "feature:relu2_2+pixel:l2",
@@ -228,9 +231,6 @@ def parse_loss(text: str) -> tuple[LossTerm, ...]:
             raise UsageError(f"the loss {text!r} has two {kind!r} terms; write one, its parts separated by commas")
         terms.append(LossTerm(kind, weights))
     return tuple(terms)
-
-
-THROUGH_VGG = ("feature", "relative", "luma")
 
 
 def feature_layers(terms: Iterable[LossTerm]) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from sr_cli import symmetries
 from sr_cli.config import EvaluateConfig
 from sr_cli.errors import ImageError, UsageError
 from sr_cli.evaluation.cost import CostMeter
@@ -171,7 +172,7 @@ def _scale(config: EvaluateConfig, upscalers: Sequence[Upscaler], matched: Seque
 
 def _meter(method: Method, scale: int) -> CostMeter:
     if isinstance(method, Modelled):
-        runs = 8 if method.upscaler.inference.ensemble else 1
+        runs = symmetries.COUNT if method.upscaler.inference.ensemble else 1
         return CostMeter(method.upscaler.device, network=method.upscaler.network, scale=scale, runs=runs)
     return CostMeter(torch.device("cpu"))
 
