@@ -26,7 +26,7 @@ from sr_cli import machine
 from sr_cli.allocator import keep_freed_memory
 from sr_cli.checkpoint import load_network
 from sr_cli.folded import fold
-from sr_cli.inference import inference_form
+from sr_cli.inference import InferenceForm
 from sr_cli.networks import build
 from sr_cli.upscaler import weights_file
 
@@ -82,7 +82,7 @@ def in_turns(engines: dict[str, Engine], lr: Tensor, repetitions: int) -> dict[s
 
 def engines_of(network: nn.Module, size: int, threads: int) -> dict[str, Engine]:
     """All that is installed, torch first, for square images of that size."""
-    engines = {"torch": inference_form(network, device=torch.device("cpu"), dtype=torch.float32)}
+    engines = {"torch": InferenceForm(network, device=torch.device("cpu"), dtype=torch.float32)}
     folded = fold(network).eval()
     forms = {"": network} if folded is network else {"": network, ", folded": folded}
     for suffix, form in forms.items():

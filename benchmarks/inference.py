@@ -28,7 +28,7 @@ from sr_cli.allocator import keep_freed_memory
 from sr_cli.device import DTYPES
 from sr_cli.inference import Inference
 from sr_cli.networks import build
-from sr_cli.tiling import plan_tiles, upscale_whole
+from sr_cli.tiling import plan_tiles, put_together
 from sr_cli.upscaler import geometry_of
 
 NETWORKS = {
@@ -67,10 +67,20 @@ def operations(network: nn.Module, size: int) -> float:
 
 def seen(inference: Inference, size: int) -> float:
     """Pixels that the network is shown, halos included, over those that there are."""
+    if inference.streams(size, size):
+        return 1.0
     margin = inference.geometry.halo + inference.geometry.blend
     spans = [(tile.rows.widened(margin), tile.columns.widened(margin))
              for row in plan_tiles(size, size, inference.tile) for tile in row]  # fmt: skip
     return sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in spans) / size**2
+
+
+def enlarge(inference: Inference, lr: torch.Tensor) -> torch.Tensor:
+    """As `sr upscale` does it, with the result in one piece."""
+    height, width = lr.shape[-2:]
+    scale = inference.geometry.scale
+    strips = inference.strips(lambda rows: lr[..., rows, :], (height, width))
+    return put_together(strips, (1, 3, scale * height, scale * width))
 
 
 def main() -> None:
@@ -110,7 +120,7 @@ def table(name: str, options: argparse.Namespace, rate: float) -> None:
             inference = Inference(network, geometry_of(network), device=torch.device("cpu"), tile=tile,
                                   dtype=DTYPES[options.dtype])  # fmt: skip
             inference.fit(size, size)
-            ours = best(lambda: upscale_whole(inference, lr), options.repetitions)  # noqa: B023
+            ours = best(lambda: enlarge(inference, lr), options.repetitions)  # noqa: B023
             pixels = (size * network.scale) ** 2
             shape = "×".join(map(str, inference.tile)) if inference.tile else "whole"
             ratio = f"{naive:8.3f} {ours:8.3f} {naive / ours:6.2f}" if naive else f"{'':8} {ours:8.3f} {'':6}"

@@ -34,6 +34,7 @@ TIERS = [
         "distributed",
     },
     {"networks"},
+    {"streaming"},
     {"folded"},
     {"inference"},
     {"images", "metrics", "checkpoint", "inventory"},

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sr_cli.folded import FoldedJohnson
-from sr_cli.inference import inference_form
+from sr_cli.inference import InferenceForm
 from sr_cli.networks import build
 
 SIDE = 32
@@ -73,7 +73,7 @@ class Watch(TorchDispatchMode):
 def prepared(architecture, side=SIDE):
     torch.manual_seed(0)
     network = build(**architecture).eval().requires_grad_(False)
-    return inference_form(network, device=torch.device("cpu"), dtype=torch.float32), torch.rand(1, 3, side, side)
+    return InferenceForm(network, device=torch.device("cpu"), dtype=torch.float32), torch.rand(1, 3, side, side)
 
 
 @pytest.mark.parametrize(("architecture", "most"), [(JOHNSON, 63_200), (COMPACT, 39_000)], ids=["johnson", "compact"])

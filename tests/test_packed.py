@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sr_cli.inference import inference_form
+from sr_cli.inference import InferenceForm
 from sr_cli.networks import build
 from sr_cli.packed import Layer
 
@@ -53,7 +53,7 @@ def test_a_layer_adds_to_a_tensor_in_place(shape):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_network_that_runs_is_the_one_that_was_trained(lively, architecture, shape):
     network = lively(**architecture)
-    run = inference_form(network, device=CPU, dtype=torch.float32)
+    run = InferenceForm(network, device=CPU, dtype=torch.float32)
     lr = torch.rand(shape[0], 3, *shape[1:])
     with torch.inference_mode():
         torch.testing.assert_close(run(lr), network(lr), rtol=0, atol=1e-5)
@@ -64,7 +64,7 @@ def test_half_precision_is_near_float32(architecture):
     torch.manual_seed(0)
     network = build(scale=4, **architecture).eval()
     lr = torch.rand(1, 3, 20, 30)
-    half, single = (inference_form(network, device=CPU, dtype=dtype) for dtype in (torch.bfloat16, torch.float32))
+    half, single = (InferenceForm(network, device=CPU, dtype=dtype) for dtype in (torch.bfloat16, torch.float32))
     with torch.inference_mode():
         assert half(lr).dtype == (torch.float32 if architecture["name"] == "compact" else torch.bfloat16)
         torch.testing.assert_close(half(lr).float(), single(lr), rtol=0, atol=0.02)

@@ -16,14 +16,15 @@ def keep_freed_memory(kept: int = _KEPT) -> None:
     and spends a quarter of its time on page faults. Does nothing where the C library isn't glibc.
 
     Args:
-        kept: blocks up to so many bytes, and twice as much in all, are kept; below 1 GiB.
+        kept: blocks up to so many bytes, and four times as much in all (2 GiB at most), are kept; below
+            1 GiB.
 
     Source: glibc's mallopt(3).
     """
     mallopt = _glibc("mallopt")
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, kept)
-        mallopt(_M_TRIM_THRESHOLD, 2 * kept)
+        mallopt(_M_TRIM_THRESHOLD, min(4 * kept, (1 << 31) - 1))
 
 
 def give_back_memory() -> None:

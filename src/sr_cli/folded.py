@@ -1,5 +1,6 @@
 """The inference form of the networks: the same function to rounding error, in fewer and faster steps."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -11,9 +12,18 @@ from sr_cli.convolutions import rows_of_kernel, sum_of_rows
 from sr_cli.networks import NEGATIVE_SLOPE, Compact, Johnson, ResidualBlock, bicubic_phases
 from sr_cli.packed import Layer
 from sr_cli.phases import transposed_kernel, unshuffled_kernel
+from sr_cli.streaming import Delayed, Rows, Streamed, StreamedLayer
 
+Stream = Callable[[Tensor, bool], Tensor]
+"""Maps a strip of an image, and whether it is the last, to the rows of the result that can be known by now.
+
+``(1, 3, h, w)`` → ``(1, 3, scale·g, scale·w)``. Strips come from top to bottom and are taller than twice the halo.
+"""
+
+_SKIP = 2  # radius of the bicubic skip, in LR pixels
 _RADIUS = 2  # of the output layer, in cells of 2×2 pixels
 _STRIP = 64 << 20  # bytes that a strip of phases may take
+_ROWS = 16  # the fewest rows of a strip
 
 
 def fold(network: nn.Module, *, dtype: torch.dtype = torch.float32) -> nn.Module:
@@ -50,6 +60,26 @@ class FoldedCompact(nn.Module):
             features = layer(features)
         return F.pixel_shuffle(self.tail.added_to(bicubic_phases(lr, self.bicubic), features), self.scale)
 
+    def stream(self) -> Stream:
+        """The network over one image that comes in strips."""
+        layers = [StreamedLayer(layer) for layer in self.layers]  # type: ignore[arg-type]
+        tail = StreamedLayer(self.tail)
+        lag = len(layers) + 1  # rows
+        waiting: Tensor | None = None
+
+        def run(lr: Tensor, last: bool) -> Tensor:
+            nonlocal waiting
+            rows = Rows(None, lr.to(self.tail.weight.dtype), None, last)
+            for layer in layers:
+                rows = layer(rows)
+            seen = lr if waiting is None else torch.cat([waiting, lr], dim=2)
+            known = seen if last else seen[:, :, : seen.shape[2] - (lag - _SKIP)]
+            skip = bicubic_phases(known, self.bicubic, above=waiting is None, below=last)
+            waiting = None if last else seen[:, :, -lag - _SKIP :].clone()
+            return F.pixel_shuffle(tail.added_to(skip, rows), self.scale)
+
+        return run
+
 
 class FoldedJohnson(nn.Module):
     """`Johnson` with its BatchNorms folded into the convolutions and its upsampling done on phases.
@@ -73,65 +103,117 @@ class FoldedJohnson(nn.Module):
         self.upsampling = nn.ModuleList()
         for level, (convolution, norm, _) in enumerate(network.upsampling):  # type: ignore[misc]
             fused = _fuse(convolution, norm)  # type: ignore[has-type]
-            last = level == len(network.upsampling) - 1
-            # Beyond the first, the border of zeros is what the shuffle before leaves, see `_shuffled`.
-            upsampling = _convolution(transposed_kernel(fused.weight), fused.bias, padding=0 if level or last else 1)
-            if last:
+            # Padding is the border of zeros that is there before, see `_enlarged`.
+            upsampling = _convolution(transposed_kernel(fused.weight), fused.bias, padding=0)
+            if level == len(network.upsampling) - 1:
                 _move_phases_first(upsampling)
             self.upsampling.append(Layer(upsampling, "relu"))
         tail = _inputs_phases_first(unshuffled_kernel(network.tail.weight))
-        self.tail = Layer(_convolution(rows_of_kernel(tail) if by_row else tail, None, padding=_RADIUS))
         assert network.tail.bias is not None
-        self.tail_bias = nn.Parameter(network.tail.bias.detach().repeat_interleave(4), requires_grad=False)
+        if by_row:
+            self.tail = Layer(_convolution(rows_of_kernel(tail), None, padding=_RADIUS))
+            self.tail_bias = nn.Parameter(network.tail.bias.detach().repeat_interleave(4), requires_grad=False)
+        else:
+            self.tail = Layer(_convolution(tail, network.tail.bias, padding=_RADIUS), "tanh")
 
     def memory(self, height: int, width: int) -> int:
         """About how many bytes an LR image of that size takes at once, in float32, its result included."""
         body = 4 * Johnson.width * height * width  # what an inner convolution gives
         growth: int = 4 ** (len(self.upsampling) - 1)
         cells = growth * height * width
-        phases = min(16 * Johnson.width * cells, _STRIP + _STRIP // 4)
+        row: int = 16 * Johnson.width * 2 ** (len(self.upsampling) - 1) * width
+        phases = min(16 * Johnson.width * cells, max(_STRIP + _STRIP // 4, _ROWS * row))
         upsampling = body + 2 * growth * body if growth > 1 else 4 * body  # once as phases, once in place
         return max(upsampling, growth * body + phases + phases // 3 + 2 * 48 * cells)
+
+    def _strip(self, features: Tensor) -> int:
+        """How many rows of phases are computed at once."""
+        bytes_a_row = len(features) * 4 * Johnson.width * (features.shape[3] - 1) * features.element_size()
+        return max(_STRIP // bytes_a_row, _ROWS)
 
     def forward(self, lr: Tensor) -> Tensor:
         features = self.head(lr)
         for first, second in self.blocks:  # type: ignore[misc]
             features = second.added_to(features, first(features))  # type: ignore[has-type]
-        for upsampling in self.upsampling[:-1]:
-            features = _shuffled(upsampling(features))
-        return F.pixel_shuffle(self._end(features), 2)[..., 1:-1, 1:-1].add(1).div_(2)
+        return self._enlarged(features, [None] * len(self.upsampling), self._streamed_tail(), last=True)
 
-    def _end(self, features: Tensor) -> Tensor:
-        """The last upsampling and the output layer, in phases, from top to bottom."""
-        if len(self.upsampling) == 1:
-            features = F.pad(features, (1, 1, 1, 1))
-        height, width = features.shape[2] - 1, features.shape[3] - 1
-        bytes_a_row = len(features) * 4 * Johnson.width * width * features.element_size()
-        count = max(_STRIP // bytes_a_row, 8 * _RADIUS)
-        strips = [self._strip(features, top, min(top + count, height)) for top in range(0, height, count)]
-        return strips[0] if len(strips) == 1 else torch.cat(strips, dim=2)
+    def stream(self) -> Stream:
+        """The network over one image that comes in strips."""
+        head, tail = StreamedLayer(self.head), self._streamed_tail()
+        blocks = [(StreamedLayer(a), StreamedLayer(b), Delayed(lag=2)) for a, b in self.blocks]  # type: ignore[misc, has-type]
+        waiting: list[Tensor | None] = [None] * len(self.upsampling)
 
-    def _strip(self, features: Tensor, top: int, bottom: int) -> Tensor:
+        def run(lr: Tensor, last: bool) -> Tensor:
+            rows = head(Rows(None, lr, None, last))
+            for first, second, delayed in blocks:
+                sums = delayed(rows)
+                rows = second.added_in_parts(sums, first(rows))
+            features = rows.joined()
+            del rows, sums
+            return self._enlarged(features, waiting, tail, last=last)
+
+        return run
+
+    def _enlarged(self, features: Tensor, waiting: list[Tensor | None], tail: Streamed, *, last: bool) -> Tensor:
+        """The upsampling and the output layer over a strip.
+
+        Args:
+            waiting: the last row that each upsampling was given before, nothing at the top; is updated.
+            last: whether the image ends below.
+        """
+        first = waiting[0] is None
+        features = F.pad(features, (1, 1, int(first), int(last)))
+        for level, upsampling in enumerate(self.upsampling):
+            if level:
+                features = _shuffled(features, above=first, below=last)
+            row = waiting[level]
+            if row is not None:
+                features = torch.cat([row, features], dim=2)
+            waiting[level] = None if last else features[:, :, -1:].clone()
+            if level < len(self.upsampling) - 1:
+                features = upsampling(features)
+        strips = list(self._end(features, tail, first=first, last=last))
+        phases = strips[0] if len(strips) == 1 else torch.cat(strips, dim=2)
+        sr = F.pixel_shuffle(phases, 2)
+        return sr[:, :, int(first) : sr.shape[2] - int(last), 1:-1].add(1).div_(2)
+
+    def _end(self, features: Tensor, tail: Streamed, *, first: bool, last: bool) -> Iterator[Tensor]:
+        """The last upsampling and the output layer, in phases, in strips from top to bottom."""
         height = features.shape[2] - 1
-        first, last = max(top - _RADIUS, 0), min(bottom + _RADIUS, height)
-        phases = self.upsampling[-1](features[:, :, first : last + 1])
-        _cut_border(phases, above=first == 0, below=last == height)
-        strip: Tensor = self.tail(phases)
-        del phases
+        count = -(-height // self._strip(features))
+        for index in range(count):
+            top, bottom = height * index // count, height * (index + 1) // count
+            above, below = first and top == 0, last and bottom == height
+            phases = self.upsampling[-1](features[:, :, top : bottom + 1])
+            _cut_border(phases, above=above, below=below)
+            if above and below:
+                yield self._sum_of_rows(self.tail(phases)) if self.by_row else self.tail(phases)
+                continue
+            rows = Rows(None, self.tail.between_rows(phases) if self.by_row else phases, None, below)
+            del phases
+            yield from (part for part in tail(rows)[:3] if part is not None)
+
+    def _streamed_tail(self) -> Streamed:
         if self.by_row:
-            strip = sum_of_rows(strip, size=2 * _RADIUS + 1, outputs=12, bias=self.tail_bias)
-        else:
-            strip += self.tail_bias.view(-1, 1, 1)
-        return strip[:, :, top - first : bottom - first].tanh()
+            return Streamed(self._sum_of_rows, reach=2 * _RADIUS, padding=_RADIUS)
+        return StreamedLayer(self.tail)
+
+    def _sum_of_rows(self, by_row: Tensor) -> Tensor:
+        return sum_of_rows(by_row, size=2 * _RADIUS + 1, outputs=12, bias=self.tail_bias).tanh()
 
 
-def _shuffled(phases: Tensor) -> Tensor:
+def _shuffled(phases: Tensor, *, above: bool, below: bool) -> Tensor:
     """The phases put in place, with a border of zeros: what a transposed convolution with padding 1 would have cut off.
 
     So the next convolution needs no padding.
+
+    Args:
+        above, below: whether the image ends there.
     """
     features = F.pixel_shuffle(phases, 2)
-    for border in (features[:, :, 0], features[:, :, -1], features[..., 0], features[..., -1]):
+    for border in (features[:, :, : int(above)], features[:, :, features.shape[2] - int(below) :]):
+        border.zero_()
+    for border in (features[..., 0], features[..., -1]):
         border.zero_()
     return features
 

@@ -1,7 +1,8 @@
 """A network that runs: on a device, in a dtype, in tiles that fit into memory, and on when memory runs out."""
 
 import copy
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -12,10 +13,10 @@ from sr_cli import device as devices
 from sr_cli import symmetries
 from sr_cli.allocator import give_back_memory
 from sr_cli.errors import DeviceError, WeightsError
-from sr_cli.folded import FoldedCompact, FoldedJohnson, fold
+from sr_cli.folded import FoldedCompact, FoldedJohnson, Stream, fold
 from sr_cli.networks import Compact
 from sr_cli.packed import Layer
-from sr_cli.tiling import Geometry, TileTooLarge
+from sr_cli.tiling import Geometry, Span, TileTooLarge, upscale_strips
 
 BUDGET = 512 << 20
 """Bytes that a row of tiles may take on the CPU, its result included."""
@@ -25,13 +26,19 @@ _SMALLEST = 32  # side of the smallest tile that is tried when memory runs out
 _LARGEST = 1024  # side of the largest tile that is chosen: beyond, the halo costs next to nothing
 _LARGE = 32 << 20  # bytes of a tile's result, beyond which memory in pieces would add up
 _CHEAP, _DEAR = 1.1, 1.15  # times the work that an image would be without tiles
+_TIMES = 4  # strips and tiles that would be too small may take so many times the budget
+_WAITING = 1.8  # strips take so many times the memory of a tile: what waits for the next, and pieces put together
+_ROWS = 8  # rows of a strip that the last layer is left with, at least
 _PROBE = 32  # side of the image that shows how much memory a network takes
 _ESTIMATE = 2.0  # a network takes about so many times the largest input and output of one of its layers
 _LAYOUT = torch.channels_last
 
 
 class Inference:
-    """Runs a network over tiles; see `sr_cli.tiling.TiledNetwork`.
+    """Runs a network over strips of an image, or over tiles; see `sr_cli.tiling.TiledNetwork`.
+
+    An image that is too large for one run comes in strips as wide as it is, if the network is one of ours: they need no
+    halo, see `sr_cli.streaming`. Tiles are for all the rest: other networks, images too wide, what a caller asks for.
 
     Half precision whose result is not finite is done again in float32. When memory runs out, tiles become smaller, then
     the CPU takes over; what worked is remembered.
@@ -65,12 +72,78 @@ class Inference:
         self.tile: tuple[int, int] | None = (tile, tile) if isinstance(tile, int) else None
         self._automatic = tile == "auto"
         self._limit: int | None = None
-        self._prepared: dict[tuple[torch.device, torch.dtype], Callable[[Tensor], Tensor]] = {}
+        self._prepared: dict[tuple[torch.device, torch.dtype], InferenceForm] = {}
 
     def fit(self, height: int, width: int) -> None:
         """Choose the tile for an image of that size, unless the caller has."""
         if self._automatic:
             self.tile = self._fitting(height, width)
+
+    def streams(self, height: int, width: int) -> bool:
+        """Whether an image of that size comes in strips, now that the tile is chosen."""
+        if not self._automatic or self.ensemble or self.tile is None or not hasattr(self._folded, "stream"):
+            return False
+        rows = Span(0, height, height).cut(self.tile[0])
+        return self.tile[1] >= width and len(rows) > 1 and min(each.size for each in rows) >= self._shortest
+
+    def strips(
+        self,
+        lr: Callable[[slice], Tensor],
+        shape: tuple[int, int],
+        *,
+        on_tile: Callable[[int, int], None] = lambda *_: None,
+    ) -> Iterator[Tensor]:
+        """Upscale an image from top to bottom, in strips where they will do, else in tiles.
+
+        Args:
+            lr: gives rows of the image, ``(1, 3, h, W)`` in [0, 1].
+            shape: height and width of the LR image.
+            on_tile: called after each strip or tile with the number of them done and their count.
+
+        Yields:
+            ``(1, 3, scale·h, scale·W)`` strips in [0, 1] that make up the result when put below each other.
+
+        Raises:
+            DeviceError: there isn't enough memory for anything.
+            WeightsError: the result is not finite, even in float32.
+        """
+        self.fit(*shape)
+        done = rows = 0
+        if self.tile and self.streams(*shape):
+            run = self._ready(self.device, self.dtype).stream()
+            spans = Span(0, shape[0], shape[0]).cut(self.tile[0])
+            for span in spans:
+                sr = self._streamed(run, lr(span.widened(0)), last=span is spans[-1])
+                if sr is None:
+                    break
+                done += 1
+                rows += sr.shape[-2]
+                on_tile(done, len(spans))
+                yield sr
+                del sr  # or it would still be there while the next one is made
+            del run
+        top, there = divmod(rows, self.geometry.scale)
+        if top < shape[0]:
+            rest = upscale_strips(self, lr, shape, top=top, on_tile=lambda more, of: on_tile(done + more, done + of))
+            for sr in rest:
+                yield sr[..., there:, :]
+                there = 0
+                del sr
+
+    @torch.no_grad()
+    def _streamed(self, run: Stream, lr: Tensor, *, last: bool) -> Tensor | None:
+        """The next rows of the result; nothing where that can't go on, and tiles must take over."""
+        try:
+            sr = run(lr.to(device=self.device), last).float().cpu()
+        except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            trouble = error
+        else:
+            return sr.clamp_(0, 1) if _finite(sr) else None
+        del trouble  # see `__call__`
+        self._step_down(math.isqrt(lr.shape[-2] * lr.shape[-1]))
+        return None
 
     @torch.no_grad()  # not inference_mode, whose results nobody may change in place
     def __call__(self, lr: Tensor) -> Tensor:
@@ -105,9 +178,9 @@ class Inference:
             give_back_memory()
         return sr
 
-    def _ready(self, device: torch.device, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    def _ready(self, device: torch.device, dtype: torch.dtype) -> "InferenceForm":
         if (device, dtype) not in self._prepared:
-            self._prepared[device, dtype] = inference_form(self.network, device=device, dtype=dtype)
+            self._prepared[device, dtype] = InferenceForm(self.network, device=device, dtype=dtype)
         return self._prepared[device, dtype]
 
     def _step_down(self, seen: int) -> None:
@@ -130,19 +203,42 @@ class Inference:
             )
 
     def _fitting(self, height: int, width: int) -> tuple[int, int] | None:
-        """The tile with the least overlap that fits into the budget; ``None`` if the image fits as it is.
+        """The size of tiles, or of strips; ``None`` if the image fits into the budget as it is.
 
-        Where the halo would cost much, the budget is twice as large, then four times; where it would cost something,
-        an image that fits whole into that is not cut.
+        Tiles of networks with a wide halo may take twice the budget, then four times, until the halo costs little;
+        where it would cost something, an image that fits whole into that is not cut.
         """
         tile = self._within(BUDGET, height, width)
-        for times in (2, 4):
+        if tile is None:
+            return None
+        strip = self._strip(height, width)
+        if strip:
+            return strip
+        for times in (_TIMES // 2, _TIMES):
             if tile is None or self._cost(tile, height, width) <= _CHEAP:
                 break
             larger = self._within(times * BUDGET, height, width)
             if larger is None or self._cost(tile, height, width) > _DEAR:
                 tile = larger
         return tile
+
+    def _strip(self, height: int, width: int) -> tuple[int, int] | None:
+        """The tallest strips of equal height that fit into the budget, or a multiple; nothing if there are none."""
+        if self.ensemble or not hasattr(self._folded, "stream") or (self._limit or width) < width:
+            return None
+        margin = self._margin
+        for times in (1, _TIMES // 2, _TIMES):
+            fits = self._fits(width, round(times * BUDGET / _WAITING))
+            for count in range(2, height // self._shortest + 1):
+                rows = -(-height // count)
+                if fits(rows - margin, width - margin):  # nothing is shown but itself
+                    return rows, width
+        return None
+
+    @property
+    def _shortest(self) -> int:
+        """Rows of the shortest strip: some are left to each layer when those before it have taken theirs."""
+        return 2 * self.geometry.halo + _ROWS
 
     def _within(self, budget: int, height: int, width: int) -> tuple[int, int] | None:
         largest = min(_LARGEST, self._limit or _LARGEST)
@@ -213,28 +309,35 @@ class Inference:
         return _ESTIMATE * largest / _PROBE**2 * (2 if self.ensemble else 1)
 
 
-def inference_form(network: nn.Module, *, device: torch.device, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+class InferenceForm:
     """The network as it runs fastest: a copy on the device, in the dtype and the memory layout that suit it.
 
     In half precision the bicubic skip of `Compact` stays float32, so that only what the network adds is rounded: the
     eight bits of a bfloat16 would show as steps in a clear sky.
-
-    Returns:
-        Maps a float32 image on the device to its enlargement.
     """
-    fast = copy.deepcopy(fold(network, dtype=dtype)).eval().requires_grad_(False).to(device=device, dtype=dtype)
-    if isinstance(network, Compact) and isinstance(fast, FoldedCompact):
-        fast.bicubic = network.bicubic.to(device=device, dtype=torch.float32)
-        dtype = torch.float32
-    fast.to(memory_format=_LAYOUT)
-    for layer in fast.modules():
-        if isinstance(layer, Layer):
-            layer.pack()
 
-    def run(lr: Tensor) -> Tensor:
-        return fast(lr.to(dtype).contiguous(memory_format=_LAYOUT))  # type: ignore[no-any-return]
+    def __init__(self, network: nn.Module, *, device: torch.device, dtype: torch.dtype) -> None:
+        fast = copy.deepcopy(fold(network, dtype=dtype)).eval().requires_grad_(False).to(device=device, dtype=dtype)
+        if isinstance(network, Compact) and isinstance(fast, FoldedCompact):
+            fast.bicubic = network.bicubic.to(device=device, dtype=torch.float32)
+            dtype = torch.float32
+        fast.to(memory_format=_LAYOUT)
+        for layer in fast.modules():
+            if isinstance(layer, Layer):
+                layer.pack()
+        self.network, self._dtype = fast, dtype
 
-    return run
+    def __call__(self, lr: Tensor) -> Tensor:
+        """A float32 image on the device → its enlargement."""
+        return self.network(self._prepared(lr))  # type: ignore[no-any-return]
+
+    def stream(self) -> Stream:
+        """The same over one image that comes in strips; for those networks only that can, see `Inference.streams`."""
+        run: Stream = self.network.stream()  # type: ignore[operator]
+        return lambda lr, last: run(self._prepared(lr), last)
+
+    def _prepared(self, lr: Tensor) -> Tensor:
+        return lr.to(self._dtype).contiguous(memory_format=_LAYOUT)
 
 
 def _empty_cache(device: torch.device) -> None:

@@ -197,9 +197,14 @@ class Compact(nn.Module):
         return F.pixel_shuffle(self.tail(features) + skip, self.scale)
 
 
-def bicubic_phases(lr: Tensor, kernel: Tensor) -> Tensor:
-    """The bicubic enlargement of an image, before the pixel shuffle; ``kernel`` as of `bicubic_kernel`."""
-    return F.conv2d(F.pad(lr, (2, 2, 2, 2), mode="replicate"), kernel)
+def bicubic_phases(lr: Tensor, kernel: Tensor, *, above: bool = True, below: bool = True) -> Tensor:
+    """The bicubic enlargement of an image, before the pixel shuffle.
+
+    Args:
+        kernel: as of `bicubic_kernel`.
+        above, below: whether the image ends there; where it goes on, two rows fewer are returned.
+    """
+    return F.conv2d(F.pad(lr, (2, 2, 2 * above, 2 * below), mode="replicate"), kernel)
 
 
 def bicubic_kernel(scale: int) -> Tensor:

@@ -28,7 +28,8 @@ class Layer(nn.Module):
     def __init__(self, convolution: nn.Conv2d, activation: Activation = "none", *, slope: float = 0.0) -> None:
         super().__init__()
         self.weight, self.bias = convolution.weight, convolution.bias
-        self.padding, self.activation, self.slope = convolution.padding, activation, slope
+        down, across = convolution.padding
+        self.padding, self.activation, self.slope = (int(down), int(across)), activation, slope
         self._packed: Tensor | None = None
 
     def pack(self) -> None:
@@ -39,23 +40,35 @@ class Layer(nn.Module):
             self._packed = torch.ops.mkldnn._reorder_convolution_weight(weight, self.padding, [1, 1], [1, 1], 1, size)
 
     def forward(self, features: Tensor) -> Tensor:
+        return self._result(features, self.padding)
+
+    def between_rows(self, features: Tensor) -> Tensor:
+        """The same without padding above and below: ``(N, C, H, W)`` → ``(N, D, H − kernel height + 1, W)``."""
+        return self._result(features, (0, self.padding[1]))
+
+    def _result(self, features: Tensor, padding: tuple[int, int]) -> Tensor:
         if self._packed is not None:
             slope = [self.slope] if self.activation == "leaky_relu" else []
             return torch.ops.mkldnn._convolution_pointwise(  # type: ignore[no-any-return]
-                features, self._packed, self.bias, self.padding, [1, 1], [1, 1], 1, self.activation, slope, ""
+                features, self._packed, self.bias, padding, [1, 1], [1, 1], 1, self.activation, slope, ""
             )
-        result = F.conv2d(features, self.weight, self.bias, padding=self.padding)
+        result = F.conv2d(features, self.weight, self.bias, padding=padding)
         if self.activation == "leaky_relu":
             return F.leaky_relu_(result, self.slope)
         return _WITHIN[self.activation](result) if self.activation in _WITHIN else result
 
-    def added_to(self, sum_: Tensor, features: Tensor) -> Tensor:
-        """The result added to another tensor, in place; for layers without activation."""
+    def added_to(self, sum_: Tensor, features: Tensor, *, between_rows: bool = False) -> Tensor:
+        """The result added to another tensor, in place; for layers without activation.
+
+        Args:
+            between_rows: as of the method of that name.
+        """
+        padding = (0, self.padding[1]) if between_rows else self.padding
         if self._packed is not None and sum_.dtype == features.dtype:
             return torch.ops.mkldnn._convolution_pointwise_.binary(  # type: ignore[no-any-return]
-                sum_, features, self._packed, self.bias, self.padding, [1, 1], [1, 1], 1, "add", 1.0, None, [], None
+                sum_, features, self._packed, self.bias, padding, [1, 1], [1, 1], 1, "add", 1.0, None, [], None
             )
-        return sum_.add_(self(features))
+        return sum_.add_(self._result(features, padding))
 
 
 def _packs(weight: Tensor) -> bool:

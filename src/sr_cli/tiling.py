@@ -91,20 +91,21 @@ class TiledNetwork(Protocol):
         ...
 
 
-def plan_tiles(height: int, width: int, size: tuple[int, int] | None) -> list[list[Tile]]:
+def plan_tiles(height: int, width: int, size: tuple[int, int] | None, *, top: int = 0) -> list[list[Tile]]:
     """Cover an image by tiles of about equal size: rows of tiles, from the top left.
 
     Args:
         height: of the LR image, in pixels.
         width: of the LR image, in pixels.
         size: largest height and width of a tile, in LR pixels; ``None`` for one tile over everything.
+        top: the first row to cover.
 
     Raises:
         ValueError: ``size`` is below 1.
     """
     if size is not None and min(size) < 1:
         raise ValueError(f"tile size must be 1 or more, not {min(size)}")
-    return Tile(Span(0, height, height), Span(0, width, width)).cut(*(size or (height, width)))
+    return Tile(Span(top, height, height), Span(0, width, width)).cut(*(size or (height, width)))
 
 
 def upscale_strips(
@@ -112,6 +113,7 @@ def upscale_strips(
     lr: Callable[[slice], Tensor],
     shape: tuple[int, int],
     *,
+    top: int = 0,
     on_tile: Callable[[int, int], None] = lambda *_: None,
 ) -> Iterator[Tensor]:
     """Upscale an image from top to bottom, a row of tiles at a time. Memory for one such row is all it needs.
@@ -120,13 +122,14 @@ def upscale_strips(
         network: what to run.
         lr: gives rows of the image, ``(N, 3, h, W)`` in [0, 1].
         shape: height and width of the LR image.
+        top: the first row to upscale; 0 for tiles that are blended.
         on_tile: called after each tile with the number of tiles done and their count.
 
     Yields:
         ``(N, 3, scale·h, scale·W)`` strips in [0, 1] that make up the result when put below each other.
     """
     scale, blend = network.geometry.scale, network.geometry.blend
-    plan = plan_tiles(*shape, _largest(network))
+    plan = plan_tiles(*shape, _largest(network), top=top)
     count, done = sum(map(len, plan)), 0
     carried: Tensor | None = None
 
@@ -153,11 +156,17 @@ def upscale_strips(
 
 def upscale_whole(network: TiledNetwork, lr: Tensor) -> Tensor:
     """`upscale_strips`, put together: ``(N, 3, H, W)`` → ``(N, 3, scale·H, scale·W)`` in [0, 1]."""
-    count, channels, height, width = lr.shape
+    height, width = lr.shape[-2:]
     scale = network.geometry.scale
-    result = torch.empty(count, channels, scale * height, scale * width)
+    strips = upscale_strips(network, lambda rows: lr[..., rows, :], (height, width))
+    return put_together(strips, (*lr.shape[:2], scale * height, scale * width))
+
+
+def put_together(strips: Iterator[Tensor], shape: tuple[int, ...]) -> Tensor:
+    """Strips below each other, an image of that shape."""
+    result = torch.empty(shape)
     top = 0
-    for strip in upscale_strips(network, lambda rows: lr[..., rows, :], (height, width)):
+    for strip in strips:
         result[..., top : top + strip.shape[-2], :] = strip
         top += strip.shape[-2]
     return result

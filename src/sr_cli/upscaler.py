@@ -19,7 +19,7 @@ from sr_cli.images import Picture
 from sr_cli.inference import Inference
 from sr_cli.networks import Compact, Johnson
 from sr_cli.row_resize import cubic_taps, resized_strips
-from sr_cli.tiling import Geometry, upscale_strips, upscale_whole
+from sr_cli.tiling import Geometry, put_together, upscale_whole
 from sr_cli.weights.header import read_metadata
 
 OnTile = Callable[[int, int], None]
@@ -108,7 +108,11 @@ class Upscaler:
 
     def upscale_tensor(self, lr: Tensor) -> Tensor:
         """``(N, 3, H, W)`` in [0, 1] → ``(N, 3, scale·H, scale·W)`` in [0, 1], on the device of ``lr``."""
-        self.inference.fit(*lr.shape[-2:])
+        count, channels, height, width = lr.shape
+        if count == 1:
+            strips = self.inference.strips(lambda rows: lr[..., rows, :], (height, width))
+            return put_together(strips, (1, channels, self.scale * height, self.scale * width)).to(lr.device)
+        self.inference.fit(height, width)
         return upscale_whole(self.inference, lr).to(lr.device)
 
     def upscale(self, photo: Image.Image, *, size: tuple[int, int] | None = None) -> Image.Image:
@@ -187,8 +191,7 @@ class Upscaler:
         return self._upscaled(lr, shape, on_tile), (shape[0] * self.scale, shape[1] * self.scale)
 
     def _upscaled(self, lr: _RowsOf, shape: tuple[int, int], on_tile: OnTile) -> Iterator[Tensor]:
-        self.inference.fit(*shape)
-        strips = upscale_strips(self.inference, lr, shape, on_tile=on_tile)
+        strips = self.inference.strips(lr, shape, on_tile=on_tile)
         match = _MATCH.get(self.color_match)
         return match(strips, lr, shape, scale=self.scale) if match else strips
 
