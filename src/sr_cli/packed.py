@@ -28,8 +28,9 @@ class Layer(nn.Module):
     def __init__(self, convolution: nn.Conv2d, activation: Activation = "none", *, slope: float = 0.0) -> None:
         super().__init__()
         self.weight, self.bias = convolution.weight, convolution.bias
+        assert not isinstance(convolution.padding, str)
         down, across = convolution.padding
-        self.padding, self.activation, self.slope = (int(down), int(across)), activation, slope
+        self.padding, self.activation, self.slope = (down, across), activation, slope
         self._packed: Tensor | None = None
 
     def pack(self) -> None:
