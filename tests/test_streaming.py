@@ -1,13 +1,15 @@
 """An image in strips gives what it gives as a whole, and no pixel is computed twice."""
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from sr_cli.folded import fold
+from sr_cli.images import Picture
 from sr_cli.inference import Inference, InferenceForm
 from sr_cli.tiling import put_together
-from sr_cli.upscaler import geometry_of
+from sr_cli.upscaler import Upscaler, geometry_of
 
 CPU = torch.device("cpu")
 ARCHITECTURES = [
@@ -65,6 +67,29 @@ def test_an_image_in_strips_is_the_image(architecture, lively):
     assert steps == [(1, 3), (2, 3), (3, 3)]
     with torch.no_grad():
         torch.testing.assert_close(sr, network(lr).clamp(0, 1), rtol=0, atol=1e-5)
+
+
+@ids
+def test_strips_end_where_a_pixel_of_the_input_ends(architecture, lively):
+    lr = photo(150, 19)
+    inference = in_strips(lively(**architecture), 50)
+    heights = [strip.shape[-2] for strip in inference.strips(lambda rows: lr[..., rows, :], (150, 19))]
+    assert len(heights) == 3
+    assert all(height % architecture["scale"] == 0 for height in heights)
+
+
+@pytest.mark.parametrize("match", ["low-frequency", "histogram"])
+def test_colors_are_matched_over_strips(match, lively):
+    network = lively(name="johnson", scale=4)
+    lr = photo(150, 60)
+
+    def upscaled(tile):
+        upscaler = Upscaler(network, name="test", color_match=match)
+        upscaler.inference._fitting = lambda *_: tile
+        picture = Picture(color=(lr[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8), alpha=None)
+        return upscaler.upscale_picture(picture).color.astype(int)
+
+    assert np.abs(upscaled((50, 60)) - upscaled(None)).max() <= 1
 
 
 @ids

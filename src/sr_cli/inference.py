@@ -108,27 +108,29 @@ class Inference:
             WeightsError: the result is not finite, even in float32.
         """
         self.fit(*shape)
-        done = rows = 0
+        done = top = 0
         if self.tile and self.streams(*shape):
             run = self._ready(self.device, self.dtype).stream()
             spans = Span(0, shape[0], shape[0]).cut(self.tile[0])
+            rest: Tensor | None = None  # of rows that belong to one of LR, the first
             for span in spans:
                 sr = self._streamed(run, lr(span.widened(0)), last=span is spans[-1])
                 if sr is None:
                     break
                 done += 1
-                rows += sr.shape[-2]
                 on_tile(done, len(spans))
-                yield sr
+                if rest is not None:
+                    sr = torch.cat([rest, sr], dim=-2)
+                known, waiting = divmod(sr.shape[-2], self.geometry.scale)
+                rest = sr[..., sr.shape[-2] - waiting :, :].clone() if waiting else None
+                top += known
+                yield sr[..., : known * self.geometry.scale, :]
                 del sr  # or it would still be there while the next one is made
             del run
-        top, there = divmod(rows, self.geometry.scale)
         if top < shape[0]:
-            rest = upscale_strips(self, lr, shape, top=top, on_tile=lambda more, of: on_tile(done + more, done + of))
-            for sr in rest:
-                yield sr[..., there:, :]
-                there = 0
-                del sr
+            yield from upscale_strips(
+                self, lr, shape, top=top, on_tile=lambda more, of: on_tile(done + more, done + of)
+            )
 
     @torch.no_grad()
     def _streamed(self, run: Stream, lr: Tensor, *, last: bool) -> Tensor | None:
