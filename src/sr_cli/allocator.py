@@ -16,8 +16,7 @@ def keep_freed_memory(kept: int = _KEPT) -> None:
     and spends a quarter of its time on page faults. Does nothing where the C library isn't glibc.
 
     Args:
-        kept: blocks up to so many bytes, and four times as much in all (2 GiB at most), are kept; below
-            1 GiB.
+        kept: blocks up to so many bytes, and four times as much in all (2 GiB at most), are kept; it is below 1 GiB.
 
     Source: glibc's mallopt(3).
     """

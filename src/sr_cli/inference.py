@@ -1,4 +1,4 @@
-"""A network that runs: on a device, in a dtype, in tiles that fit into memory, and on when memory runs out."""
+"""A network that runs: on a device, in a dtype, in strips or tiles that fit into memory; and on when that runs out."""
 
 import copy
 import math
