@@ -22,8 +22,8 @@ Stream = Callable[[Tensor, bool], Tensor]
 
 _SKIP = 2  # radius of the bicubic skip, in LR pixels
 _RADIUS = 2  # of the output layer, in cells of 2×2 pixels
-_STRIP = 64 << 20  # bytes that a strip of phases may take
-_ROWS = 16  # the fewest rows of a strip
+_STRIP = 16 << 20  # bytes that a strip of phases may take: about what a cache holds
+_ROWS = 8  # the fewest rows of a strip
 
 
 def fold(network: nn.Module, *, dtype: torch.dtype = torch.float32) -> nn.Module:
@@ -108,13 +108,16 @@ class FoldedJohnson(nn.Module):
             if level == len(network.upsampling) - 1:
                 _move_phases_first(upsampling)
             self.upsampling.append(Layer(upsampling, "relu"))
-        tail = _inputs_phases_first(unshuffled_kernel(network.tail.weight))
+        # (tanh(x) + 1) / 2 is the sigmoid of 2x: one pass over the result in place of three.
+        tail = _inputs_phases_first(unshuffled_kernel(2 * network.tail.weight))
         assert network.tail.bias is not None
         if by_row:
-            self.tail = Layer(_convolution(rows_of_kernel(tail), None, padding=_RADIUS))
-            self.tail_bias = nn.Parameter(network.tail.bias.detach().repeat_interleave(4), requires_grad=False)
+            # The bias belongs to the middle row of the kernel, which never lies on the padding.
+            rows = rows_of_kernel(tail)
+            bias = F.pad(2 * network.tail.bias, (3 * _RADIUS, len(rows) // 4 - 3 * _RADIUS - 3))
+            self.tail = Layer(_convolution(rows, bias, padding=_RADIUS))
         else:
-            self.tail = Layer(_convolution(tail, network.tail.bias, padding=_RADIUS), "tanh")
+            self.tail = Layer(_convolution(tail, 2 * network.tail.bias, padding=_RADIUS), "sigmoid")
 
     def memory(self, height: int, width: int) -> int:
         """About how many bytes an LR image of that size takes at once, in float32, its result included."""
@@ -161,37 +164,44 @@ class FoldedJohnson(nn.Module):
             waiting: the last row that each upsampling was given before, nothing at the top; is updated.
             last: whether the image ends below.
         """
+
+        def row_above(level: int, features: Tensor) -> Tensor | None:
+            row, waiting[level] = waiting[level], None if last else features[:, :, -1:].clone()
+            return row
+
         first = waiting[0] is None
         features = F.pad(features, (1, 1, int(first), int(last)))
-        for level, upsampling in enumerate(self.upsampling):
-            if level:
-                features = _shuffled(features, above=first, below=last)
-            row = waiting[level]
-            if row is not None:
-                features = torch.cat([row, features], dim=2)
-            waiting[level] = None if last else features[:, :, -1:].clone()
-            if level < len(self.upsampling) - 1:
-                features = upsampling(features)
-        strips = list(self._end(features, tail, first=first, last=last))
+        above = row_above(0, features)
+        for level, upsampling in enumerate([*self.upsampling][:-1], start=1):
+            features = upsampling(_below(above, features))
+            features = _shuffled(features, above=first, below=last)
+            above = row_above(level, features)
+        strips = list(self._end(features, above, tail, last=last))
         phases = strips[0] if len(strips) == 1 else torch.cat(strips, dim=2)
         sr = F.pixel_shuffle(phases, 2)
-        return sr[:, :, int(first) : sr.shape[2] - int(last), 1:-1].add(1).div_(2)
+        return sr[:, :, int(first) : sr.shape[2] - int(last), 1:-1]
 
-    def _end(self, features: Tensor, tail: Streamed, *, first: bool, last: bool) -> Iterator[Tensor]:
-        """The last upsampling and the output layer, in phases, in strips from top to bottom."""
-        height = features.shape[2] - 1
+    def _end(self, features: Tensor, above: Tensor | None, tail: Streamed, *, last: bool) -> Iterator[Tensor]:
+        """The last upsampling and the output layer, in phases, in strips from top to bottom.
+
+        Args:
+            above: the row above, where the image doesn't begin; put on top of the first strip only, not of all.
+        """
+        first = above is None
+        height = features.shape[2] - int(first)
         count = -(-height // self._strip(features))
         for index in range(count):
             top, bottom = height * index // count, height * (index + 1) // count
-            above, below = first and top == 0, last and bottom == height
-            phases = self.upsampling[-1](features[:, :, top : bottom + 1])
-            _cut_border(phases, above=above, below=below)
-            if above and below:
+            rows = features[:, :, max(top - 1 + int(first), 0) : bottom + int(first)]
+            phases = self.upsampling[-1](rows if index else _below(above, rows))
+            begins, ends = first and top == 0, last and bottom == height
+            _cut_border(phases, above=begins, below=ends)
+            if begins and ends:
                 yield self._sum_of_rows(self.tail(phases)) if self.by_row else self.tail(phases)
                 continue
-            rows = Rows(None, self.tail.between_rows(phases) if self.by_row else phases, None, below)
+            given = Rows(None, self.tail.between_rows(phases) if self.by_row else phases, None, ends)
             del phases
-            yield from (part for part in tail(rows)[:3] if part is not None)
+            yield from (part for part in tail(given)[:3] if part is not None)
 
     def _streamed_tail(self) -> Streamed:
         if self.by_row:
@@ -199,7 +209,11 @@ class FoldedJohnson(nn.Module):
         return StreamedLayer(self.tail)
 
     def _sum_of_rows(self, by_row: Tensor) -> Tensor:
-        return sum_of_rows(by_row, size=2 * _RADIUS + 1, outputs=12, bias=self.tail_bias).tanh()
+        return sum_of_rows(by_row, size=2 * _RADIUS + 1, outputs=12, bias=None).sigmoid_()
+
+
+def _below(above: Tensor | None, features: Tensor) -> Tensor:
+    return features if above is None else torch.cat([above, features], dim=2)
 
 
 def _shuffled(phases: Tensor, *, above: bool, below: bool) -> Tensor:

@@ -358,7 +358,7 @@ def _mean_over_symmetries(run: Callable[[Tensor], Tensor], lr: Tensor) -> Tensor
 
 
 def _finite(values: Tensor) -> bool:
-    return bool(values.sum(dtype=torch.float64).isfinite())
+    return bool(values.sum().isfinite())
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

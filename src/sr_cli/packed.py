@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Activation = Literal["none", "relu", "leaky_relu", "tanh"]
+Activation = Literal["none", "relu", "leaky_relu", "sigmoid"]
 
-_WITHIN = {"relu": torch.relu_, "tanh": torch.tanh_}  # in place
+_WITHIN = {"relu": torch.relu_, "sigmoid": torch.sigmoid_}  # in place
 _SIDE = 64  # of the image that the layout of the weights is chosen for; any other runs as well
 
 
