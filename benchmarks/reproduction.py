@@ -58,9 +58,9 @@ RECIPES = {
 
 FIGURES = {
     "figure-4": [["johnson-x4"], ["literal-x4"]],
-    "figure-5": [["johnson-x4", "johnson-x4-pixel"]],
-    "figure-6": [["johnson-x4", "johnson-x8"]],
-    "figure-7": [["johnson-x4-pixel", "johnson-x8-pixel"]],
+    "figure-5": [["johnson-x4", "johnson-x4-pixel"], ["literal-x4", "literal-x4-pixel"]],
+    "figure-6": [["johnson-x4", "johnson-x8"], ["literal-x4", "literal-x8"]],
+    "figure-7": [["johnson-x4-pixel", "johnson-x8-pixel"], ["literal-x4-pixel", "literal-x8-pixel"]],
 }
 """The report's figure, and for each of its rows the runs side by side; LR comes before them, HR after."""
 
