@@ -1,4 +1,6 @@
+import platform
 import re
+from pathlib import Path
 
 import psutil
 import pytest
@@ -37,11 +39,20 @@ def test_absent_cuda_is_refused_with_the_reason():
         device.choose("cuda")
 
 
-def test_a_cpu_computes_in_float32_unless_told_otherwise():
+def test_a_cpu_computes_in_float32_unless_it_multiplies_bfloat16_or_is_told_otherwise():
     cpu = torch.device("cpu")
-    assert device.dtype_for(cpu) == torch.float32
+    assert device.dtype_for(cpu) == (torch.bfloat16 if device.multiplies_bfloat16() else torch.float32)
+    assert device.dtype_for(cpu, foreign=True) == torch.float32
     assert device.dtype_for(cpu, "bfloat16") == torch.bfloat16
     assert device.dtype_for(cpu, "float16") == torch.float16
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="only Linux tells what a CPU can do")
+def test_matrices_of_bfloat16_are_multiplied_by_amx():
+    if not hasattr(torch.cpu, "get_capabilities"):
+        assert not device.multiplies_bfloat16()
+    elif platform.machine() == "x86_64":
+        assert device.multiplies_bfloat16() == ("amx_bf16" in Path("/proc/cpuinfo").read_text().split())
 
 
 @pytest.mark.parametrize("name", ["half", "float64", ""])

@@ -279,6 +279,18 @@ def test_an_ensemble_scores_a_mirrored_picture_the_same(tmp_path):
     assert scores[False][0] != pytest.approx(scores[False][1], abs=1e-3)
 
 
+def test_what_models_compute_in_is_told_where_it_rounds(tmp_path):
+    hr = folder_of_photos(tmp_path / "hr", "a")
+    model = weights_file(tmp_path / "x4.safetensors", scale=4)
+    exact, rounded = (
+        evaluate(hr, models=[model], config=EvaluateConfig(measures=("psnr",), dtype=dtype))
+        for dtype in ("float32", "bfloat16")
+    )
+    assert (exact.notes, rounded.notes) == ((), ("x4: computed in bfloat16",))
+    assert exact.value("x4", "psnr") != rounded.value("x4", "psnr")
+    assert exact.value("x4", "psnr") == pytest.approx(rounded.value("x4", "psnr"), abs=0.05)
+
+
 def test_multiply_adds_are_those_of_the_convolutions():
     network = torch.nn.Sequential(
         torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.Conv2d(8, 48, 1), torch.nn.PixelShuffle(4)

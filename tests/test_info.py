@@ -8,11 +8,13 @@ from dataclasses import replace
 from importlib import metadata
 
 import pytest
+import torch
 
 import sr_cli
 from sr_cli import inventory, weights
 from sr_cli.console import info as view
 from sr_cli.console.readings import UNAVAILABLE, energy_rows, reading_line, significant, watts
+from sr_cli.device import dtype_for
 from sr_cli.telemetry import EnergyCounter, EnergyReport, Reading
 
 MIB = 2**20
@@ -35,7 +37,7 @@ def test_json_tells_versions_devices_cpu_and_weights(home):
     assert found["versions"]["torch"] == metadata.version("torch")
     assert found["versions"]["torchvision"] == metadata.version("torchvision")
     assert found["devices"][-1]["id"] == "cpu"
-    assert found["devices"][-1]["dtype"] == "float32"
+    assert found["devices"][-1]["dtype"] == str(dtype_for(torch.device("cpu"))).removeprefix("torch.")
     assert 0 < found["cpu"]["memory_available"] <= found["cpu"]["memory_total"]
     assert bool(found["gpus"]) != bool(found["gpu_absence"])
     assert found["cache"]["folder"] == str(home / "weights")

@@ -20,7 +20,7 @@ def convolution(inputs, outputs, size):
     return nn.Conv2d(inputs, outputs, size, padding=size // 2).requires_grad_(False)
 
 
-@pytest.mark.parametrize("activation", ["none", "relu", "leaky_relu", "sigmoid"])
+@pytest.mark.parametrize("activation", ["none", "relu", "leaky_relu"])
 @pytest.mark.parametrize(("inputs", "outputs", "size"), [(3, 16, 3), (16, 12, 5), (7, 5, 2)])
 def test_a_packed_layer_is_the_layer(activation, inputs, outputs, size):
     plain, packed = (Layer(convolution(inputs, outputs, size), activation, slope=0.1) for _ in range(2))
@@ -66,5 +66,6 @@ def test_half_precision_is_near_float32(architecture):
     lr = torch.rand(1, 3, 20, 30)
     half, single = (InferenceForm(network, device=CPU, dtype=dtype) for dtype in (torch.bfloat16, torch.float32))
     with torch.inference_mode():
-        assert half(lr).dtype == (torch.float32 if architecture["name"] == "compact" else torch.bfloat16)
-        torch.testing.assert_close(half(lr).float(), single(lr), rtol=0, atol=0.02)
+        result = half(lr)
+        assert result.dtype == torch.float32 and not torch.equal(result, result.bfloat16().float())
+        torch.testing.assert_close(result, single(lr), rtol=0, atol=0.02)

@@ -204,6 +204,7 @@ class EvaluateConfig:
         seed: for ``photo``, the only degradation that is random.
         color_match: how models correct colors; ``auto``: as their headers say.
         ensemble: whether models run on the eight flips and rotations of a picture, of which the mean counts.
+        dtype: what models compute in, see `sr_cli.device.dtype_for`.
     """
 
     scale: int | None = None
@@ -216,6 +217,7 @@ class EvaluateConfig:
     seed: int = 0
     color_match: ColorMatch = "auto"
     ensemble: bool = False
+    dtype: str = "float32"
 
     def __post_init__(self) -> None:
         if self.scale is not None and self.scale < 2:

@@ -43,25 +43,37 @@ def name_of(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else machine.cpu_name()
 
 
-def dtype_for(device: torch.device, name: str = "auto") -> torch.dtype:
+def dtype_for(device: torch.device, name: str = "auto", *, foreign: bool = False) -> torch.dtype:
     """The dtype to run a network in.
 
     Args:
         name: ``float32``, ``float16``, ``bfloat16``, or ``auto``: float16 on CUDA GPUs with fast half precision
-            (compute capability 7.0 and above), float32 on everything else.
+            (compute capability 7.0 and above), bfloat16 on CPUs that multiply matrices of it (AMX), float32 on
+            everything else.
+        foreign: whether it is another project's network; ``auto`` keeps it from bfloat16, as nobody knows what that
+            does to it.
 
     Raises:
         DeviceError: the device has no such dtype.
         ValueError: no dtype has that name.
     """
     if name == "auto":
-        fast_half = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (7, 0)
-        return torch.float16 if fast_half else torch.float32
+        if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (7, 0):
+            return torch.float16
+        if device.type == "cpu" and not foreign and multiplies_bfloat16():
+            return torch.bfloat16
+        return torch.float32
     if name not in DTYPES:
         raise ValueError(f"{name!r} is no dtype; choose auto, {', '.join(DTYPES)}")
     if name == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise DeviceError(f"{device} cannot compute in bfloat16; choose float16 or float32")
     return DTYPES[name]
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this CPU has units for matrices of bfloat16, as Intel's with AMX; an old PyTorch can't tell."""
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("amx_bf16"))
 
 
 def free_memory(device: torch.device) -> int | None:

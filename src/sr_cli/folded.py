@@ -117,7 +117,7 @@ class FoldedJohnson(nn.Module):
             bias = F.pad(2 * network.tail.bias, (3 * _RADIUS, len(rows) // 4 - 3 * _RADIUS - 3))
             self.tail = Layer(_convolution(rows, bias, padding=_RADIUS))
         else:
-            self.tail = Layer(_convolution(tail, 2 * network.tail.bias, padding=_RADIUS), "sigmoid")
+            self.tail = Layer(_convolution(tail, 2 * network.tail.bias, padding=_RADIUS))
 
     def memory(self, height: int, width: int) -> int:
         """About how many bytes an LR image of that size takes at once, in float32, its result included."""
@@ -178,7 +178,8 @@ class FoldedJohnson(nn.Module):
             above = row_above(level, features)
         strips = list(self._end(features, above, tail, last=last))
         phases = strips[0] if len(strips) == 1 else torch.cat(strips, dim=2)
-        sr = F.pixel_shuffle(phases, 2)
+        # In float32 in any case: near white the steps of a bfloat16 are as wide as an 8-bit file's.
+        sr = F.pixel_shuffle(phases.float().sigmoid_(), 2)
         return sr[:, :, int(first) : sr.shape[2] - int(last), 1:-1]
 
     def _end(self, features: Tensor, above: Tensor | None, tail: Streamed, *, last: bool) -> Iterator[Tensor]:
@@ -209,7 +210,7 @@ class FoldedJohnson(nn.Module):
         return StreamedLayer(self.tail)
 
     def _sum_of_rows(self, by_row: Tensor) -> Tensor:
-        return sum_of_rows(by_row, size=2 * _RADIUS + 1, outputs=12, bias=None).sigmoid_()
+        return sum_of_rows(by_row, size=2 * _RADIUS + 1, outputs=12, bias=None)
 
 
 def _below(above: Tensor | None, features: Tensor) -> Tensor:

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Activation = Literal["none", "relu", "leaky_relu", "sigmoid"]
+Activation = Literal["none", "relu", "leaky_relu"]
 
-_WITHIN = {"relu": torch.relu_, "sigmoid": torch.sigmoid_}  # in place
 _SIDE = 64  # of the image that the layout of the weights is chosen for; any other runs as well
 
 
@@ -56,7 +55,7 @@ class Layer(nn.Module):
         result = F.conv2d(features, self.weight, self.bias, padding=padding)
         if self.activation == "leaky_relu":
             return F.leaky_relu_(result, self.slope)
-        return _WITHIN[self.activation](result) if self.activation in _WITHIN else result
+        return result.relu_() if self.activation == "relu" else result
 
     def added_to(self, sum_: Tensor, features: Tensor, *, between_rows: bool = False) -> Tensor:
         """The result added to another tensor, in place; for layers without activation.

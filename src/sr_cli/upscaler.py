@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sr_cli import device as devices
 from sr_cli import images, weights
 from sr_cli.checkpoint import load_network
 from sr_cli.color import match_histogram, match_low_frequencies
@@ -36,7 +37,7 @@ class Upscaler:
         name: how to call it in messages and file names.
         header: what its weights file says of itself.
         device: where to compute.
-        dtype: what to compute in.
+        dtype: what to compute in; a name, such as ``"auto"``: see `sr_cli.device.dtype_for`.
         tile: largest side of a tile, in LR pixels; ``"auto"``: what the free memory allows; ``None``: no tiles.
         color_match: how to correct colors; ``"auto"``: as the header says, else not at all.
         ensemble: take the mean over the eight flips and rotations, at eight times the cost.
@@ -50,7 +51,7 @@ class Upscaler:
         name: str,
         header: dict[str, Any] | None = None,
         device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | str = torch.float32,
         tile: int | str | None = "auto",
         color_match: ColorMatch = "auto",
         ensemble: bool = False,
@@ -59,8 +60,11 @@ class Upscaler:
         self.network, self.name, self.header = network, name, header or {}
         own = str(self.header.get("color_match", "none"))
         self.color_match = (own if own in COLOR_MATCHES else "none") if color_match == "auto" else color_match
+        device = torch.device(device)
+        if isinstance(dtype, str):
+            dtype = devices.dtype_for(device, dtype, foreign=isinstance(network, Foreign))
         self.inference = Inference(
-            network.eval().requires_grad_(False), geometry_of(network), device=torch.device(device), dtype=dtype,
+            network.eval().requires_grad_(False), geometry_of(network), device=device, dtype=dtype,
             tile=tile, ensemble=ensemble, on_step_down=on_step_down,
         )  # fmt: skip
         self.scale = network.scale
@@ -71,7 +75,7 @@ class Upscaler:
         model: str | Path = DEFAULT_MODEL,
         *,
         device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | str = torch.float32,
         tile: int | str | None = "auto",
         color_match: ColorMatch = "auto",
         ensemble: bool = False,

@@ -71,6 +71,10 @@ def evaluate(
     ensemble: Annotated[
         bool, typer.Option("--ensemble", help="Models give the mean over 8 flips and rotations, 8 times slower.")
     ] = False,
+    dtype: Annotated[
+        Literal["auto", "float32", "float16", "bfloat16"],
+        typer.Option(help="What models compute in; auto: what `sr upscale` takes."),
+    ] = "float32",
     per_image: Annotated[bool, typer.Option("--per-image", help="A table for every picture too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a line for every picture and method.")] = False,
@@ -118,6 +122,7 @@ def evaluate(
         seed=seed,
         color_match=color_match,
         ensemble=ensemble,
+        dtype=dtype,
     )
     tolerances = gates.tolerances(tolerance or ())
     old = gates.read_report(baseline) if baseline else None

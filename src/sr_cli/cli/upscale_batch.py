@@ -166,8 +166,7 @@ def load(loading: Loading) -> "Upscaler":
     if loading.device == "auto" and device.type == "cuda" and torchrun_shard() is not None:
         device = torch.device("cuda", torchrun_device() % torch.cuda.device_count())
     upscaler = Upscaler.from_pretrained(
-        _file_of(model), device=device,
-        dtype=devices.dtype_for(device, loading.dtype), tile=loading.tile, color_match=loading.color_match,
+        _file_of(model), device=device, dtype=loading.dtype, tile=loading.tile, color_match=loading.color_match,
         ensemble=loading.ensemble, strength=1.0 if loading.strength is None else loading.strength,
         on_step_down=lambda told: None if loading.quiet else console.warning(told),
     )  # fmt: skip

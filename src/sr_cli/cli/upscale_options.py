@@ -95,7 +95,7 @@ TileSize = Annotated[
 Device = Annotated[str, _option(_HOW, metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")]
 Dtype = Annotated[
     Literal["auto", "float32", "float16", "bfloat16"],
-    _option(_HOW, help="What to compute in; auto is float16 on GPUs, else float32."),
+    _option(_HOW, help="What to compute in; auto is what is fastest there."),
 ]
 MaxInput = Annotated[
     str | None, _option(_HOW, metavar="N", help="The most pixels that an input may have; by default 268M.")

@@ -87,7 +87,9 @@ def evaluate(
     upscalers = [
         m
         if isinstance(m, Upscaler)
-        else Upscaler.from_pretrained(m, device=device, color_match=config.color_match, ensemble=config.ensemble)
+        else Upscaler.from_pretrained(
+            m, device=device, dtype=config.dtype, color_match=config.color_match, ensemble=config.ensemble
+        )
         for m in models
     ]
     kernels = tuple(dict.fromkeys(("bicubic", *config.interpolations)))
@@ -132,7 +134,7 @@ def evaluate(
         images=tuple(images),
         failures=tuple(failures),
         unavailable=scorer.unavailable,
-        notes=(*_ensembles(methods), *_gaps(scorer), *_infinities(config.measures, images)),
+        notes=(*_ensembles(methods), *_rounded(methods), *_gaps(scorer), *_infinities(config.measures, images)),
     )
 
 
@@ -213,6 +215,11 @@ def _failure(files: Files, error: ImageError) -> Failure:
 def _ensembles(methods: Sequence[Method]) -> list[str]:
     names = [each.name for each in methods if isinstance(each, Modelled) and each.upscaler.inference.ensemble]
     return [f"{', '.join(names)}: the mean over eight flips and rotations"] if names else []
+
+
+def _rounded(methods: Sequence[Method]) -> list[str]:
+    dtypes = {each.name: each.upscaler.dtype_name for each in methods if isinstance(each, Modelled)}
+    return [f"{name}: computed in {dtype}" for name, dtype in dtypes.items() if dtype != "float32"]
 
 
 def _gaps(scorer: Scorer) -> list[str]:
