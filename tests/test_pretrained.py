@@ -50,7 +50,7 @@ class TestShipped:
 
 
 @pytest.mark.parametrize(
-    ("name", "ensemble", "least"), [("Set5", False, 31.69), ("Set14", False, 28.3), ("Set5", True, 31.8)]
+    ("name", "ensemble", "least"), [("Set5", False, 31.7), ("Set14", False, 28.3), ("Set5", True, 31.8)]
 )
 def test_the_default_reaches_its_quality(benchmarks, name, ensemble, least):
     from sr_cli.evaluation.run import evaluate
