@@ -1,5 +1,6 @@
 """Running a batch: while one picture is in the network, the next is decoded and the last is written."""
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -44,18 +45,26 @@ class _Nobody:
 
 
 def run(
-    jobs: Sequence[Job], upscaler: Upscaler, settings: Settings, watcher: Watcher | None = None
+    jobs: Sequence[Job],
+    upscaler: Upscaler,
+    settings: Settings,
+    watcher: Watcher | None = None,
+    stopped: threading.Event | None = None,
 ) -> Iterator[Result]:
     """Upscale pictures.
 
-    A picture that fails is a result that says so, and the others go on. Whoever ends the iteration early (Ctrl-C does)
-    finds each result there as a whole or not at all.
+    A picture that fails is a result that says so, and the others go on. Whoever ends the iteration early finds each
+    result there as a whole or not at all. A `KeyboardInterrupt` within it ends it after the results that are there.
+
+    Args:
+        stopped: set while a result is looked at, it acts as a `KeyboardInterrupt` would.
 
     Yields:
         A result for each job, in their order.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted; all that was written has been yielded.
     """
-    watcher = watcher or _Nobody()
-    energy = _energy_reader(upscaler) if settings.measure_energy else None
     waiting: deque[Writing] = deque()
     with ExitStack() as stack:
         decoders, encoders = (ThreadPoolExecutor(settings.threads) for _ in range(2))
@@ -63,21 +72,43 @@ def run(
         stack.callback(_abandon, waiting)
         stack.callback(decoders.shutdown, cancel_futures=True)
         try:
-            for job, decoded in _decoded(jobs, settings, decoders):
-                writing = Writing(job)
-                waiting.append(writing)
-                for _ in _upscale(writing, decoded, upscaler, settings, watcher, encoders, energy):
-                    yield from _ready(waiting)
-                yield from _ready(waiting)
-                while _too_many(waiting, settings.threads):
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            for result in _results(jobs, upscaler, settings, watcher or _Nobody(), decoders, encoders, waiting):
+                yield result
+                if stopped and stopped.is_set():
+                    raise KeyboardInterrupt
         except KeyboardInterrupt:
             _abandon(waiting)
             encoders.shutdown(cancel_futures=True)
             yield from (result for result in (each.result() for each in waiting) if result.status == "done")
             raise
+
+
+def _results(
+    jobs: Sequence[Job],
+    upscaler: Upscaler,
+    settings: Settings,
+    watcher: Watcher,
+    decoders: ThreadPoolExecutor,
+    encoders: ThreadPoolExecutor,
+    waiting: deque[Writing],
+) -> Iterator[Result]:
+    energy = _energy_reader(upscaler) if settings.measure_energy else None
+    for job, decoded in _decoded(jobs, settings, decoders):
+        writing = Writing(job)
+        waiting.append(writing)
+        for _ in _upscale(writing, decoded, upscaler, settings, watcher, encoders, energy):
+            yield from _ready(waiting)
+        yield from _ready(waiting)
+        while _too_many(waiting, settings.threads):
+            yield _first(waiting)
+    while waiting:
+        yield _first(waiting)
+
+
+def _first(waiting: deque[Writing]) -> Result:
+    result = waiting[0].result()  # an interruption of this wait must find it among the others still
+    waiting.popleft()
+    return result
 
 
 def _energy_reader(upscaler: Upscaler) -> "EnergyReader":
@@ -95,7 +126,7 @@ class _Decoded:
 
 def _ready(waiting: deque[Writing]) -> Iterator[Result]:
     while waiting and waiting[0].is_over:
-        yield waiting.popleft().result()
+        yield _first(waiting)
 
 
 def _abandon(waiting: Sequence[Writing]) -> None:

@@ -7,7 +7,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -212,22 +213,21 @@ def _work(
     from sr_cli.batch.running import run
 
     began = time.perf_counter()
-    stopped = _stop_by_signals()
+    stop = _StopBySignals()
     try:
         with view.upscaling_progress(len(jobs), quiet=telling.quiet) as progress:
             watcher = watcher_of(progress, preview=telling.preview, compare=telling.compare)
-            for result in run(jobs, upscaler, settings, watcher):
-                called = _called(result, names or {})
-                summary.add(called)
-                progress.finished()
-                if telling.as_json:
-                    view.tell_json(called.as_json())
-                else:
-                    view.tell(called, quiet=telling.quiet, verbose=telling.verbose)
-                if result.status == "done":
-                    watcher.show()
-                if stopped.is_set():  # Python loses an exception that a signal raises within a destructor
-                    raise KeyboardInterrupt
+            for result in run(jobs, upscaler, settings, watcher, stop.wanted):
+                with stop.later():
+                    called = _called(result, names or {})
+                    summary.add(called)
+                    progress.finished()
+                    if telling.as_json:
+                        view.tell_json(called.as_json())
+                    else:
+                        view.tell(called, quiet=telling.quiet, verbose=telling.verbose)
+                    if result.status == "done":
+                        watcher.show()
     except KeyboardInterrupt:
         summary.interrupted = True
     summary.seconds = time.perf_counter() - began
@@ -236,18 +236,34 @@ def _work(
     view.summarize(summary, quiet=telling.quiet)
 
 
-def _stop_by_signals() -> threading.Event:
-    """Let Ctrl-C, and a scheduler's SIGTERM, raise `KeyboardInterrupt` and set the event that is returned."""
-    stopped = threading.Event()
+class _StopBySignals:
+    """Lets Ctrl-C, and a scheduler's SIGTERM, raise `KeyboardInterrupt`.
 
-    def stop(*_: object) -> None:
-        stopped.set()
-        raise KeyboardInterrupt
+    Attributes:
+        wanted: set by the first of them; Python loses an exception that a signal raises within a destructor.
+    """
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, stop)
-    return stopped
+    def __init__(self) -> None:
+        self.wanted = threading.Event()
+        self._held = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._receive)
+
+    @contextmanager
+    def later(self) -> Iterator[None]:
+        """A place that the first of them doesn't leave."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+
+    def _receive(self, *_: object) -> None:
+        first = not self.wanted.is_set()
+        self.wanted.set()
+        if not (self._held and first):
+            raise KeyboardInterrupt
 
 
 def _called(result: "Result", names: Mapping[str, str]) -> "Result":
