@@ -143,6 +143,19 @@ def test_mesh_penalty_spares_what_is_no_mesh(photo):
     assert penalty(photo + noise, photo) < 0.1 * noise.square().mean().sqrt()
 
 
+def test_dots_that_change_their_sign_between_blocks():
+    """Over 15×15 cells they cancel out, over 5×5 they don't."""
+    torch.manual_seed(0)
+    hr = torch.rand(1, 3, 48 * 4, 48 * 4)
+    cell = torch.randn(4, 4)
+    dots = 0.01 * (cell - cell.mean()).repeat(48, 48)
+    signs = (-1.0) ** (torch.arange(48 * 4) // 32)  # blocks of 8 LR pixels
+    dots *= signs * signs.view(-1, 1)
+    parts = WeightedSum(parse_loss("mesh:rms=2,block=2"), scale=4)(hr + dots, hr)
+    size = 2 * dots.square().mean().sqrt()
+    assert parts["mesh"] < 0.25 * size < 0.6 * size < parts["mesh_block"] < size
+
+
 def test_mesh_penalty_leads_away_from_the_mesh(photo):
     penalty = MeshPenalty(4)
     sr = photo.clone().requires_grad_()

@@ -110,11 +110,14 @@ class MeshPenalty(nn.Module):
 
     On a smooth input a network that works on LR cells can only paint the same pattern into each of them, and a
     feature loss rewards the pattern for its energy. The difference, averaged over the channels, is folded into its
-    scale² phases, less the mean over the phases, and averaged over squares of `CELLS` × `CELLS` cells: texture that
-    moves against the grid cancels out, a steady pattern stays.
+    scale² phases, less the mean over the phases, and averaged over squares of cells: texture that moves against the
+    grid cancels out, a steady pattern stays.
 
     Args:
         scale: the side of a cell, in pixels.
+        cells: the side of a square, in cells. Squares of `CELLS` (``rms``) find a mesh over a surface. In a JPEG
+            picture dots may change their sign from one block of 8×8 pixels to the next, and cancel out; squares of
+            `BLOCK_CELLS` (``block``) find those, and suppress a little texture with them.
 
     Shapes:
         two images ``(N, 3, H, W)``, H and W multiples of ``scale`` → scalar, zero for a difference without a pattern.
@@ -124,15 +127,16 @@ class MeshPenalty(nn.Module):
     """
 
     CELLS = 15
+    BLOCK_CELLS = 5
 
-    def __init__(self, scale: int) -> None:
+    def __init__(self, scale: int, cells: int = CELLS) -> None:
         super().__init__()
-        self.scale = scale
+        self.scale, self.cells = scale, cells
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
         difference = (sr - hr.detach()).mean(1, keepdim=True)
         phases = F.pixel_unshuffle(difference, self.scale)
-        cells = min(self.CELLS, *phases.shape[-2:])
+        cells = min(self.cells, *phases.shape[-2:])
         steady = F.avg_pool2d(phases - phases.mean(1, keepdim=True), cells, stride=1)
         # The small constant keeps the gradient of the root finite where there is no mesh at all.
         return (steady.square().mean() + 1e-12).sqrt()
@@ -186,7 +190,7 @@ TERMS: dict[str, tuple[str, ...]] = {
     "relative": tuple(VGG_LAYERS),
     "luma": tuple(VGG_LAYERS),
     "pixel": ("l1", "l2", "psnr", "chroma"),
-    "mesh": ("rms",),
+    "mesh": ("block", "rms"),
 }
 """The terms of a loss, and what each can be made of: layers or norms."""
 
@@ -265,7 +269,12 @@ class WeightedSum(nn.Module):
                 else:
                     self.terms[term.kind] = RelativeFeatureLoss(vgg, term.weights, luma=term.kind == "luma")
             elif term.kind == "mesh":
-                self.terms["mesh"], self.weights["mesh"] = MeshPenalty(scale), term.weights["rms"]
+                for name, part, cells in (
+                    ("mesh", "rms", MeshPenalty.CELLS),
+                    ("mesh_block", "block", MeshPenalty.BLOCK_CELLS),
+                ):
+                    if part in term.weights:
+                        self.terms[name], self.weights[name] = MeshPenalty(scale, cells), term.weights[part]
             else:
                 for norm, weight in term.weights.items():
                     self.terms[f"pixel_{norm}"] = PixelLoss(norm)  # type: ignore[arg-type]
