@@ -15,7 +15,9 @@ import os
 import time
 from collections.abc import Callable
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch, as `sr upscale` does
+from sr_cli.threads import wait_briefly
+
+wait_briefly()  # before torch, as `sr upscale` does
 
 import numpy as np
 import torch

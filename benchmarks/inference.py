@@ -17,7 +17,9 @@ import os
 import time
 from collections.abc import Callable
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch, as `sr upscale` does
+from sr_cli.threads import wait_briefly
+
+wait_briefly()  # before torch, as `sr upscale` does
 
 import torch
 from torch import nn
@@ -28,7 +30,7 @@ from sr_cli.allocator import keep_freed_memory
 from sr_cli.device import DTYPES
 from sr_cli.inference import Inference
 from sr_cli.networks import build
-from sr_cli.tiling import plan_tiles, put_together
+from sr_cli.tiling import plan_tiles
 from sr_cli.upscaler import geometry_of
 
 NETWORKS = {
@@ -75,12 +77,11 @@ def seen(inference: Inference, size: int) -> float:
     return sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in spans) / size**2
 
 
-def enlarge(inference: Inference, lr: torch.Tensor) -> torch.Tensor:
-    """As `sr upscale` does it, with the result in one piece."""
+def enlarge(inference: Inference, lr: torch.Tensor) -> None:
+    """As `sr upscale` does it: strip by strip, each forgotten when the next is there."""
     height, width = lr.shape[-2:]
-    scale = inference.geometry.scale
-    strips = inference.strips(lambda rows: lr[..., rows, :], (height, width))
-    return put_together(strips, (1, 3, scale * height, scale * width))
+    for strip in inference.strips(lambda rows: lr[..., rows, :], (height, width)):
+        del strip
 
 
 def main() -> None:

@@ -17,7 +17,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch, as `sr upscale` does
+from sr_cli.threads import wait_briefly
+
+wait_briefly()  # before torch, as `sr upscale` does
 
 import cv2
 import ncnn

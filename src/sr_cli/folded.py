@@ -119,13 +119,17 @@ class FoldedJohnson(nn.Module):
         else:
             self.tail = Layer(_convolution(tail, 2 * network.tail.bias, padding=_RADIUS))
 
-    def memory(self, height: int, width: int) -> int:
-        """About how many bytes an LR image of that size takes at once, in float32, its result included."""
-        body = 4 * Johnson.width * height * width  # what an inner convolution gives
+    def memory(self, height: int, width: int, itemsize: int = 4) -> int:
+        """About how many bytes an LR image of that size takes at once, its result, in float32, included.
+
+        Args:
+            itemsize: bytes of a value inside.
+        """
+        body = itemsize * Johnson.width * height * width  # what an inner convolution gives
         growth: int = 4 ** (len(self.upsampling) - 1)
         cells = growth * height * width
-        row: int = 16 * Johnson.width * 2 ** (len(self.upsampling) - 1) * width
-        phases = min(16 * Johnson.width * cells, max(_STRIP + _STRIP // 4, _ROWS * row))
+        row: int = 4 * itemsize * Johnson.width * 2 ** (len(self.upsampling) - 1) * width
+        phases = min(4 * itemsize * Johnson.width * cells, max(_STRIP + _STRIP // 4, _ROWS * row))
         upsampling = body + 2 * growth * body if growth > 1 else 4 * body  # once as phases, once in place
         return max(upsampling, growth * body + phases + phases // 3 + 2 * 48 * cells)
 

@@ -24,7 +24,7 @@ BUDGET = 512 << 20
 _SHARE = 0.5  # of what is free: others want some too, and estimates err
 _SMALLEST = 32  # side of the smallest tile that is tried when memory runs out
 _LARGEST = 1024  # side of the largest tile that is chosen: beyond, the halo costs next to nothing
-_LARGE = 32 << 20  # bytes of a tile's result, beyond which memory in pieces would add up
+_LARGE = 64 << 20  # bytes of a tile's result, beyond which memory in pieces would add up
 _CHEAP, _DEAR = 1.1, 1.15  # times the work that an image would be without tiles
 _TIMES = 4  # strips and tiles that would be too small may take so many times the budget
 _WAITING = 2.2  # strips take so many times the memory of a tile: what waits for the next, and pieces put together
@@ -267,8 +267,8 @@ class Inference:
         """About how many bytes of the device's memory a tile of that size takes."""
         height, width = tile_height + self._margin, tile_width + self._margin
         if isinstance(self._folded, FoldedJohnson):
-            return self._folded.memory(height, width) * (2 if self.ensemble else 1)
-        return round(self.bytes_per_pixel * height * width)
+            return self._folded.memory(height, width, self.dtype.itemsize) * (2 if self.ensemble else 1)
+        return round(self.bytes_per_pixel * self.dtype.itemsize / 4 * height * width)
 
     def strip_memory(self, tile_height: int, width: int) -> int:
         """How many bytes of the machine's memory the result of a row of tiles takes."""
@@ -290,7 +290,7 @@ class Inference:
 
     @cached_property
     def bytes_per_pixel(self) -> float:
-        """Memory that the network takes for an LR pixel, estimated from its layers' inputs and outputs."""
+        """Memory that the network takes for an LR pixel in float32, estimated from its layers' inputs and outputs."""
         largest = 0
 
         def weigh(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:

@@ -1,6 +1,5 @@
 """``sr upscale``: images in, larger images out."""
 
-import os
 import sys
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,6 +10,7 @@ from sr_cli import console
 from sr_cli.cli import upscale_options as options
 from sr_cli.cli.upscale_batch import PIPE, Loading, Request, Telling, run_batch, run_pipe
 from sr_cli.errors import UsageError
+from sr_cli.threads import wait_briefly
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ def upscale(
         preview = False
         if not quiet:
             console.note("--preview needs a terminal; --compare FILE writes a picture instead")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: idle threads leave the cores to the codecs
+    wait_briefly()
 
     from sr_cli.batch import shards, sizes
     from sr_cli.batch.settings import Settings
