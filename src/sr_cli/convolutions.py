@@ -102,18 +102,18 @@ def convolve_by_rows(features: Tensor, weight: Tensor, bias: Tensor | None) -> T
 
 
 def rows_of_kernel(weight: Tensor) -> Tensor:
-    """A square kernel ``(D, C, size, size)`` as one a row high, ``(size·D, C, 1, size)``, its outputs filled up."""
-    outputs, inputs, size = weight.shape[:3]
-    rows = weight.permute(2, 0, 1, 3).reshape(size * outputs, inputs, 1, size)
+    """A kernel ``(D, C, size, width)`` as one a row high, ``(size·D, C, 1, width)``, its outputs filled up."""
+    outputs, inputs, size, width = weight.shape
+    rows = weight.permute(2, 0, 1, 3).reshape(size * outputs, inputs, 1, width)
     return F.pad(rows, (0, 0, 0, 0, 0, 0, 0, -len(rows) % _FEW)).contiguous(memory_format=torch.channels_last)
 
 
 def sum_of_rows(by_row: Tensor, *, size: int, outputs: int, bias: Tensor | None) -> Tensor:
-    """What the square kernel gives, from what its rows give.
+    """What the whole kernel gives, from what its rows give.
 
     Args:
         by_row: ``(N, size·D or more, H + size − 1, W)``, channels last: the image was padded by half the size.
-        size: side of the kernel.
+        size: height of the kernel.
         outputs: its outputs, D.
 
     Returns:

@@ -11,7 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from sr_cli.convolutions import rows_of_kernel, sum_of_rows
 from sr_cli.networks import NEGATIVE_SLOPE, Compact, Johnson, ResidualBlock, bicubic_phases
 from sr_cli.packed import Layer
-from sr_cli.phases import transposed_kernel, unshuffled_kernel
+from sr_cli.phases import transposed_kernel, unshuffled_kernel, unshuffled_rows
 from sr_cli.streaming import Delayed, Rows, Streamed, StreamedLayer
 
 Stream = Callable[[Tensor, bool], Tensor]
@@ -84,15 +84,15 @@ class FoldedCompact(nn.Module):
 class FoldedJohnson(nn.Module):
     """`Johnson` with its BatchNorms folded into the convolutions and its upsampling done on phases.
 
-    The transposed convolutions become 2×2 convolutions. The phases of the last one are not put in place: the 9×9
-    convolution to 3 channels, which leaves most of a vector unit idle, becomes a 5×5 convolution from 256 to 12; and
-    that, still too narrow for float32, one of its five rows to 60. Both are done in strips, as all phases at once would
-    take most of the memory.
+    The transposed convolutions become 2×2 convolutions. The phases of the last one are not put in place. The 9×9
+    convolution to 3 channels leaves most of a vector unit idle: on pairs of rows it is one of height 5 from 128
+    channels to 6, and its five rows, each by itself, make 30. Both are done in strips, as all phases at once would take
+    most of the memory.
 
     Args:
         network: in eval mode.
-        by_row: whether the output layer is done row by row. In bfloat16, whose matrix units take 12 outputs in their
-            stride, the kernel as a whole is faster, 7 times on a CPU with AMX.
+        by_row: whether the output layer is done row by row. In bfloat16, whose matrix units take few outputs in their
+            stride, one 5×5 convolution from all four phases to all four is faster, 7 times on a CPU with AMX.
     """
 
     def __init__(self, network: Johnson, *, by_row: bool = True) -> None:
@@ -103,21 +103,24 @@ class FoldedJohnson(nn.Module):
         self.upsampling = nn.ModuleList()
         for level, (convolution, norm, _) in enumerate(network.upsampling):  # type: ignore[misc]
             fused = _fuse(convolution, norm)  # type: ignore[has-type]
-            # Padding is the border of zeros that is there before, see `_enlarged`.
-            upsampling = _convolution(transposed_kernel(fused.weight), fused.bias, padding=0)
+            kernel, bias = transposed_kernel(fused.weight), fused.bias.repeat_interleave(4)
             if level == len(network.upsampling) - 1:
-                _move_phases_first(upsampling)
-            self.upsampling.append(Layer(upsampling, "relu"))
+                kernel, bias = _phases_first(kernel), _phases_first(bias)
+            # Padding is the border of zeros that is there before, see `_enlarged`.
+            self.upsampling.append(Layer(_convolution(kernel, bias), "relu"))
         # (tanh(x) + 1) / 2 is the sigmoid of 2x: one pass over the result in place of three.
-        tail = _inputs_phases_first(unshuffled_kernel(2 * network.tail.weight))
         assert network.tail.bias is not None
+        kernel, bias = 2 * network.tail.weight, 2 * network.tail.bias
         if by_row:
+            kernel = unshuffled_rows(kernel)
             # The bias belongs to the middle row of the kernel, which never lies on the padding.
-            rows = rows_of_kernel(tail)
-            bias = F.pad(2 * network.tail.bias, (3 * _RADIUS, len(rows) // 4 - 3 * _RADIUS - 3))
-            self.tail = Layer(_convolution(rows, bias, padding=_RADIUS))
+            bias = F.pad(bias.repeat(2), [_RADIUS * len(kernel)] * 2)
+            kernel = rows_of_kernel(kernel)
+            bias = F.pad(bias, (0, len(kernel) - len(bias)))
         else:
-            self.tail = Layer(_convolution(tail, 2 * network.tail.bias, padding=_RADIUS))
+            kernel = _phases_first(unshuffled_kernel(kernel).transpose(0, 1)).transpose(0, 1)
+            bias = bias.repeat_interleave(4)
+        self.tail = Layer(_convolution(kernel, bias, padding=(_RADIUS, kernel.shape[3] // 2)))
 
     def memory(self, height: int, width: int, itemsize: int = 4) -> int:
         """About how many bytes an LR image of that size takes at once, its result, in float32, included.
@@ -183,7 +186,8 @@ class FoldedJohnson(nn.Module):
         strips = list(self._end(features, above, tail, last=last))
         phases = strips[0] if len(strips) == 1 else torch.cat(strips, dim=2)
         # In float32 in any case: near white the steps of a bfloat16 are as wide as an 8-bit file's.
-        sr = F.pixel_shuffle(phases.float().sigmoid_(), 2)
+        sr = phases.float().sigmoid_()
+        sr = _separated(sr) if self.by_row else F.pixel_shuffle(sr, 2)
         return sr[:, :, int(first) : sr.shape[2] - int(last), 1:-1]
 
     def _end(self, features: Tensor, above: Tensor | None, tail: Streamed, *, last: bool) -> Iterator[Tensor]:
@@ -201,6 +205,8 @@ class FoldedJohnson(nn.Module):
             phases = self.upsampling[-1](rows if index else _below(above, rows))
             begins, ends = first and top == 0, last and bottom == height
             _cut_border(phases, above=begins, below=ends)
+            if self.by_row:
+                phases = _pairs_of_rows(phases)
             if begins and ends:
                 yield self._sum_of_rows(self.tail(phases)) if self.by_row else self.tail(phases)
                 continue
@@ -214,7 +220,7 @@ class FoldedJohnson(nn.Module):
         return StreamedLayer(self.tail)
 
     def _sum_of_rows(self, by_row: Tensor) -> Tensor:
-        return sum_of_rows(by_row, size=2 * _RADIUS + 1, outputs=12, bias=None)
+        return sum_of_rows(by_row, size=2 * _RADIUS + 1, outputs=6, bias=None)
 
 
 def _below(above: Tensor | None, features: Tensor) -> Tensor:
@@ -247,37 +253,43 @@ def _fuse(convolution: nn.Module, norm: nn.Module) -> Any:
     return fuse_conv_bn_eval(convolution, norm, transpose=isinstance(convolution, nn.ConvTranspose2d))
 
 
-def _convolution(kernel: Tensor, bias: Tensor | None, *, padding: int) -> nn.Conv2d:
-    """A convolution of that kernel; ``bias`` has a value for each four outputs, the phases of a channel."""
+def _convolution(kernel: Tensor, bias: Tensor, *, padding: tuple[int, int] = (0, 0)) -> nn.Conv2d:
     outputs, inputs, *size = kernel.shape
-    convolution = nn.Conv2d(inputs, outputs, tuple(size), padding=padding, bias=bias is not None)  # type: ignore[arg-type]
+    convolution = nn.Conv2d(inputs, outputs, tuple(size), padding=padding)  # type: ignore[arg-type]
     convolution.weight = nn.Parameter(kernel.detach().clone(), requires_grad=False)
-    if bias is not None:
-        convolution.bias = nn.Parameter(bias.detach().repeat_interleave(4), requires_grad=False)
+    convolution.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
     return convolution
 
 
-@torch.no_grad()
-def _move_phases_first(convolution: nn.Conv2d) -> None:
-    """Order the outputs by phase, then channel: each phase's channels lie together and can be cut as one."""
-    for parameter in (convolution.weight, convolution.bias):
-        assert parameter is not None
-        parameter.copy_(parameter.reshape(-1, 4, *parameter.shape[1:]).transpose(0, 1).reshape(parameter.shape))
+def _phases_first(values: Tensor) -> Tensor:
+    """``(4·C, …)``, ordered as for a pixel shuffle, by column of the phase, then row, then channel.
+
+    So each phase's channels lie together and can be cut as one, and so do those of a column of pixels.
+    """
+    return values.reshape(-1, 2, 2, *values.shape[1:]).transpose(0, 2).reshape(values.shape)
 
 
-def _inputs_phases_first(kernel: Tensor) -> Tensor:
-    outputs, inputs, *size = kernel.shape
-    return kernel.reshape(outputs, inputs // 4, 4, *size).transpose(1, 2).reshape(kernel.shape)
+def _pairs_of_rows(phases: Tensor) -> Tensor:
+    """``(N, 4·C, H, W)`` as `_phases_first` orders them → ``(N, 2·C, H, 2·W)``: two rows of pixels as channels."""
+    cells = phases.permute(0, 2, 3, 1)
+    return cells.reshape(*cells.shape[:2], 2 * cells.shape[2], -1).permute(0, 3, 1, 2)
+
+
+def _separated(pairs: Tensor) -> Tensor:
+    """``(N, 2·C, H, W)``, pairs of rows → ``(N, C, 2·H, W)``, the rows."""
+    count, channels, height, width = pairs.shape
+    rows = pairs.permute(0, 2, 3, 1).reshape(count, height, width, 2, channels // 2).transpose(2, 3)
+    return rows.reshape(count, 2 * height, width, channels // 2).permute(0, 3, 1, 2)
 
 
 def _cut_border(phases: Tensor, *, above: bool, below: bool) -> None:
     """Set to zero, in place, what a transposed convolution with padding 1 would have cut off: a pixel on every side.
 
     Args:
-        phases: ``(N, 4·C, H, W)``, ordered by phase, then channel.
+        phases: ``(N, 4·C, H, W)``, as `_phases_first` orders them.
         above, below: whether the image ends there.
     """
-    left_top, right_top, left_bottom, right_bottom = phases.chunk(4, dim=1)
+    left_top, left_bottom, right_top, right_bottom = phases.chunk(4, dim=1)
     if above:
         left_top[:, :, 0] = right_top[:, :, 0] = 0
     if below:

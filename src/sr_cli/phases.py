@@ -47,16 +47,32 @@ def unshuffled_kernel(weight: Tensor) -> Tensor:
     Returns:
         ``(4·D, 4·C, L, L)``, channels in the order of ``pixel_unshuffle``; to be used with padding ``L // 2``.
     """
-    outputs, inputs, size = weight.shape[:3]
+    outputs, inputs = weight.shape[:2]
+    down = unshuffled_rows(weight)
+    kernel = unshuffled_rows(down.transpose(2, 3)).transpose(2, 3)  # phases: across, down, channel
+    length = kernel.shape[-1]
+    kernel = kernel.view(2, 2, outputs, 2, 2, inputs, length, length)
+    return kernel.permute(2, 1, 0, 5, 4, 3, 6, 7).reshape(4 * outputs, 4 * inputs, length, length)
+
+
+def unshuffled_rows(weight: Tensor) -> Tensor:
+    """The kernel of the convolution that maps pairs of rows of an input, as channels, to those of the output.
+
+    Args:
+        weight: ``(D, C, K, W)``, K odd, of a convolution that keeps the height.
+
+    Returns:
+        ``(2·D, 2·C, L, W)``, first the channels of the upper row; to be used with padding ``L // 2`` of the height.
+    """
+    outputs, inputs, size, width = weight.shape
     radius = size // 2
     reach = (radius + 1) // 2
-    wide = F.pad(weight, (2 * reach + 1 - radius,) * 4)  # so that every tap that is asked for exists
+    tall = F.pad(weight, (0, 0, *(2 * reach + 1 - radius,) * 2))  # so that every tap that is asked for exists
     phase, cell = torch.arange(2, device=weight.device), torch.arange(-reach, reach + 1, device=weight.device)
     # Phase s of the output sees phase a of the cell at distance t by the tap at distance 2t + a − s.
     taps = 2 * cell[None, None, :] + phase[None, :, None] - phase[:, None, None] + 2 * reach + 1  # (s, a, t)
-    kernel = wide[:, :, taps[:, None, :, None, :, None], taps[None, :, None, :, None, :]]  # (D, C, s, r, a, b, t, u)
-    length = 2 * reach + 1
-    return kernel.permute(0, 2, 3, 1, 4, 5, 6, 7).reshape(4 * outputs, 4 * inputs, length, length)
+    kernel = tall[:, :, taps]  # (D, C, s, a, t, W)
+    return kernel.permute(2, 0, 3, 1, 4, 5).reshape(2 * outputs, 2 * inputs, 2 * reach + 1, width)
 
 
 def conv_unshuffled(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
