@@ -14,6 +14,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from sr_cli.threads import wait_briefly
+
+wait_briefly()  # before torch, as `sr upscale` does
+
 import torch
 
 from commands import make_pictures
@@ -44,7 +48,7 @@ def main() -> None:
 def network_seconds(model: str, side: int, runs: int) -> float:
     """The mean time of a run of the network, with memory as the command keeps it."""
     keep_freed_memory()
-    upscaler = Upscaler.from_pretrained(model, tile=None)
+    upscaler = Upscaler.from_pretrained(model, dtype="auto", tile=None)
     lr = torch.rand(1, 3, side, side)
     for _ in range(3):
         upscaler.inference(lr)
