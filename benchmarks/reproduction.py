@@ -11,6 +11,7 @@ Markdown, pictures go to ``docs/images/reproduction/``.
 """
 
 import argparse
+import csv
 import json
 import shlex
 import subprocess
@@ -130,7 +131,8 @@ def costs(names: Sequence[str], runs: Path) -> None:
     print("| --- | --- | --- | --- | --- | --- |")
     for name in names:
         energy = json.loads((runs / name / "energy.json").read_text())
-        steps = sum(1 for _ in (runs / name / "metrics.csv").open()) - 1
+        with (runs / name / "metrics.csv").open(encoding="utf-8", newline="") as file:
+            steps = [row["step"] for row in csv.DictReader(file)][-1]
 
         def told(value: float | None, unit: str, by: float = 1) -> str:
             return "unavailable" if value is None else f"{value / by:.0f} {unit}"
