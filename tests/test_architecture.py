@@ -13,7 +13,7 @@ PACKAGE = Path(sr_cli.__file__).parent
 
 # Each tier may import from those before it and from itself; a module that isn't listed fails the test.
 TIERS = [
-    {"errors", "config", "files", "machine", "allocator"},
+    {"errors", "config", "files", "machine", "allocator", "threads"},
     {"config_file", "run_report"},
     {
         "weights",
