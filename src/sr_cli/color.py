@@ -50,14 +50,14 @@ def match_low_frequencies(
         SR corrected, in strips, in [0, 1].
     """
     height = shape[0]
-    blur_down, blur_across = (gaussian_taps(length, LOW_FREQUENCY_SIGMA) for length in shape)
+    blur_down = gaussian_taps(height, LOW_FREQUENCY_SIGMA)
     reach = blur_down.index.shape[1] // 2 + 1
     difference: Tensor | None = None
     waiting: Tensor | None = None
     first = known = done = 0  # LR rows: the first that `difference` holds, how many are known, how many have gone out
     for strip in strips:
         rows = slice(known, known + strip.shape[-2] // scale)
-        here = blur_across.apply(lr(rows) - F.avg_pool2d(strip, scale), dim=-1)
+        here = _blurred_across(lr(rows) - F.avg_pool2d(strip, scale), blur_down.weight[0])
         difference = here if difference is None else torch.cat([difference, here], dim=-2)
         waiting = strip if waiting is None else torch.cat([waiting, strip], dim=-2)
         known = rows.stop
@@ -73,6 +73,16 @@ def match_low_frequencies(
         done = ready
         passed = max(0, done - reach) - first
         difference, first = difference[..., passed:, :].clone(), first + passed
+
+
+def _blurred_across(image: Tensor, weights: Tensor) -> Tensor:
+    """The sums that `row_resize.Taps` gives, over neighbours in a row, whose ends are repeated."""
+    width = image.shape[-1]
+    padded = F.pad(image, (len(weights) // 2, len(weights) // 2, 0, 0), mode="replicate")
+    result = padded[..., :width] * weights[0]
+    for shift, weight in enumerate(weights[1:], start=1):
+        result += padded[..., shift : shift + width] * weight
+    return result
 
 
 def _add_upscaled(sr: Tensor, low: Tensor, *, skipped: int) -> None:
