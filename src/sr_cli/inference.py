@@ -268,7 +268,7 @@ class Inference:
         height, width = tile_height + self._margin, tile_width + self._margin
         if isinstance(self._folded, FoldedJohnson):
             return self._folded.memory(height, width, self.dtype.itemsize) * (2 if self.ensemble else 1)
-        return round(self.bytes_per_pixel * self.dtype.itemsize / 4 * height * width)
+        return round(self.bytes_per_pixel * self.dtype.itemsize / torch.float32.itemsize * height * width)
 
     def strip_memory(self, tile_height: int, width: int) -> int:
         """How many bytes of the machine's memory the result of a row of tiles takes."""
