@@ -51,6 +51,13 @@ def test_colors_come_back(match, sr, lr):
     assert after < before / 4
 
 
+def test_low_frequencies_give_the_mean_of_lr_whatever_is_at_the_border(sr, lr):
+    sr = 0.5 + 0.2 * (sr - 0.5)  # nothing to be cut off at 0 and 1
+    sr[..., :4] -= 0.2  # a dark frame
+    corrected = matched(match_low_frequencies, sr, 0.5 + 0.2 * (lr - 0.5))
+    torch.testing.assert_close(corrected.mean((2, 3)), 0.5 + 0.2 * (lr.mean((2, 3)) - 0.5), rtol=0, atol=1e-5)
+
+
 def test_low_frequencies_leave_details_alone(sr, lr):
     change = matched(match_low_frequencies, sr, lr) - sr
     inside = change[..., 8:-8, 8:-8]

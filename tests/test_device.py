@@ -48,11 +48,13 @@ def test_a_cpu_computes_in_float32_unless_it_multiplies_bfloat16_or_is_told_othe
 
 
 @pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="only Linux tells what a CPU can do")
-def test_matrices_of_bfloat16_are_multiplied_by_amx():
+def test_bfloat16_is_multiplied_by_amx_and_avx512():
+    flags = Path("/proc/cpuinfo").read_text().split()
     if not hasattr(torch.cpu, "get_capabilities"):
         assert not device.multiplies_bfloat16()
     elif platform.machine() == "x86_64":
-        assert device.multiplies_bfloat16() == ("amx_bf16" in Path("/proc/cpuinfo").read_text().split())
+        assert device.has_amx() == ("amx_bf16" in flags)
+        assert device.multiplies_bfloat16() == bool({"amx_bf16", "avx512_bf16"} & set(flags))
 
 
 @pytest.mark.parametrize("name", ["half", "float64", ""])

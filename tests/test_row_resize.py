@@ -49,3 +49,11 @@ def test_fractional_ratios_are_antialiased():
 def test_taps_keep_flat_areas_flat():
     for taps in (cubic_taps(7, 23), cubic_taps(23, 7), gaussian_taps(5, 4.0)):
         torch.testing.assert_close(taps.weight.sum(1), torch.ones(len(taps.weight)))
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 13, 40])
+def test_a_blur_keeps_the_mean(length):
+    """Every value counts as often as any other, those at the ends too."""
+    line = torch.rand(1, 1, length, dtype=torch.float64)
+    blurred = gaussian_taps(length, 4.0).apply(line, dim=-1)
+    torch.testing.assert_close(blurred.mean(), line.mean(), rtol=1e-6, atol=0)

@@ -44,7 +44,9 @@ def in_strips(network, rows, **more):
 @ids
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("cuts", [[51], [50, 50], [60, 44, 47, 71]])
-def test_strips_of_any_height_are_the_whole(architecture, cuts, dtype, lively):
+@pytest.mark.parametrize("amx", [False, True])
+def test_strips_of_any_height_are_the_whole(architecture, cuts, dtype, amx, lively, monkeypatch):
+    monkeypatch.setattr("sr_cli.device.has_amx", lambda: amx)  # the forms for both run everywhere
     network = lively(**architecture)
     form = InferenceForm(network, device=CPU, dtype=dtype)
     lr = photo(sum(cuts), 21)

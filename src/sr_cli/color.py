@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sr_cli.row_resize import gaussian_taps
+from sr_cli.row_resize import gaussian_taps, mirrored
 
 LOW_FREQUENCY_SIGMA = 4.0
 """Standard deviation, in LR pixels, of the blur that separates color from detail."""
@@ -76,9 +76,9 @@ def match_low_frequencies(
 
 
 def _blurred_across(image: Tensor, weights: Tensor) -> Tensor:
-    """The sums that `row_resize.Taps` gives, over neighbours in a row, whose ends are repeated."""
-    width = image.shape[-1]
-    padded = F.pad(image, (len(weights) // 2, len(weights) // 2, 0, 0), mode="replicate")
+    """The sums that `row_resize.Taps` gives, over neighbours in a row, which is mirrored at its ends."""
+    width, radius = image.shape[-1], len(weights) // 2
+    padded = image.index_select(-1, mirrored(torch.arange(-radius, width + radius), width))
     result = padded[..., :width] * weights[0]
     for shift, weight in enumerate(weights[1:], start=1):
         result += padded[..., shift : shift + width] * weight

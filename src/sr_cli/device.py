@@ -48,8 +48,8 @@ def dtype_for(device: torch.device, name: str = "auto", *, foreign: bool = False
 
     Args:
         name: ``float32``, ``float16``, ``bfloat16``, or ``auto``: float16 on CUDA GPUs with fast half precision
-            (compute capability 7.0 and above), bfloat16 on CPUs that multiply matrices of it (AMX), float32 on
-            everything else.
+            (compute capability 7.0 and above), bfloat16 on CPUs that multiply it faster than float32, and
+            float32 on everything else.
         foreign: whether it is another project's network; ``auto`` keeps it from bfloat16, as nobody knows what that
             does to it.
 
@@ -71,9 +71,19 @@ def dtype_for(device: torch.device, name: str = "auto", *, foreign: bool = False
 
 
 def multiplies_bfloat16() -> bool:
-    """Whether this CPU has units for matrices of bfloat16, as Intel's with AMX; an old PyTorch can't tell."""
+    """Whether this CPU multiplies bfloat16 faster than float32: by AMX, or AVX-512 with BF16 (AMD's since Zen 4)."""
+    return has_amx() or _capable_of("avx512_bf16")
+
+
+def has_amx() -> bool:
+    """Whether this CPU has units for matrices of bfloat16, as Intel's since Sapphire Rapids."""
+    return _capable_of("amx_bf16")
+
+
+def _capable_of(extension: str) -> bool:
+    """Whether the CPU has an extension; an old PyTorch can't tell."""
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("amx_bf16"))
+    return bool(capabilities.get(extension))
 
 
 def free_memory(device: torch.device) -> int | None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Taps:
-    """Each value of a line as a weighted sum over another line, whose ends are repeated.
+    """Each value of a line as a weighted sum over another line.
 
     Attributes:
         index: ``(length, taps)``, positions in the line that is read.
@@ -42,6 +42,8 @@ class Taps:
 def cubic_taps(length: int, wanted: int) -> Taps:
     """The taps that resize a line from ``length`` to ``wanted``: bicubic with a = −0.5, antialiased when it shrinks.
 
+    The ends of the line are repeated.
+
     Source: Keys 1981; MATLAB's ``imresize`` for antialiasing.
     """
     ratio = length / wanted
@@ -54,19 +56,29 @@ def cubic_taps(length: int, wanted: int) -> Taps:
     far = ((-0.5 * x + 2.5) * x - 4) * x + 2
     weights = torch.where(x <= 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
     used = (weights != 0).any(0)
-    return _bounded(positions[:, used], weights[:, used], length)
+    return Taps(positions[:, used].clamp(0, length - 1), _normalised(weights[:, used]))
 
 
 def gaussian_taps(length: int, sigma: float) -> Taps:
-    """The taps that blur a line by a Gaussian, cut at three standard deviations."""
+    """The taps that blur a line by a Gaussian, cut at three standard deviations.
+
+    The line is mirrored at its ends, so that every value counts as often as any other, and the mean stays as it is.
+    """
     radius = math.ceil(3 * sigma)
     offsets = torch.arange(-radius, radius + 1)
     weights = torch.exp(-0.5 * (offsets.double() / sigma) ** 2)
-    return _bounded(torch.arange(length)[:, None] + offsets, weights.expand(length, -1), length)
+    positions = mirrored(torch.arange(length)[:, None] + offsets, length)
+    return Taps(positions, _normalised(weights.expand(length, -1)))
 
 
-def _bounded(positions: Tensor, weights: Tensor, length: int) -> Taps:
-    return Taps(positions.clamp(0, length - 1), (weights / weights.sum(1, keepdim=True)).float())
+def _normalised(weights: Tensor) -> Tensor:
+    return (weights / weights.sum(1, keepdim=True)).float()
+
+
+def mirrored(positions: Tensor, length: int) -> Tensor:
+    """Positions on a line that is mirrored at its ends, again and again, as positions on the line itself."""
+    positions = positions % (2 * length)
+    return torch.minimum(positions, 2 * length - 1 - positions)
 
 
 def resized_strips(strips: Iterable[Tensor], shape: tuple[int, int], wanted: tuple[int, int]) -> Iterator[Tensor]:
