@@ -51,12 +51,13 @@ def main() -> None:
     keep_freed_memory()
     hr, lr = pictures(options.side)
     size = (4 * options.side, 4 * options.side)
-    ours = Upscaler.from_pretrained("compact-x4")
+    ours, by_default = (Upscaler.from_pretrained("compact-x4", dtype=dtype) for dtype in ("float32", "auto"))
     methods: dict[str, Method] = {
         "Pillow Lanczos": lambda lr: np.asarray(Image.fromarray(lr).resize(size, Image.Resampling.LANCZOS)),
         "OpenCV bicubic": lambda lr: cv2.resize(lr, size, interpolation=cv2.INTER_CUBIC),
         "SRVGGNetCompact, ncnn": in_ncnn(options.threads),
-        "sr, compact-x4": lambda lr: np.asarray(ours.upscale(Image.fromarray(lr))),
+        "sr, compact-x4, float32": lambda lr: np.asarray(ours.upscale(Image.fromarray(lr))),
+        "sr, compact-x4": lambda lr: np.asarray(by_default.upscale(Image.fromarray(lr))),
     }
     print(f"{machine.cpu_name()}, {options.threads} threads, ", end="")
     print(f"float32 GEMM {gemm_rate(options.repetitions) / 1e9:.0f} GFLOP/s; {options.side}² → {4 * options.side}²")
