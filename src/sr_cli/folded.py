@@ -98,7 +98,7 @@ class FoldedJohnson(nn.Module):
 
     def __init__(self, network: Johnson, *, by_row: bool = True) -> None:
         super().__init__()
-        self.scale, self.by_row = network.scale, by_row
+        self.scale = network.scale
         self.head = Layer(_fuse(network.head[0], network.head[1]), "relu")
         self.blocks = nn.ModuleList(_fold_block(block) for block in network.body)  # type: ignore[arg-type]
         self.upsampling = nn.ModuleList()
@@ -111,17 +111,7 @@ class FoldedJohnson(nn.Module):
             self.upsampling.append(Layer(_convolution(kernel, bias), "relu"))
         # (tanh(x) + 1) / 2 is the sigmoid of 2x: one pass over the result in place of three.
         assert network.tail.bias is not None
-        kernel, bias = 2 * network.tail.weight, 2 * network.tail.bias
-        if by_row:
-            kernel = unshuffled_rows(kernel)
-            # The bias belongs to the middle row of the kernel, which never lies on the padding.
-            bias = F.pad(bias.repeat(2), [_RADIUS * len(kernel)] * 2)
-            kernel = rows_of_kernel(kernel)
-            bias = F.pad(bias, (0, len(kernel) - len(bias)))
-        else:
-            kernel = _phases_first(unshuffled_kernel(kernel).transpose(0, 1)).transpose(0, 1)
-            bias = bias.repeat_interleave(4)
-        self.tail = Layer(_convolution(kernel, bias, padding=(_RADIUS, kernel.shape[3] // 2)))
+        self.tail = (_RowTail if by_row else _CellTail)(2 * network.tail.weight, 2 * network.tail.bias)
 
     def memory(self, height: int, width: int, itemsize: int = 4) -> int:
         """About how many bytes an LR image of that size takes at once, its result, in float32, included.
@@ -146,11 +136,11 @@ class FoldedJohnson(nn.Module):
         features = self.head(lr)
         for first, second in self.blocks:  # type: ignore[misc]
             features = second.added_to(features, first(features))  # type: ignore[has-type]
-        return self._enlarged(features, [None] * len(self.upsampling), self._streamed_tail(), last=True)
+        return self._enlarged(features, [None] * len(self.upsampling), self.tail.streamed(), last=True)
 
     def stream(self) -> Stream:
         """The network over one image that comes in strips."""
-        head, tail = StreamedLayer(self.head), self._streamed_tail()
+        head, tail = StreamedLayer(self.head), self.tail.streamed()
         blocks = [(StreamedLayer(a), StreamedLayer(b), Delayed(lag=2)) for a, b in self.blocks]  # type: ignore[misc, has-type]
         waiting: list[Tensor | None] = [None] * len(self.upsampling)
 
@@ -187,8 +177,7 @@ class FoldedJohnson(nn.Module):
         strips = list(self._end(features, above, tail, last=last))
         phases = strips[0] if len(strips) == 1 else torch.cat(strips, dim=2)
         # In float32 in any case: near white the steps of a bfloat16 are as wide as an 8-bit file's.
-        sr = phases.float().sigmoid_()
-        sr = _separated(sr) if self.by_row else F.pixel_shuffle(sr, 2)
+        sr = self.tail.in_place(phases.float().sigmoid_())
         return sr[:, :, int(first) : sr.shape[2] - int(last), 1:-1]
 
     def _end(self, features: Tensor, above: Tensor | None, tail: Streamed, *, last: bool) -> Iterator[Tensor]:
@@ -206,22 +195,69 @@ class FoldedJohnson(nn.Module):
             phases = self.upsampling[-1](rows if index else _below(above, rows))
             begins, ends = first and top == 0, last and bottom == height
             _cut_border(phases, above=begins, below=ends)
-            if self.by_row:
-                phases = _pairs_of_rows(phases)
             if begins and ends:
-                yield self._sum_of_rows(self.tail(phases)) if self.by_row else self.tail(phases)
+                yield self.tail(phases)
                 continue
-            given = Rows(None, self.tail.between_rows(phases) if self.by_row else phases, None, ends)
+            given = Rows(None, self.tail.to_stream(phases), None, ends)
             del phases
             yield from (part for part in tail(given)[:3] if part is not None)
 
-    def _streamed_tail(self) -> Streamed:
-        if self.by_row:
-            return Streamed(self._sum_of_rows, reach=2 * _RADIUS, padding=_RADIUS)
-        return StreamedLayer(self.tail)
 
-    def _sum_of_rows(self, by_row: Tensor) -> Tensor:
-        return sum_of_rows(by_row, size=2 * _RADIUS + 1, outputs=6, bias=None)
+class _RowTail(nn.Module):
+    """The output layer on pairs of rows of pixels, each row of its kernel a convolution by itself.
+
+    Args:
+        weight, bias: of the 9×9 convolution.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        kernel = unshuffled_rows(weight)
+        # The bias belongs to the middle row of the kernel, which never lies on the padding.
+        bias = F.pad(bias.repeat(2), [_RADIUS * len(kernel)] * 2)
+        kernel = rows_of_kernel(kernel)
+        bias = F.pad(bias, (0, len(kernel) - len(bias)))
+        self.layer = Layer(_convolution(kernel, bias, padding=(_RADIUS, kernel.shape[3] // 2)))
+
+    def forward(self, phases: Tensor) -> Tensor:
+        """The whole image, as `in_place` takes it."""
+        return self._sum(self.layer(_pairs_of_rows(phases)))
+
+    def to_stream(self, phases: Tensor) -> Tensor:
+        """What the layer that `streamed` gives is to be given, for a strip of phases."""
+        return self.layer.between_rows(_pairs_of_rows(phases))
+
+    def streamed(self) -> Streamed:
+        return Streamed(self._sum, reach=2 * _RADIUS, padding=_RADIUS)
+
+    def in_place(self, results: Tensor) -> Tensor:
+        """The pixels, each in its place."""
+        return _separated(results)
+
+    def _sum(self, rows: Tensor) -> Tensor:
+        return sum_of_rows(rows, size=2 * _RADIUS + 1, outputs=6, bias=None)
+
+
+class _CellTail(nn.Module):
+    """The output layer as a 5×5 convolution from all four phases to all four; methods as of `_RowTail`."""
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        kernel = _phases_first(unshuffled_kernel(weight).transpose(0, 1)).transpose(0, 1)
+        self.layer = Layer(_convolution(kernel, bias.repeat_interleave(4), padding=(_RADIUS, _RADIUS)))
+
+    def forward(self, phases: Tensor) -> Tensor:
+        result: Tensor = self.layer(phases)
+        return result
+
+    def to_stream(self, phases: Tensor) -> Tensor:
+        return phases
+
+    def streamed(self) -> Streamed:
+        return StreamedLayer(self.layer)
+
+    def in_place(self, results: Tensor) -> Tensor:
+        return F.pixel_shuffle(results, 2)
 
 
 def _below(above: Tensor | None, features: Tensor) -> Tensor:
