@@ -12,10 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sr_cli.resize import resize
 from sr_cli.row_resize import gaussian_taps, mirrored
 
 LOW_FREQUENCY_SIGMA = 4.0
 """Standard deviation, in LR pixels, of the blur that separates color from detail."""
+
+_RADIUS = 2  # of a bicubic kernel, in LR pixels
+_STEP = 32  # LR rows that are reduced at once: little memory
 
 _LUMA = (65.481, 128.553, 24.966)
 _TOP = 65535
@@ -41,6 +45,9 @@ def match_low_frequencies(
 ) -> Iterator[Tensor]:
     """Give SR the low frequencies of LR: add the blurred, upscaled difference of LR and SR reduced to its size.
 
+    It is reduced as LR is thought to have been, bicubically. At the border that is not the mean of a cell, and what
+    stands there would count as a tint.
+
     Args:
         strips: SR, ``(1, 3, scale·h, scale·W)`` in [0, 1], from top to bottom.
         lr: gives rows of LR, ``(1, 3, h, W)`` in [0, 1].
@@ -54,15 +61,20 @@ def match_low_frequencies(
     reach = blur_down.index.shape[1] // 2 + 1
     difference: Tensor | None = None
     waiting: Tensor | None = None
-    first = known = done = 0  # LR rows: the first that `difference` holds, how many are known, how many have gone out
+    # LR rows: the first that `difference` holds, how many have come in, have been compared, and have gone out
+    first = arrived = known = done = 0
     for strip in strips:
-        rows = slice(known, known + strip.shape[-2] // scale)
-        here = _blurred_across(lr(rows) - F.avg_pool2d(strip, scale), blur_down.weight[0])
-        difference = here if difference is None else torch.cat([difference, here], dim=-2)
         waiting = strip if waiting is None else torch.cat([waiting, strip], dim=-2)
-        known = rows.stop
+        arrived += strip.shape[-2] // scale
+        for rows in _steps(known, arrived if arrived == height else arrived - _RADIUS):
+            above, below = max(0, rows.start - _RADIUS), min(height, rows.stop + _RADIUS)
+            part = waiting[..., (above - done) * scale : (below - done) * scale, :]
+            small = resize(part, (below - above, shape[1]))[..., rows.start - above : rows.stop - above, :]
+            here = _blurred_across(lr(rows) - small, blur_down.weight[0])
+            difference = here if difference is None else torch.cat([difference, here], dim=-2)
+            known = rows.stop
         ready = height if known == height else known - reach
-        if ready <= done:
+        if difference is None or ready <= done:
             continue
         above, below = max(0, done - 1), min(height, ready + 1)
         low = blur_down.part(above, below).apply(difference, dim=-2, first=first)
@@ -73,6 +85,12 @@ def match_low_frequencies(
         done = ready
         passed = max(0, done - reach) - first
         difference, first = difference[..., passed:, :].clone(), first + passed
+
+
+def _steps(start: int, stop: int) -> Iterator[slice]:
+    """The rows from ``start`` to ``stop``, some at a time."""
+    for top in range(start, stop, _STEP):
+        yield slice(top, min(top + _STEP, stop))
 
 
 def _blurred_across(image: Tensor, weights: Tensor) -> Tensor:
