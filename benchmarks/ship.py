@@ -7,6 +7,7 @@ people comes from ``benchmarks/cards.toml``. Then ``python benchmarks/model_card
 """
 
 import argparse
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def main() -> None:
     # What it was trained from is a file of that training's; the card names the shipped model that it became, if any.
     dropped = ("format", "version", "architecture", "init")
     about = {key: value for key, value in header.items() if key not in dropped} | card
+    about["command"] = re.sub(r"(?<=\s)/(\S*/)?", "", about["command"])  # folders that nobody else has
     with tempfile.TemporaryDirectory() as folder:
         half = Path(folder) / "half.safetensors"
         as_shipped = {"color_match": card["color_match"]} if "color_match" in card else {}
