@@ -81,9 +81,12 @@ def upscaling(name: str, device: torch.device, options: argparse.Namespace) -> N
             for way in WAYS:
                 label = f"{name}, {dtype}, {layout}, {way}"
                 with reported(label):
-                    fast = copy.deepcopy(fold(network)).eval().to(device=device, dtype=devices.DTYPES[dtype])
+                    torch_dtype = devices.DTYPES[dtype]
+                    by_row = not devices.has_matrix_units(device, torch_dtype)  # as `sr upscale` does
+                    folded = fold(network, by_row=by_row)
+                    fast = copy.deepcopy(folded).eval().to(device=device, dtype=torch_dtype)
                     fast.to(memory_format=memory_format)  # type: ignore[call-overload]
-                    source = lr.to(devices.DTYPES[dtype]).contiguous(memory_format=memory_format)
+                    source = lr.to(torch_dtype).contiguous(memory_format=memory_format)
                     run = ready(fast, source, way)
                     off = float((run().float() - exact).abs().max())
                     milliseconds, memory, joules = measured(run, device, options.seconds)

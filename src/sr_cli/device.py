@@ -75,6 +75,11 @@ def multiplies_bfloat16() -> bool:
     return has_amx() or _capable_of("avx512_bf16")
 
 
+def has_matrix_units(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether the device multiplies matrices of that dtype in units made for them; of GPUs it is supposed."""
+    return dtype != torch.float32 and (device.type != "cpu" or has_amx())
+
+
 def has_amx() -> bool:
     """Whether this CPU has units for matrices of bfloat16, as Intel's since Sapphire Rapids."""
     return _capable_of("amx_bf16")

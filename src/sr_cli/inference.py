@@ -319,9 +319,8 @@ class InferenceForm:
     """
 
     def __init__(self, network: nn.Module, *, device: torch.device, dtype: torch.dtype) -> None:
-        matrix_units = dtype != torch.float32 and (device.type != "cpu" or devices.has_amx())
-        fast = copy.deepcopy(fold(network, by_row=not matrix_units)).eval().requires_grad_(False)
-        fast.to(device=device, dtype=dtype)
+        by_row = not devices.has_matrix_units(device, dtype)
+        fast = copy.deepcopy(fold(network, by_row=by_row)).eval().requires_grad_(False).to(device=device, dtype=dtype)
         if isinstance(network, Compact) and isinstance(fast, FoldedCompact):
             fast.bicubic = network.bicubic.to(device=device, dtype=torch.float32)
             dtype = torch.float32
