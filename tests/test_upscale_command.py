@@ -294,7 +294,7 @@ class TestProcesses:
         for i in range(60):
             paint(here / "p" / f"{i:02}.png", (150, 120))
         process = subprocess.Popen(
-            [*COMMAND, "p", "-o", "out", "--model", slow],
+            [*COMMAND, "p", "-o", "out", "--model", slow, "--dtype", "float32"],  # slow on every CPU
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         process.stdout.readline()
