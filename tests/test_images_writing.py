@@ -132,6 +132,17 @@ def test_quality_counts():
     np.testing.assert_array_equal(lossless.color, picture_of(3).color)
 
 
+def test_png_is_written_where_there_is_no_isal():
+    program = (
+        "import io, sys; sys.modules['isal'] = None; import numpy as np; from sr_cli import images\n"
+        "picture = images.Picture(color=np.arange(3000, dtype=np.uint16).reshape(20, 50, 3), alpha=None)\n"
+        "file = io.BytesIO(); images.encode(picture, file, format='PNG'); file.seek(0)\n"
+        "sys.exit(0 if (images.read(file).color == picture.color).all() else 'not the same')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_level_counts():
     smooth = picture_of(3, height=300, width=400)
     assert len(encoded(smooth, "PNG", png_level=9).getvalue()) < len(encoded(smooth, "PNG", png_level=1).getvalue())

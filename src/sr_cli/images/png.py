@@ -8,11 +8,15 @@ from typing import Any, BinaryIO
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
-from isal import isal_zlib
 
 from sr_cli.images.in_order import InOrder
 from sr_cli.images.metadata import fitted
 from sr_cli.images.picture import Decoded, Metadata, Pixels, Unfit, check_size
+
+try:
+    from isal import isal_zlib as fast_zlib
+except ImportError:  # it isn't built for every machine: not for Windows on ARM
+    fast_zlib = zlib  # type: ignore[misc]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 DEFAULT_LEVEL = 2
@@ -133,7 +137,7 @@ class PngRows:
         np.subtract(raw[0], self._above, out=filtered[0, 1:])
         np.subtract(raw[1:], raw[:-1], out=filtered[1:, 1:])
         self._above = raw[-1].copy()
-        self._checksum = isal_zlib.adler32(filtered.data, self._checksum)
+        self._checksum = fast_zlib.adler32(filtered.data, self._checksum)
         self._compressed.submit(filtered, self._level)
 
     def finish(self) -> None:
@@ -152,15 +156,13 @@ class PngRows:
     def _chunk(self, kind: bytes, content: bytes) -> None:
         self._file.write(struct.pack(">I", len(content)) + kind)
         self._file.write(content)
-        self._file.write(struct.pack(">I", isal_zlib.crc32(content, isal_zlib.crc32(kind))))
+        self._file.write(struct.pack(">I", fast_zlib.crc32(content, fast_zlib.crc32(kind))))
 
 
 def _deflated(filtered: npt.NDArray[np.uint8], level: int) -> bytes:
-    if level in _FAST_LEVELS:
-        fast = isal_zlib.compressobj(level, zlib.DEFLATED, -15)
-        return fast.compress(filtered.data) + fast.flush(zlib.Z_SYNC_FLUSH)
-    deflater = zlib.compressobj(level, zlib.DEFLATED, -15, 9)
-    return deflater.compress(filtered.data) + deflater.flush(zlib.Z_SYNC_FLUSH)
+    library = fast_zlib if level in _FAST_LEVELS else zlib
+    deflater = library.compressobj(level, zlib.DEFLATED, -15)
+    return deflater.compress(filtered.data) + deflater.flush(zlib.Z_SYNC_FLUSH)  # type: ignore[no-any-return]
 
 
 def _metadata_chunks(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
