@@ -19,7 +19,7 @@ LOW_FREQUENCY_SIGMA = 4.0
 """Standard deviation, in LR pixels, of the blur that separates color from detail."""
 
 _RADIUS = 2  # of a bicubic kernel, in LR pixels
-_STEP = 32  # LR rows that are reduced at once: little memory
+_STEP = 32  # LR rows that are reduced or enlarged at once: little memory
 
 _LUMA = (65.481, 128.553, 24.966)
 _TOP = 65535
@@ -106,9 +106,8 @@ def _blurred_across(image: Tensor, weights: Tensor) -> Tensor:
 def _add_upscaled(sr: Tensor, low: Tensor, *, skipped: int) -> None:
     """Add ``low``, bilinearly upscaled, to ``sr``, a few rows at a time; its first ``skipped`` upscaled rows go."""
     scale = sr.shape[-1] // low.shape[-1]
-    step = 64
-    for top in range(0, sr.shape[-2], step * scale):
-        out = sr[..., top : top + step * scale, :]
+    for top in range(0, sr.shape[-2], _STEP * scale):
+        out = sr[..., top : top + _STEP * scale, :]
         first, last = (top + skipped) // scale, (top + skipped + out.shape[-2]) // scale
         above, below = max(0, first - 1), min(low.shape[-2], last + 1)
         size = ((below - above) * scale, sr.shape[-1])
