@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from sr_cli.errors import UsageError, WeightsError
 from sr_cli.losses import (
     PRESETS,
+    CheckerboardPenalty,
     FeatureReconstructionLoss,
     LossTerm,
     MeshPenalty,
@@ -156,8 +157,35 @@ def test_dots_that_change_their_sign_between_blocks():
     assert parts["mesh"] < 0.25 * size < 0.6 * size < parts["mesh_block"] < size
 
 
-def test_mesh_penalty_leads_away_from_the_mesh(photo):
-    penalty = MeshPenalty(4)
+def checkerboard(cells, scale):
+    signs = (-1.0) ** (torch.arange(cells * scale) // scale)
+    return 0.01 * signs * signs.view(-1, 1)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_checkerboard_penalty_is_the_rms_of_the_pattern_that_a_cell_cannot_show(scale):
+    torch.manual_seed(0)
+    hr = torch.rand(2, 3, 24 * scale, 24 * scale)
+    pattern = checkerboard(24, scale)
+    torch.testing.assert_close(CheckerboardPenalty(scale)(hr + pattern, hr).item(), 0.01, rtol=1e-3, atol=0)
+    assert MeshPenalty(scale)(hr + pattern, hr) < 1e-5
+    assert CheckerboardPenalty(scale)(hr + 0.1, hr) < 2e-6
+
+
+def test_a_checkerboard_counts_as_much_beside_strong_texture():
+    """A root over the whole picture would all but lose it there."""
+    torch.manual_seed(0)
+    hr = torch.rand(1, 3, 192, 384)
+    texture = torch.cat([torch.zeros(192, 192), 0.5 * torch.randn(192, 192)], dim=1)
+    smooth = torch.cat([checkerboard(48, 4), torch.zeros(192, 192)], dim=1)
+    penalty = CheckerboardPenalty(4)
+    assert penalty(hr + texture + smooth, hr) - penalty(hr + texture, hr) > 0.4 * 0.01
+    whole = MeshPenalty(8, 5)
+    assert whole(hr + texture + smooth, hr) - whole(hr + texture, hr) < 0.1 * 0.01
+
+
+@pytest.mark.parametrize("penalty", [MeshPenalty(4), CheckerboardPenalty(4)], ids=["mesh", "checkerboard"])
+def test_the_penalties_have_a_gradient_where_there_is_no_pattern(penalty, photo):
     sr = photo.clone().requires_grad_()
     assert penalty(sr, photo).backward() is None
     assert sr.grad is not None and sr.grad.isfinite().all()

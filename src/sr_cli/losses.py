@@ -134,12 +134,45 @@ class MeshPenalty(nn.Module):
         self.scale, self.cells = scale, cells
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
-        difference = (sr - hr.detach()).mean(1, keepdim=True)
-        phases = F.pixel_unshuffle(difference, self.scale)
-        cells = min(self.cells, *phases.shape[-2:])
-        steady = F.avg_pool2d(phases - phases.mean(1, keepdim=True), cells, stride=1)
         # The small constant keeps the gradient of the root finite where there is no mesh at all.
-        return (steady.square().mean() + 1e-12).sqrt()
+        return (_steady(sr, hr, self.scale, self.cells).square().mean() + 1e-12).sqrt()
+
+
+class CheckerboardPenalty(nn.Module):
+    """RMS, square by square, of what SR − HR has in common in every pair of cells: patterns of twice the scale.
+
+    A network can make more of the faintest noise of a smooth ground, if it alternates from one LR pixel to the next: a
+    feature loss rewards that, too. `MeshPenalty` doesn't see it, as its sign changes from cell to cell. Here a period
+    is two cells, and the root is taken in each square of `PAIRS` × `PAIRS` periods before the mean: a level on a smooth
+    ground counts as much as a level in texture.
+
+    Args:
+        scale: the side of a cell, in pixels.
+
+    Shapes:
+        two images ``(N, 3, H, W)``, H and W twice ``scale`` at least → scalar, zero for a difference without a pattern.
+        No gradient flows through ``hr``. What is left over of the last period isn't looked at.
+
+    Source: ours; ``benchmarks/faint_noise.py`` shows what it is for.
+    """
+
+    PAIRS = 5
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+        self.period = 2 * scale
+
+    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
+        return (_steady(sr, hr, self.period, self.PAIRS).square().mean(1) + 1e-12).sqrt().mean()
+
+
+def _steady(sr: Tensor, hr: Tensor, period: int, cells: int) -> Tensor:
+    """SR − HR in its period² phases, less their mean, each averaged over every square of cells × cells periods."""
+    difference = (sr - hr.detach()).mean(1, keepdim=True)
+    height, width = (side // period * period for side in difference.shape[-2:])
+    phases = F.pixel_unshuffle(difference[..., :height, :width], period)
+    cells = min(cells, *phases.shape[-2:])
+    return F.avg_pool2d(phases - phases.mean(1, keepdim=True), cells, stride=1)
 
 
 class PixelLoss(nn.Module):
@@ -190,7 +223,7 @@ TERMS: dict[str, tuple[str, ...]] = {
     "relative": tuple(VGG_LAYERS),
     "luma": tuple(VGG_LAYERS),
     "pixel": ("l1", "l2", "psnr", "chroma"),
-    "mesh": ("block", "rms"),
+    "mesh": ("block", "pair", "rms"),
 }
 """The terms of a loss, and what each can be made of: layers or norms."""
 
@@ -269,12 +302,13 @@ class WeightedSum(nn.Module):
                 else:
                     self.terms[term.kind] = RelativeFeatureLoss(vgg, term.weights, luma=term.kind == "luma")
             elif term.kind == "mesh":
-                for name, part, cells in (
-                    ("mesh", "rms", MeshPenalty.CELLS),
-                    ("mesh_block", "block", MeshPenalty.BLOCK_CELLS),
+                for name, part, penalty in (
+                    ("mesh", "rms", MeshPenalty(scale)),
+                    ("mesh_block", "block", MeshPenalty(scale, MeshPenalty.BLOCK_CELLS)),
+                    ("mesh_pair", "pair", CheckerboardPenalty(scale)),
                 ):
                     if part in term.weights:
-                        self.terms[name], self.weights[name] = MeshPenalty(scale, cells), term.weights[part]
+                        self.terms[name], self.weights[name] = penalty, term.weights[part]
             else:
                 for norm, weight in term.weights.items():
                     self.terms[f"pixel_{norm}"] = PixelLoss(norm)  # type: ignore[arg-type]
