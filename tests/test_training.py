@@ -11,7 +11,7 @@ from PIL import Image
 from sr_cli import Upscaler
 from sr_cli.checkpoint import load_network, load_state, read_header, save_network
 from sr_cli.config import RECIPES, TrainConfig
-from sr_cli.errors import DeviceError, ImageError, TrainingError
+from sr_cli.errors import DeviceError, ImageError, TrainingError, UsageError
 from sr_cli.losses import PixelLoss
 from sr_cli.networks import build
 from sr_cli.training import Stop, fraction_done, learning_rate, train
@@ -274,6 +274,13 @@ def test_a_shallower_network_to_start_from(weights_of):
         torch.testing.assert_close(own[key], theirs.get(key, fresh[key]), rtol=0, atol=0)
     with pytest.raises(TrainingError, match="compact"):
         Learner(TINY, CPU, init=weights_of(name="compact", scale=2, width=8, depth=2))
+
+
+def test_a_patch_of_one_cell_holds_no_pair_of_cells(photo_folder, tmp_path):
+    loss = "pixel:l1+mesh:pair"
+    with pytest.raises(UsageError, match="patches of 4 pixels"):
+        Learner(replace(TINY, loss=loss, crop_size=2), CPU)
+    assert trained(photo_folder, tmp_path / "run", loss=loss, crop_size=6)[-1].step == 6
 
 
 @pytest.mark.parametrize("batch_norm", ["batch", "frozen"])

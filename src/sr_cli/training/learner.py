@@ -17,7 +17,7 @@ from sr_cli.config import TrainConfig
 from sr_cli.data import Batch
 from sr_cli.device import dtype_for
 from sr_cli.distributed import ALONE, Group, synchronize_batch_norm
-from sr_cli.errors import DeviceError, TrainingError
+from sr_cli.errors import DeviceError, TrainingError, UsageError
 from sr_cli.losses import WeightedSum, asymmetry, feature_layers, parse_loss
 from sr_cli.muon import Muon
 from sr_cli.networks import Compact, Johnson, build
@@ -222,6 +222,8 @@ def _same_shape(key: str, one: Mapping[str, Tensor], other: Mapping[str, Tensor]
 def _loss(config: TrainConfig, vgg_state: Mapping[str, Tensor] | None) -> WeightedSum:
     terms = parse_loss(config.loss)
     layers = feature_layers(terms)
+    if config.crop_size < 2 * config.scale and any("pair" in term.weights for term in terms):
+        raise UsageError(f"mesh:pair needs patches of {2 * config.scale} pixels or more, not {config.crop_size}")
     return WeightedSum(terms, scale=config.scale, vgg=VGGFeatures(vgg_state or {}, layers) if layers else None)
 
 
