@@ -14,15 +14,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from sr_cli.threads import wait_briefly
+from sr_cli.system.cpu_tuning import wait_briefly
 
 wait_briefly()  # before torch, as `sr upscale` does
 
 import torch
 
 from commands import make_pictures
-from sr_cli.allocator import keep_freed_memory
-from sr_cli.upscaler import Upscaler
+from sr_cli.system.cpu_tuning import keep_freed_memory
+from sr_cli.upscaling.upscaler import Upscaler
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from commands import Run, make_photo, make_pictures, measured
-from sr_cli import machine
+from sr_cli.system import memory as machine
 
 SR = [sys.executable, "-m", "sr_cli"]
 

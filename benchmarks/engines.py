@@ -17,7 +17,7 @@ import os
 import time
 from collections.abc import Callable
 
-from sr_cli.threads import wait_briefly
+from sr_cli.system.cpu_tuning import wait_briefly
 
 wait_briefly()  # before torch, as `sr upscale` does
 
@@ -26,14 +26,14 @@ import torch
 from torch import Tensor, nn
 
 from inference import gemm_rate
-from sr_cli import machine
-from sr_cli.allocator import keep_freed_memory
-from sr_cli.checkpoint import load_network
-from sr_cli.device import DTYPES
-from sr_cli.folded import fold
-from sr_cli.inference import InferenceForm
-from sr_cli.networks import build
-from sr_cli.upscaler import weights_file
+from sr_cli.networks.checkpoint import load_network
+from sr_cli.networks.fast.fused import fold
+from sr_cli.networks.registry import build
+from sr_cli.system import memory as machine
+from sr_cli.system.cpu_tuning import keep_freed_memory
+from sr_cli.system.device import DTYPES
+from sr_cli.upscaling.runner import InferenceForm
+from sr_cli.upscaling.upscaler import weights_file
 
 Engine = Callable[[Tensor], Tensor]
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sr_cli import Upscaler
-from sr_cli.resize import resize
+from sr_cli.imageops.resize import resize
 
 SIDE = 128
 BANDS = 8

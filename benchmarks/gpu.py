@@ -17,14 +17,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from sr_cli import device as devices
 from sr_cli.config import TrainConfig
 from sr_cli.data import Batch
 from sr_cli.errors import DeviceError
-from sr_cli.folded import fold
-from sr_cli.networks import build
-from sr_cli.telemetry import EnergyMeter
-from sr_cli.training.learner import Learner
+from sr_cli.networks.fast.fused import fold
+from sr_cli.networks.registry import build
+from sr_cli.system import device as devices
+from sr_cli.system.telemetry import EnergyMeter
+from sr_cli.training.trainer import Learner
 
 NETWORKS = {
     "compact-x4": {"name": "compact", "scale": 4, "width": 64, "depth": 16},

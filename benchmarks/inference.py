@@ -17,7 +17,7 @@ import os
 import time
 from collections.abc import Callable
 
-from sr_cli.threads import wait_briefly
+from sr_cli.system.cpu_tuning import wait_briefly
 
 wait_briefly()  # before torch, as `sr upscale` does
 
@@ -25,13 +25,13 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sr_cli import machine
-from sr_cli.allocator import keep_freed_memory
-from sr_cli.device import DTYPES
-from sr_cli.inference import Inference
-from sr_cli.networks import build
-from sr_cli.tiling import plan_tiles
-from sr_cli.upscaler import geometry_of
+from sr_cli.networks.registry import build
+from sr_cli.system import memory as machine
+from sr_cli.system.cpu_tuning import keep_freed_memory
+from sr_cli.system.device import DTYPES
+from sr_cli.upscaling.runner import Inference
+from sr_cli.upscaling.tiling import plan_tiles
+from sr_cli.upscaling.upscaler import geometry_of
 
 NETWORKS = {
     "johnson-x4": {"name": "johnson", "scale": 4},

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from sr_cli.data import Photos, TrainingPairs
-from sr_cli.losses import WeightedSum, feature_layers, parse_loss
-from sr_cli.resize import resize
-from sr_cli.vgg import VGG_LAYERS, VGGFeatures, load_vgg_state
+from sr_cli.imageops.resize import resize
+from sr_cli.losses.parse import WeightedSum, feature_layers, parse_loss
+from sr_cli.networks.vgg import VGG_LAYERS, VGGFeatures, load_vgg_state
 
 PATCHES = 16
 

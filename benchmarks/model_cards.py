@@ -6,7 +6,7 @@ python benchmarks/model_cards.py
 from pathlib import Path
 from typing import Any
 
-from sr_cli.checkpoint import load_network
+from sr_cli.networks.checkpoint import load_network
 from sr_cli.weights.registry import PRETRAINED
 
 CARDS = Path(__file__).parents[1] / "docs" / "models"

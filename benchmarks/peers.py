@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sr_cli.threads import wait_briefly
+from sr_cli.system.cpu_tuning import wait_briefly
 
 wait_briefly()  # before torch, as `sr upscale` does
 
@@ -30,10 +30,10 @@ import torch
 from PIL import Image
 
 from inference import gemm_rate
-from sr_cli import machine
-from sr_cli.allocator import keep_freed_memory
 from sr_cli.metrics import psnr
-from sr_cli.upscaler import Upscaler
+from sr_cli.system import memory as machine
+from sr_cli.system.cpu_tuning import keep_freed_memory
+from sr_cli.upscaling.upscaler import Upscaler
 
 Pixels = npt.NDArray[np.uint8]
 Method = Callable[[Pixels], Pixels]

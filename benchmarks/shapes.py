@@ -18,7 +18,7 @@ import torch
 
 from sr_cli.config import RECIPES
 from sr_cli.data import Photos
-from sr_cli.networks import build
+from sr_cli.networks.registry import build
 from sr_cli.training import train
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import tomllib
 import torch
 
-from sr_cli.checkpoint import load_network, save_network
 from sr_cli.config import EvaluateConfig
-from sr_cli.evaluation.run import evaluate
+from sr_cli.evaluation.evaluate import evaluate
+from sr_cli.networks.checkpoint import load_network, save_network
 from sr_cli.weights.registry import PRETRAINED
 
 CARDS = Path(__file__).with_name("cards.toml")

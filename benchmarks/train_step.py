@@ -146,7 +146,7 @@ def work(name: str, photos: Path, loss_weights: Path | None, threads: int) -> No
     """Answer what comes on stdin."""
     import torch
 
-    from sr_cli import distributed
+    from sr_cli.system import distributed
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -182,8 +182,8 @@ class Ours:
 
         from sr_cli.config import TrainConfig
         from sr_cli.data import Batches, Loader, Photos, TrainingPairs
-        from sr_cli.training.learner import Learner
         from sr_cli.training.session import prepare
+        from sr_cli.training.trainer import Learner
 
         config = TrainConfig(arch="johnson", **SHAPE)
         prepare(config)
@@ -297,7 +297,7 @@ def vgg_weights(path: Path | None):  # type: ignore[no-untyped-def]
     """Weights in torchvision's layout; random ones of a sensible size without a file."""
     import torch
 
-    from sr_cli.vgg import load_vgg_state
+    from sr_cli.networks.vgg import load_vgg_state
 
     if path:
         return load_vgg_state(path)

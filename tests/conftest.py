@@ -1,5 +1,6 @@
 """Pictures, networks and weights that the tests share. All are made here; nothing is downloaded."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,20 +10,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sr_cli.checkpoint import save_network
-from sr_cli.networks import Compact, Johnson, build
-from sr_cli.vgg import VGG_LAYERS
-
-SHARED = Path(__file__).parents[2] / "shared"
-"""Benchmarks that lie beside a developer's checkout; tests that need them skip where they are missing."""
+from sr_cli.networks.checkpoint import save_network
+from sr_cli.networks.compact import Compact
+from sr_cli.networks.johnson import Johnson
+from sr_cli.networks.registry import build
+from sr_cli.networks.vgg import VGG_LAYERS
 
 
 @pytest.fixture
 def benchmarks() -> Path:
-    folder = SHARED / "data" / "benchmarks"
-    if not folder.is_dir():
-        pytest.skip("needs the standard test sets, which are not part of the project")
-    return folder
+    """The folder with Set5, Set14 and BSD100 (``HR`` and ``LRbicx4`` in each), named by ``SR_BENCHMARKS``."""
+    folder = os.environ.get("SR_BENCHMARKS")
+    if not folder:
+        pytest.skip("SR_BENCHMARKS doesn't name the folder of the standard test sets")
+    return Path(folder)
 
 
 @pytest.fixture(scope="session")

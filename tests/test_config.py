@@ -6,7 +6,7 @@ import pytest
 from sr_cli.cli.settings import RESUMABLE, fresh_config
 from sr_cli.config import RECIPES, TrainConfig
 from sr_cli.errors import UsageError
-from sr_cli.losses import parse_loss
+from sr_cli.losses.parse import parse_loss
 
 
 @pytest.mark.parametrize("arch", RECIPES)

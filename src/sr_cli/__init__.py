@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from sr_cli.config import EvaluateConfig, TrainConfig
     from sr_cli.data import degrade
     from sr_cli.errors import SrError
+    from sr_cli.evaluation.evaluate import evaluate
     from sr_cli.evaluation.result import EvaluationReport
-    from sr_cli.evaluation.run import evaluate
     from sr_cli.training import train
-    from sr_cli.upscaler import Upscaler
+    from sr_cli.upscaling.upscaler import Upscaler
 
 _HOMES = {
     "EvaluateConfig": "config",
     "EvaluationReport": "evaluation.result",
     "SrError": "errors",
     "TrainConfig": "config",
-    "Upscaler": "upscaler",
+    "Upscaler": "upscaling.upscaler",
     "degrade": "data",
-    "evaluate": "evaluation.run",
+    "evaluate": "evaluation.evaluate",
     "train": "training",
 }
 

@@ -25,7 +25,7 @@ def _leave_torchrun(code: int | str | None) -> None:
     and an interpreter that is taken down under them may abort: a training that is done and saved would count as failed.
     """
     if "torch.distributed" in sys.modules:
-        from sr_cli import distributed
+        from sr_cli.system import distributed
 
         if distributed.launched():
             sys.stdout.flush()

@@ -38,14 +38,14 @@ class TrainConfig:
             takes one patch from every photo.
         patience: end after so many validations without a better one; ``None``: never.
         optimizer: ``adam``, the report's; or ``muon`` for the kernels between the first and the last layers and
-            Adam for the rest, see `sr_cli.muon`.
+            Adam for the rest, see `sr_cli.training.muon`.
         lr: the learning rate; ``schedule`` says how it goes on after ``warmup`` steps of linear rise. ``cosine``
             falls to zero at the end of the training.
         output_lr: the learning rate of the output layer as a part of ``lr``. Adam moves all 5,184 weights behind an
             output value of ``johnson`` at once, by ``lr`` each: without this its tanh saturates within a few steps.
-        loss: see `sr_cli.losses.parse_loss`.
+        loss: see `sr_cli.losses.parse.parse_loss`.
         symmetry: weight of the distance to the moving average's result for the same patch, turned or mirrored, see
-            `sr_cli.losses.asymmetry`; 0 for none.
+            `sr_cli.losses.parse.asymmetry`; 0 for none.
         degradation: how LR is made from HR, see `sr_cli.data.degrade`.
         ema: decay of the moving average of the weights that is saved and validated; 0 for none.
         clip: largest norm of the gradient; ``None`` for no clipping.
@@ -204,7 +204,7 @@ class EvaluateConfig:
         seed: for ``photo``, the only degradation that is random.
         color_match: how models correct colors; ``auto``: as their headers say.
         ensemble: whether models run on the eight flips and rotations of a picture, of which the mean counts.
-        dtype: what models compute in, see `sr_cli.device.dtype_for`.
+        dtype: what models compute in, see `sr_cli.system.device.dtype_for`.
     """
 
     scale: int | None = None

@@ -7,7 +7,7 @@ from typing import Annotated, cast
 import typer
 
 from sr_cli import console, weights
-from sr_cli.console import downloads
+from sr_cli.console import weights as downloads
 from sr_cli.errors import EXIT_SOME_FAILED, SrError, UsageError, WeightsError
 
 

@@ -9,17 +9,17 @@ import typer
 from sr_cli import console
 from sr_cli.config import REPORT_IMAGES, ColorMatch, EvaluateConfig
 from sr_cli.console import evaluation as view
-from sr_cli.console.downloads import obtain
+from sr_cli.console.weights import obtain
 from sr_cli.errors import EXIT_SOME_FAILED, QualityError, SrError, UsageError
-from sr_cli.evaluation import gates
+from sr_cli.evaluation import thresholds as gates
 from sr_cli.evaluation.measures import MEASURES, measures_named
+from sr_cli.evaluation.report import as_csv, as_json, as_markdown
 from sr_cli.evaluation.result import EvaluationReport, NothingMeasuredError
-from sr_cli.files import write_whole, written_whole
-from sr_cli.report import as_csv, as_json, as_markdown
+from sr_cli.system.atomic_files import write_whole, written_whole
 from sr_cli.weights import Kind
 
 if TYPE_CHECKING:
-    from sr_cli.report.gallery import Gallery
+    from sr_cli.evaluation.report.gallery import Gallery
 
 DEFAULTS = EvaluateConfig()
 
@@ -128,9 +128,9 @@ def evaluate(
     old = gates.read_report(baseline) if baseline else None
     _obtain_learned(config)
 
-    from sr_cli import device as devices
-    from sr_cli.evaluation import run
-    from sr_cli.report.gallery import Gallery
+    from sr_cli.evaluation import evaluate as run
+    from sr_cli.evaluation.report.gallery import Gallery
+    from sr_cli.system import device as devices
 
     gallery = Gallery(measure=config.measures[0], limit=report_images) if report or sheet else None
     with view.evaluation_progress() as progress:
@@ -208,8 +208,8 @@ def _print(report: EvaluationReport, form: Form, *, per_image: bool) -> None:
 
 
 def _write(found: EvaluationReport, gallery: "Gallery", *, report: Path | None, sheet: Path | None) -> None:
-    from sr_cli.report.page import page
-    from sr_cli.report.sheet import sheet as sheet_of
+    from sr_cli.evaluation.report.page import page
+    from sr_cli.evaluation.report.sheet import sheet as sheet_of
 
     if report:
         write_whole(report, page(found, gallery.exhibits))

@@ -20,9 +20,9 @@ def export(
 
     Needs the extra: python -m pip install "sr-cli\\[onnx]".
     """
-    from sr_cli.checkpoint import load_network
-    from sr_cli.export import export_onnx
-    from sr_cli.upscaler import weights_file
+    from sr_cli.networks.checkpoint import load_network
+    from sr_cli.networks.onnx import export_onnx
+    from sr_cli.upscaling.upscaler import weights_file
 
     source = weights_file(weights)
     path = output or Path(f"{source.stem}.onnx")

@@ -9,7 +9,7 @@ import typer
 
 def info(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Say what is here: versions, devices, the GPU's and the CPU's state, and the weights."""
-    from sr_cli import inventory
+    from sr_cli import info as inventory
     from sr_cli.console import info as view
 
     found = inventory.take()

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sr_cli import console
-from sr_cli.cli.interrupts import stopped_by_signals
-from sr_cli.cli.settings import fresh_config, resumed_config, run_folder
+from sr_cli.cli.settings import fresh_config, hours, option, read_settings, resumed_config, run_folder
+from sr_cli.cli.signals import stopped_by_signals
 from sr_cli.config import BatchNorm, Optimizer, TrainConfig
-from sr_cli.config_file import hours, option, read_settings
 from sr_cli.console import training as view
-from sr_cli.console.downloads import obtain
+from sr_cli.console.weights import obtain
 from sr_cli.errors import EXIT_INTERRUPTED, TrainingError, UsageError
 
 if TYPE_CHECKING:
-    from sr_cli.distributed import Group
+    from sr_cli.system.distributed import Group
 
 
 class _Arch(str, Enum):
@@ -312,13 +311,14 @@ def _train(
     g_per_kwh: float | None,
 ) -> None:
     """Load what the training needs, run it, show it."""
-    from sr_cli import device as devices
-    from sr_cli import distributed, training
+    from sr_cli import training
     from sr_cli.data import Photos
-    from sr_cli.losses import feature_layers, parse_loss
-    from sr_cli.run import check_free
-    from sr_cli.upscaler import weights_file
-    from sr_cli.vgg import load_vgg_state
+    from sr_cli.losses.parse import feature_layers, parse_loss
+    from sr_cli.networks.vgg import load_vgg_state
+    from sr_cli.system import device as devices
+    from sr_cli.system import distributed
+    from sr_cli.training.run_folder import check_free
+    from sr_cli.upscaling.upscaler import weights_file
 
     if before is None:
         check_free(run)
@@ -378,7 +378,7 @@ def _commands(before: dict[str, Any] | None) -> dict[str, Any]:
 
 def _origin(init: str | None) -> str | None:
     """Where the weights to start from are, for those who look for them later: a name, or a file's whole path."""
-    from sr_cli.upscaler import weights_file
+    from sr_cli.upscaling.upscaler import weights_file
 
     if init is None or weights_file(init) != Path(init):
         return init

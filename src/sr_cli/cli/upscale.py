@@ -10,7 +10,7 @@ from sr_cli import console
 from sr_cli.cli import upscale_options as options
 from sr_cli.cli.upscale_batch import PIPE, Loading, Request, Telling, run_batch, run_pipe
 from sr_cli.errors import UsageError
-from sr_cli.threads import wait_briefly
+from sr_cli.system.cpu_tuning import wait_briefly
 
 T = TypeVar("T")
 
@@ -60,10 +60,11 @@ def upscale(
             console.note("--preview needs a terminal; --compare FILE writes a picture instead")
     wait_briefly()
 
-    from sr_cli.batch import shards, sizes
-    from sr_cli.batch.settings import Settings
     from sr_cli.images import MAX_PIXELS
-    from sr_cli.images.png import DEFAULT_LEVEL
+    from sr_cli.images.codecs.png import DEFAULT_LEVEL
+    from sr_cli.upscaling.batch import shards
+    from sr_cli.upscaling.batch import target_size as sizes
+    from sr_cli.upscaling.batch.settings import Settings
 
     target = _read(
         lambda: sizes.Target(

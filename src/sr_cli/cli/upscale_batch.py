@@ -14,20 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sr_cli import console, weights
-from sr_cli.allocator import keep_freed_memory
 from sr_cli.cli.upscale_closeups import watcher_of
 from sr_cli.config import DEFAULT_MODEL, PERCEPTUAL_MODEL, ColorMatch, Exist
 from sr_cli.console import upscaling as view
-from sr_cli.console.downloads import obtain
+from sr_cli.console.weights import obtain
 from sr_cli.errors import EXIT_SOME_FAILED, ImageError, OutputError, UsageError
+from sr_cli.system.cpu_tuning import keep_freed_memory
 
 if TYPE_CHECKING:
-    from sr_cli.batch.inputs import Source
-    from sr_cli.batch.outputs import Job, Naming
-    from sr_cli.batch.results import Result, Summary
-    from sr_cli.batch.settings import Settings
-    from sr_cli.batch.shards import Shard
-    from sr_cli.upscaler import Upscaler
+    from sr_cli.upscaling.batch.find_inputs import Source
+    from sr_cli.upscaling.batch.plan_outputs import Job, Naming
+    from sr_cli.upscaling.batch.results import Result, Summary
+    from sr_cli.upscaling.batch.settings import Settings
+    from sr_cli.upscaling.batch.shards import Shard
+    from sr_cli.upscaling.upscaler import Upscaler
 
 PIPE = "-"
 
@@ -75,10 +75,11 @@ class Telling:
 
 def run_batch(request: Request, loading: Loading, settings: "Settings", telling: Telling, *, dry_run: bool) -> int:
     """Upscale files; the exit code."""
-    from sr_cli.batch import inputs, outputs
-    from sr_cli.batch.headers import size_or_none
-    from sr_cli.batch.results import Summary
-    from sr_cli.batch.shards import wait_for_the_others
+    from sr_cli.images.header import size_or_none
+    from sr_cli.upscaling.batch import find_inputs as inputs
+    from sr_cli.upscaling.batch import plan_outputs as outputs
+    from sr_cli.upscaling.batch.results import Summary
+    from sr_cli.upscaling.batch.shards import wait_for_the_others
 
     listed = _listed(request.from_file) if request.from_file is not None else []
     folder = None if request.output is None else Path(request.output)
@@ -117,8 +118,9 @@ def run_batch(request: Request, loading: Loading, settings: "Settings", telling:
 
 def run_pipe(request: Request, loading: Loading, settings: "Settings", telling: Telling) -> int:
     """Upscale one picture from or to a pipe; the exit code. What goes out is whole, or nothing."""
-    from sr_cli.batch import inputs, outputs
-    from sr_cli.batch.results import Summary
+    from sr_cli.upscaling.batch import find_inputs as inputs
+    from sr_cli.upscaling.batch import plan_outputs as outputs
+    from sr_cli.upscaling.batch.results import Summary
 
     with tempfile.TemporaryDirectory(prefix="sr-") as folder:
         source = inputs.Source(path=Path(folder) / "stdin", named=True)
@@ -155,11 +157,11 @@ def load(loading: Loading) -> "Upscaler":
     """
     import torch
 
-    from sr_cli import device as devices
-    from sr_cli.batch.shards import torchrun_device, torchrun_shard
-    from sr_cli.batch.sizes import model_for
-    from sr_cli.foreign import Foreign
-    from sr_cli.upscaler import Upscaler
+    from sr_cli.networks.third_party import Foreign
+    from sr_cli.system import device as devices
+    from sr_cli.upscaling.batch.shards import torchrun_device, torchrun_shard
+    from sr_cli.upscaling.batch.target_size import model_for
+    from sr_cli.upscaling.upscaler import Upscaler
 
     keep_freed_memory()
     model = loading.model or (PERCEPTUAL_MODEL if loading.strength is not None else model_for(loading.scale, _family()))
@@ -210,7 +212,7 @@ def _work(
     Args:
         names: what to call some paths.
     """
-    from sr_cli.batch.running import run
+    from sr_cli.upscaling.batch.pipeline import run
 
     began = time.perf_counter()
     stop = _StopBySignals()
@@ -276,7 +278,7 @@ def _called(result: "Result", names: Mapping[str, str]) -> "Result":
 
 
 def _foretell(jobs: Sequence["Job"], upscaler: "Upscaler", settings: "Settings", telling: Telling) -> int:
-    from sr_cli.batch.forecast import forecast
+    from sr_cli.upscaling.batch.dry_run import forecast
 
     forecasts = []
     for each in forecast(jobs, upscaler, settings):
@@ -289,7 +291,7 @@ def _foretell(jobs: Sequence["Job"], upscaler: "Upscaler", settings: "Settings",
 
 
 def _naming(request: Request, settings: "Settings", upscaler: "Upscaler", *, single: bool) -> "Naming":
-    from sr_cli.batch.outputs import Naming
+    from sr_cli.upscaling.batch.plan_outputs import Naming
 
     target = settings.target
     return Naming(
@@ -304,7 +306,7 @@ def _naming(request: Request, settings: "Settings", upscaler: "Upscaler", *, sin
 
 
 def _listed(file: str) -> list[str]:
-    from sr_cli.batch.inputs import read_list
+    from sr_cli.upscaling.batch.find_inputs import read_list
 
     try:
         return read_list(sys.stdin.buffer.read() if file == PIPE else Path(file).read_bytes())
@@ -320,9 +322,9 @@ def _is_file_name(path: Path) -> bool:
 
 def _suffix(source: Path, settings: "Settings") -> str:
     """The suffix of a result that goes to a pipe: by --format, else of the input's own format."""
-    from sr_cli.batch.headers import format_of
-    from sr_cli.batch.outputs import still_format
     from sr_cli.images import FORMATS
+    from sr_cli.images.header import format_of
+    from sr_cli.upscaling.batch.plan_outputs import still_format
 
     own = format_of(source)
     return FORMATS[settings.format or (own if settings.animate else still_format(own))].suffixes[0]

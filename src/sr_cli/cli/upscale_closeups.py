@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 from sr_cli.console.upscaling import UpscalingProgress
 
 if TYPE_CHECKING:
-    from sr_cli.batch.outputs import Job
-    from sr_cli.batch.running import OnStrip
-    from sr_cli.closeup import Closeup
     from sr_cli.images import Picture
+    from sr_cli.upscaling.batch.pipeline import OnStrip
+    from sr_cli.upscaling.batch.plan_outputs import Job
+    from sr_cli.upscaling.crop_compare import Closeup
 
 _COMPARED, _PREVIEWED = 96, 48  # side of the place, in pixels of the input
 
 
 class Closeups:
-    """Passes a batch's progress on, and gathers a place of each picture; see `sr_cli.batch.running.Watcher`."""
+    """Passes a batch's progress on, and gathers a place of each picture; see `batch.pipeline.Watcher`."""
 
     def __init__(self, progress: UpscalingProgress, *, preview: bool, compare: Path | None) -> None:
         self._progress, self._preview, self._compare = progress, preview, compare
@@ -25,7 +25,7 @@ class Closeups:
         self._progress.picture(job.source)
         if not self._preview and self._compare is None:
             return None
-        from sr_cli.closeup import Closeup
+        from sr_cli.upscaling.crop_compare import Closeup
 
         closeup = Closeup(picture, size, _COMPARED if self._compare else _PREVIEWED)
         self._closeups.append(closeup)
@@ -42,9 +42,9 @@ class Closeups:
 
         from PIL import Image
 
-        from sr_cli.closeup import side_by_side
         from sr_cli.console import preview
-        from sr_cli.files import write_whole
+        from sr_cli.system.atomic_files import write_whole
+        from sr_cli.upscaling.crop_compare import side_by_side
 
         panels = self._closeups.pop(0).panels()
         if self._preview:

@@ -13,13 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from sr_cli import console
-from sr_cli.evaluation.gates import Change
 from sr_cli.evaluation.measures import Measure
+from sr_cli.evaluation.report.table import Row, image_rows, mean_rows, remarks
 from sr_cli.evaluation.result import EvaluationReport, Failure, measure_called
-from sr_cli.report.table import Row, image_rows, mean_rows, remarks
+from sr_cli.evaluation.thresholds import Change
 
 if TYPE_CHECKING:
-    from sr_cli.evaluation.run import EvaluationStep
+    from sr_cli.evaluation.evaluate import EvaluationStep
 
 _ENDLESS = 10_000  # columns of a pipe
 _PADDING = 3  # columns between two cells, and for the star

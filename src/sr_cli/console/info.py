@@ -4,9 +4,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from sr_cli import console
-from sr_cli.console.readings import UNAVAILABLE, celsius, part_of, share, watts
-from sr_cli.inventory import Cache, Cpu, Device, Inventory
-from sr_cli.telemetry import Reading
+from sr_cli.console.quantities import UNAVAILABLE, celsius, part_of, share, watts
+from sr_cli.info import Cache, Cpu, Device, Inventory
+from sr_cli.system.telemetry import Reading
 
 Section = tuple[str, list[tuple[str, str]]]
 """A heading, and labels with their values."""

@@ -15,12 +15,12 @@ from rich.table import Table
 
 from sr_cli import console
 from sr_cli.config import TrainConfig
-from sr_cli.console.readings import energy_rows, reading_line
+from sr_cli.console.quantities import energy_rows, reading_line
 
 if TYPE_CHECKING:
     import torch
 
-    from sr_cli.telemetry import EnergyReport
+    from sr_cli.system.telemetry import EnergyReport
     from sr_cli.training import TrainStep
 
 _INTERVAL = 15.0  # seconds between two plain lines

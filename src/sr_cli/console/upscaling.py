@@ -13,8 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from sr_cli import console
 
 if TYPE_CHECKING:
-    from sr_cli.batch.forecast import Forecast
-    from sr_cli.batch.results import Result, Summary
+    from sr_cli.upscaling.batch.dry_run import Forecast
+    from sr_cli.upscaling.batch.results import Result, Summary
 
 _INTERVAL = 10.0  # seconds between two plain lines
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sr_cli.config import Degradation
-from sr_cli.resize import resize
+from sr_cli.imageops.resize import resize
 
 
 def degrade(

@@ -19,7 +19,7 @@ class Measure:
         label: what it is called.
         better: which way is better.
         digits: decimals that are shown.
-        tolerance: a change for the worse up to this is no change, see `sr_cli.evaluation.gates`.
+        tolerance: a change for the worse up to this is no change, see `sr_cli.evaluation.thresholds`.
         about: one line of explanation.
         unit: of its values.
     """

@@ -12,9 +12,9 @@ from sr_cli.config import Interpolation
 from sr_cli.errors import ImageError, WeightsError
 from sr_cli.evaluation.result import Kind
 from sr_cli.evaluation.samples import Sample, eight_bit_pixels, read_sr
+from sr_cli.imageops.resize import resize
 from sr_cli.images import Picture, to_tensor
-from sr_cli.resize import resize
-from sr_cli.upscaler import Upscaler
+from sr_cli.upscaling.upscaler import Upscaler
 
 
 class Method(Protocol):

@@ -14,7 +14,7 @@ from sr_cli import images
 from sr_cli.config import Degradation
 from sr_cli.data import degrade, quantize
 from sr_cli.errors import ImageError
-from sr_cli.evaluation.pairs import Files
+from sr_cli.evaluation.match_files import Files
 from sr_cli.metrics.fidelity import eight_bit
 
 Pixels = npt.NDArray[np.uint8]

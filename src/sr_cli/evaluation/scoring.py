@@ -13,7 +13,7 @@ from sr_cli.errors import WeightsError
 from sr_cli.evaluation.result import Protocol
 from sr_cli.evaluation.samples import Sample
 from sr_cli.metrics.fidelity import eight_bit
-from sr_cli.vgg import load_vgg_state
+from sr_cli.networks.vgg import load_vgg_state
 
 
 class Scorer:

@@ -9,7 +9,6 @@ from typing import BinaryIO
 from PIL import Image
 
 from sr_cli.errors import ImageError
-from sr_cli.files import written_whole
 from sr_cli.images.formats import FORMATS, check_side, format_of
 from sr_cli.images.picture import Picture, Unfit
 from sr_cli.images.reading import (
@@ -23,6 +22,7 @@ from sr_cli.images.reading import (
     opened,
 )
 from sr_cli.images.writing import pillow_image, pillow_options
+from sr_cli.system.atomic_files import written_whole
 
 ANIMATED_FORMATS = ("GIF", "WEBP", "PNG", "AVIF")
 _MOST_FRAMES_OF_FULL_SIZE = 16

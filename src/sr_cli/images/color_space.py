@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from sr_cli.images.icc import tone_curves
 from sr_cli.images.picture import Picture, Pixels, bands
-from sr_cli.images.profiles import tone_curves
 
 if TYPE_CHECKING:  # torch takes a second to import, and who only looks for files or reads them needs none
     from torch import Tensor

@@ -16,14 +16,14 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from sr_cli.errors import ImageError
+from sr_cli.images.codecs.png import SIGNATURE as PNG_SIGNATURE
+from sr_cli.images.codecs.png import read_png
+from sr_cli.images.codecs.tiff_tags import SIGNATURES as TIFF_SIGNATURES
+from sr_cli.images.exif_xmp import upright
 from sr_cli.images.formats import FORMATS
-from sr_cli.images.metadata import upright
+from sr_cli.images.icc import is_srgb, srgb_profile, to_srgb
 from sr_cli.images.picture import Decoded, Metadata, Picture, Unfit, check_size, the_limit, to_8_bit
 from sr_cli.images.plugins import heif_is_there
-from sr_cli.images.png import SIGNATURE as PNG_SIGNATURE
-from sr_cli.images.png import read_png
-from sr_cli.images.profiles import is_srgb, srgb_profile, to_srgb
-from sr_cli.images.tiff_tags import SIGNATURES as TIFF_SIGNATURES
 
 MAX_PIXELS = 1 << 28
 """The largest picture that is read unless the caller allows more: 268 megapixels."""
@@ -166,7 +166,7 @@ def decoded(file: BinaryIO, max_pixels: int) -> Decoded:
     if start == PNG_SIGNATURE:
         return read_png(file, max_pixels=max_pixels)
     if start[:4] in TIFF_SIGNATURES:
-        from sr_cli.images.tiff import read_tiff  # its library is slow to load, and most files are none
+        from sr_cli.images.codecs.tiff_read import read_tiff  # its library is slow to load, and most files are none
 
         return read_tiff(file, max_pixels=max_pixels)
     return decoded_by_pillow(loaded(open_by_pillow(file, max_pixels)))

@@ -9,15 +9,15 @@ import numpy as np
 from PIL import Image
 
 from sr_cli.errors import ImageError
-from sr_cli.files import written_whole
-from sr_cli.images.bmp import write_bmp_with_alpha
+from sr_cli.images.codecs.bmp import write_bmp_with_alpha
+from sr_cli.images.codecs.jpeg import write_jpeg
+from sr_cli.images.codecs.png import DEFAULT_LEVEL
+from sr_cli.images.exif_xmp import fitted
 from sr_cli.images.formats import FORMATS, check_side, format_of
-from sr_cli.images.jpeg import write_jpeg
-from sr_cli.images.metadata import fitted
 from sr_cli.images.picture import Picture, bands, to_8_bit
 from sr_cli.images.plugins import heif_is_there
-from sr_cli.images.png import DEFAULT_LEVEL
-from sr_cli.images.strips import STRIP_FORMATS, strips_into
+from sr_cli.images.strip_writer import STRIP_FORMATS, strips_into
+from sr_cli.system.atomic_files import written_whole
 
 
 def write(

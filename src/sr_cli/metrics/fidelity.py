@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sr_cli.color import luma
+from sr_cli.imageops.color import luma
 
 Channel = Literal["y", "grey", "rgb"]
 """What is measured: luma from 16 to 235, luma from 0 to 255, or all three channels.

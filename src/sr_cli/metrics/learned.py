@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sr_cli.errors import WeightsError
 from sr_cli.metrics.fidelity import eight_bit, same_size, shaved
-from sr_cli.vgg import VGGFeatures
+from sr_cli.networks.vgg import VGGFeatures
 
 _LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
 _CHANNELS = [3, 64, 128, 256, 512, 512]

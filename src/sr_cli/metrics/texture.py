@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sr_cli.color import luma
+from sr_cli.imageops.color import luma
 from sr_cli.metrics.fidelity import eight_bit, same_size, shaved
 
 CELLS = 21

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sr_cli.telemetry import EnergyReport
+from sr_cli.system.telemetry import EnergyReport
 
 
 def in_parallel(reports: Sequence[EnergyReport]) -> EnergyReport:

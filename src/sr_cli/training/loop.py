@@ -10,8 +10,8 @@ from torch import Tensor
 
 from sr_cli.config import TrainConfig
 from sr_cli.data import Photos
-from sr_cli.distributed import ALONE, Group, is_lost_peer
 from sr_cli.errors import TrainingError
+from sr_cli.system.distributed import ALONE, Group, is_lost_peer
 from sr_cli.training.session import Session
 from sr_cli.training.steps import Stop, TrainStep
 

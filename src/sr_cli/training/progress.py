@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from sr_cli.telemetry import EnergyReport
+from sr_cli.system.telemetry import EnergyReport
 
 
 @dataclass

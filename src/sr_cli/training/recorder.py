@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sr_cli import run as runs
-from sr_cli.checkpoint import save_network
 from sr_cli.config import TrainConfig
 from sr_cli.data import Pair, Photos
 from sr_cli.errors import TrainingError
-from sr_cli.files import write_whole
-from sr_cli.run import Run
-from sr_cli.run_report import write_report
-from sr_cli.telemetry import EnergyReport, Reading
+from sr_cli.networks.checkpoint import save_network
+from sr_cli.system.atomic_files import write_whole
+from sr_cli.system.telemetry import EnergyReport, Reading
 from sr_cli.training import provenance
-from sr_cli.training.learner import Learner
+from sr_cli.training import run_folder as runs
 from sr_cli.training.progress import Progress
+from sr_cli.training.report import write_report
+from sr_cli.training.run_folder import Run
+from sr_cli.training.trainer import Learner
 from sr_cli.training.validation import sample
 
 if TYPE_CHECKING:

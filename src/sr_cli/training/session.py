@@ -13,19 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sr_cli import run as runs
-from sr_cli.allocator import keep_freed_memory
 from sr_cli.config import TrainConfig
 from sr_cli.data import Batch, Batches, Loader, Pair, Photos, TrainingPairs, validation_pairs
-from sr_cli.distributed import Group
 from sr_cli.errors import ImageError, TrainingError
-from sr_cli.telemetry import EnergyMeter, EnergyReport
+from sr_cli.system.cpu_tuning import keep_freed_memory
+from sr_cli.system.distributed import Group
+from sr_cli.system.telemetry import EnergyMeter, EnergyReport
+from sr_cli.training import run_folder as runs
 from sr_cli.training.energy import in_parallel
-from sr_cli.training.learner import Learner, NotFinite
 from sr_cli.training.progress import Progress
 from sr_cli.training.recorder import Recorder, open_run
 from sr_cli.training.schedule import ends_epoch, fraction_done, learning_rate
 from sr_cli.training.steps import Stop, TrainStep
+from sr_cli.training.trainer import Learner, NotFinite
 from sr_cli.training.validation import held_out, validate
 
 _KEPT = (1 << 30) - 1  # bytes: the next step needs the same memory again, and nothing else is made meanwhile

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sr_cli.telemetry import EnergyReport, Reading
+from sr_cli.system.telemetry import EnergyReport, Reading
 
 
 @dataclass(frozen=True)

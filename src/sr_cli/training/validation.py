@@ -12,9 +12,10 @@ from torch import Tensor
 from sr_cli import metrics
 from sr_cli.config import TrainConfig
 from sr_cli.data import Pair, quantize
-from sr_cli.distributed import ALONE, Group
-from sr_cli.networks import Compact, Johnson
-from sr_cli.resize import resize
+from sr_cli.imageops.resize import resize
+from sr_cli.networks.compact import Compact
+from sr_cli.networks.johnson import Johnson
+from sr_cli.system.distributed import ALONE, Group
 
 _GAP = 4  # pixels between the pictures of a sample
 

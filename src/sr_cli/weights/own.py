@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from sr_cli.errors import WeightsError
-from sr_cli.files import write_whole
+from sr_cli.system.atomic_files import write_whole
 from sr_cli.weights.locks import alone
 from sr_cli.weights.progress import OnProgress, Patience, ignore
 from sr_cli.weights.receipts import sha256_of

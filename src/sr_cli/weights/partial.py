@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sr_cli.files import write_whole
+from sr_cli.system.atomic_files import write_whole
 
 if TYPE_CHECKING:
     import requests

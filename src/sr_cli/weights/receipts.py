@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sr_cli.errors import OutputError, WeightsError
-from sr_cli.files import write_whole
+from sr_cli.system.atomic_files import write_whole
 
 
 def sha256_of(path: Path) -> str:

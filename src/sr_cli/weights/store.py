@@ -14,7 +14,7 @@ from typing import Literal
 import platformdirs
 
 from sr_cli.errors import DownloadError, WeightsError
-from sr_cli.files import written_whole
+from sr_cli.system.atomic_files import written_whole
 from sr_cli.weights.header import is_whole
 from sr_cli.weights.locks import alone, folder_errors
 from sr_cli.weights.partial import Partial

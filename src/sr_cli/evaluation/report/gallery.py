@@ -1,0 +1,117 @@
+"""The pictures that a report shows: the worst and the best, however many there were."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+from PIL import Image
+
+from sr_cli.config import Interpolation
+from sr_cli.evaluation.evaluate import Comparison
+from sr_cli.evaluation.result import ImageResult, measure_called
+from sr_cli.evaluation.samples import Pixels
+
+MAX_SIDE = 1024
+"""Longest side that is shown, in HR pixels; of a larger picture it is the part where SR differs most from HR."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """The part of HR that is shown, in HR pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    def of(self, pixels: Pixels, *, scale: int = 1) -> Pixels:
+        """That part of HR or SR, or, by its ``scale``, of LR."""
+        top, left = self.top // scale, self.left // scale
+        return pixels[top : top + self.height // scale, left : left + self.width // scale]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exhibit:
+    """One picture in all its versions.
+
+    Attributes:
+        window: the part of the picture that is shown.
+        panels: lossless WebP files by name: ``LR``, the methods, ``HR``.
+        badness: what the pictures are ordered by, the worse the larger.
+    """
+
+    result: ImageResult
+    window: Window
+    panels: Mapping[str, bytes]
+    badness: float
+
+    @property
+    def is_whole(self) -> bool:
+        return (self.window.width, self.window.height) == (self.result.width, self.result.height)
+
+
+class Gallery:
+    """Keeps the worst and the best of the pictures it is shown; never more than ``limit`` and one at a time.
+
+    Worst and best are by the first measure, for the first method that is no interpolation, if there is one.
+    """
+
+    def __init__(self, *, measure: str, limit: int) -> None:
+        self.measure, self.limit, self._middle = measure, limit, (limit + 1) // 2
+        self._kept: list[Exhibit] = []
+
+    def add(self, comparison: Comparison) -> None:
+        """Take a picture in, or see that it is neither among the worst nor among the best."""
+        scores = comparison.result.scores
+        judged = next((name for name in scores if name not in get_args(Interpolation)), next(iter(scores)))
+        value = scores[judged].get(self.measure)
+        badness = float("inf") if value is None else measure_called(self.measure).badness(value)
+        place = sum(exhibit.badness >= badness for exhibit in self._kept)
+        if len(self._kept) == self.limit and place == self._middle:
+            return
+        self._kept.append(_exhibit(comparison, judged, badness))
+        self._kept.sort(key=lambda exhibit: -exhibit.badness)
+        if len(self._kept) > self.limit:
+            del self._kept[self._middle]
+
+    @property
+    def exhibits(self) -> list[Exhibit]:
+        """What is kept, the worst first."""
+        return list(self._kept)
+
+
+def _exhibit(comparison: Comparison, judged: str, badness: float) -> Exhibit:
+    scale = comparison.hr.shape[0] // comparison.lr.shape[0]
+    window = window_of_difference(comparison.sr[judged], comparison.hr, side=MAX_SIDE, step=scale)
+    panels = {"LR": _webp(window.of(comparison.lr, scale=scale))}
+    panels |= {name: _webp(window.of(pixels)) for name, pixels in comparison.sr.items()}
+    panels["HR"] = _webp(window.of(comparison.hr))
+    return Exhibit(result=comparison.result, window=window, panels=panels, badness=badness)
+
+
+def window_of_difference(sr: Pixels, hr: Pixels, *, side: int, step: int) -> Window:
+    """The window of at most ``side`` × ``side`` pixels with the largest sum of differences.
+
+    Args:
+        sr: ``(H, W, 3)``.
+        hr: same shape.
+        step: the window's edges are multiples of it.
+    """
+    total = hr.shape[:2]
+    height, width = (min(length, side // step * step) for length in total)
+    difference = np.abs(sr.astype(np.int16) - hr).sum(axis=2, dtype=np.int64)
+    sums = np.zeros((total[0] + 1, total[1] + 1), np.int64)
+    sums[1:, 1:] = difference.cumsum(0).cumsum(1)
+    tops, lefts = (np.arange(0, length - kept + 1, step) for length, kept in zip(total, (height, width), strict=True))
+    top, left = tops[:, None], lefts[None]
+    inside = sums[top + height, left + width] - sums[top, left + width] - sums[top + height, left] + sums[top, left]
+    row, column = np.unravel_index(inside.argmax(), inside.shape)
+    return Window(left=int(lefts[column]), top=int(tops[row]), width=width, height=height)
+
+
+def _webp(pixels: Pixels) -> bytes:
+    with io.BytesIO() as file:
+        Image.fromarray(np.ascontiguousarray(pixels)).save(file, "WEBP", lossless=True, quality=40, method=2)
+        return file.getvalue()

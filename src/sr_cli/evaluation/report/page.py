@@ -1,0 +1,75 @@
+"""The report as one HTML file that needs nothing else: table, chart, pictures with a before/after slider."""
+
+import base64
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+from jinja2 import Environment, StrictUndefined, Template
+
+from sr_cli import __version__
+from sr_cli.evaluation.report import chart
+from sr_cli.evaluation.report.gallery import Exhibit
+from sr_cli.evaluation.report.table import caption, image_rows, mean_rows, remarks
+from sr_cli.evaluation.result import EvaluationReport, measure_called
+
+MOST_IMAGE_ROWS = 200
+"""Pictures whose scores are listed one by one."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A picture of an exhibit: its name, its file as a data URL, its scores."""
+
+    name: str
+    source: str
+    scores: str
+
+
+def page(report: EvaluationReport, exhibits: Sequence[Exhibit]) -> str:
+    """The whole HTML file; it loads nothing, and works without a network for ever.
+
+    Args:
+        exhibits: pictures to show, the worst first, from `sr_cli.evaluation.report.gallery.Gallery`.
+    """
+    judged = report.judged()[0]
+    order = measure_called(report.measures[0])
+    html = _template().render(
+        report=report,
+        version=__version__,
+        rows=mean_rows(report),
+        remarks=remarks(report),
+        charts=chart.panels(report),
+        images=[(image, image_rows(report, image)) for image in report.images[:MOST_IMAGE_ROWS]],
+        groups=_groups(exhibits, f"{order.label} of {judged}"),
+        panels=lambda exhibit: _panels(report, exhibit),
+        left="bicubic",
+        right=judged if judged != "bicubic" else "HR",
+    )
+    return html.encode("utf-8", "backslashreplace").decode()  # file names need not be UTF-8
+
+
+def _groups(exhibits: Sequence[Exhibit], order: str) -> list[tuple[str, Sequence[Exhibit]]]:
+    """Headings with their pictures: the worst and the best, or all where there are few."""
+    if len(exhibits) < 4:
+        return [(f"Pictures, by {order}, the worst first", exhibits)] if exhibits else []
+    half = (len(exhibits) + 1) // 2
+    return [(f"Worst by {order}", exhibits[:half]), (f"Best by {order}", exhibits[half:][::-1])]
+
+
+def _panels(report: EvaluationReport, exhibit: Exhibit) -> list[Panel]:
+    return [
+        Panel(
+            name,
+            "data:image/webp;base64," + base64.b64encode(file).decode(),
+            " · ".join(caption(report, exhibit.result, name)),
+        )
+        for name, file in exhibit.panels.items()
+    ]
+
+
+@functools.cache
+def _template() -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(resources.files("sr_cli.evaluation.report").joinpath("page.html").read_text("utf-8"))

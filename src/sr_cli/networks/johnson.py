@@ -1,0 +1,117 @@
+"""The image transformation network of Johnson et al. 2016, as the Bordeaux report describes it."""
+
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from sr_cli.config import SCALES
+from sr_cli.networks.base import check_scale
+from sr_cli.networks.fast.training_convolutions import Conv2d, ConvTranspose2d
+
+_PHOTO_MEAN, _PHOTO_DEVIATION = 0.45, 0.25  # of values in [0, 1]
+_TANH_SLOPE = 2.4
+
+
+class Johnson(nn.Module):
+    """The report's image transformation network.
+
+    9×9 convolution; four residual blocks; log2(scale) transposed convolutions of kernel 4 and stride 2; 9×9
+    convolution. Batch normalisation and ReLU follow every convolution but the last, whose tanh is scaled to [0, 1].
+
+    Args:
+        scale: 2, 4 or 8.
+
+    Shapes:
+        ``(N, 3, H, W)`` in [0, 1] → ``(N, 3, scale·H, scale·W)`` in [0, 1].
+
+    Source: the report, section 3.1 (kernel 4 upsampling); Johnson et al. 2016, supplementary, tables 2 and 3.
+    """
+
+    scales: ClassVar[tuple[int, ...]] = SCALES["johnson"]
+    width: ClassVar[int] = 64
+    blocks: ClassVar[int] = 4
+
+    def __init__(self, *, scale: int) -> None:
+        super().__init__()
+        check_scale(scale, self.scales)
+        self.scale = scale
+        doublings = scale.bit_length() - 1
+        self.head = nn.Sequential(
+            Conv2d(3, self.width, 9, padding=4, bias=False), nn.BatchNorm2d(self.width), nn.ReLU(inplace=True)
+        )
+        self.body = nn.Sequential(*(ResidualBlock(self.width) for _ in range(self.blocks)))
+        self.upsampling = nn.Sequential(
+            *(
+                nn.Sequential(
+                    ConvTranspose2d(self.width, self.width, 4, stride=2, padding=1, bias=False),
+                    nn.BatchNorm2d(self.width),
+                    nn.ReLU(inplace=True),
+                )
+                for _ in range(doublings)
+            )
+        )
+        self.tail = Conv2d(self.width, 3, 9, padding=4)
+
+    @torch.no_grad()
+    def begin_bilinear(self) -> None:
+        """Initialise so that the untrained network enlarges its input, nearly as bilinear interpolation does.
+
+        Three channels carry red, green and blue through: a 9×9 impulse; residual branches that are zero at first (the
+        scale of their last BatchNorm, as in Goyal et al. 2017); transposed convolutions with the bilinear kernel,
+        which is 4×4 for a stride of 2; BatchNorms that restore the mean and deviation of photos; an impulse again, of
+        the slope at which tanh is nearest to a straight line over [0, 1]. The other channels start at random.
+        """
+        impulse = torch.zeros(9, 9)
+        impulse[4, 4] = 1
+        bilinear = torch.outer(*2 * [torch.tensor([1.0, 3.0, 3.0, 1.0]) / 4])
+        rgb = torch.arange(3)
+        state = self.state_dict(keep_vars=True)
+        self.tail.weight.zero_()
+        self.tail.weight[rgb, rgb] = _TANH_SLOPE * impulse
+        state["tail.bias"].fill_(-_TANH_SLOPE / 2)
+        state["head.0.weight"][:3] = 0
+        state["head.0.weight"][rgb, rgb] = impulse
+        upsampling = [f"upsampling.{i}" for i in range(len(self.upsampling))]
+        for stage in upsampling:
+            state[f"{stage}.0.weight"][:, :3] = 0
+            state[f"{stage}.0.weight"][rgb, rgb] = bilinear
+        for stage in ("head", *upsampling):
+            state[f"{stage}.1.weight"][:3] = _PHOTO_DEVIATION
+            state[f"{stage}.1.bias"][:3] = _PHOTO_MEAN
+            state[f"{stage}.1.running_mean"][:3] = _PHOTO_MEAN
+            state[f"{stage}.1.running_var"][:3] = _PHOTO_DEVIATION**2
+        for i in range(self.blocks):
+            state[f"body.{i}.branch.4.weight"].zero_()
+
+    @property
+    def halo(self) -> int:
+        radius = 4  # the last convolution, at the output's resolution
+        for _ in self.upsampling:
+            radius = radius // 2 + 1  # output 2i − 1 + k, k = 0 … 3, comes from input i
+        return radius + 2 * self.blocks + 4
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        return {"name": "johnson", "scale": self.scale}
+
+    def forward(self, lr: Tensor) -> Tensor:
+        features = self.upsampling(self.body(self.head(lr)))
+        return (torch.tanh(self.tail(features)) + 1) / 2
+
+
+class ResidualBlock(nn.Module):
+    """conv3-BN-ReLU-conv3-BN plus the input, with no ReLU after the sum (Gross and Wilber 2016)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + cast(Tensor, self.branch(features))

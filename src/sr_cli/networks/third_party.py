@@ -1,0 +1,79 @@
+"""Networks of other projects, through the package `spandrel`: Real-ESRGAN, SPAN, SwinIR, DAT and many more."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sr_cli.errors import WeightsError
+from sr_cli.networks.base import Geometry
+
+if TYPE_CHECKING:
+    from spandrel import ImageModelDescriptor
+
+SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
+
+_HALO, _BLEND = 16, 16  # LR pixels at a tile's edge: as many are dropped, and then as many blended on each side
+_LEAST = 32  # side of the smallest image that every architecture can take
+
+
+class Foreign(nn.Module):
+    """A network of another project, with the interface of ours.
+
+    Its receptive field may have no bounds (attention, global pooling), so its tiles overlap and are blended.
+
+    Shapes:
+        ``(1, 3, H, W)`` in [0, 1] → ``(1, 3, scale·H, scale·W)`` in [0, 1].
+    """
+
+    def __init__(self, descriptor: "ImageModelDescriptor[nn.Module]") -> None:
+        super().__init__()
+        self.model = descriptor.model
+        self.descriptor = descriptor
+        self.scale = descriptor.scale
+        self.architecture = descriptor.architecture.name
+
+    @property
+    def geometry(self) -> Geometry:
+        return Geometry(scale=self.scale, halo=_HALO, blend=_BLEND)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        height, width = lr.shape[-2:]
+        border = max(0, -(-(_LEAST - min(height, width)) // 2))
+        sr: Tensor = self.descriptor(F.pad(lr, [border] * 4, mode="replicate"))
+        start = border * self.scale
+        return sr[..., start : start + height * self.scale, start : start + width * self.scale]
+
+
+def load_foreign(path: Path) -> Foreign:
+    """Load a network of any architecture that spandrel knows, in float32, on the CPU. Only tensors are unpickled.
+
+    Raises:
+        WeightsError: spandrel is not installed, doesn't know the file's architecture, or refuses the file.
+    """
+    try:
+        import spandrel
+    except ImportError:
+        raise WeightsError(
+            f"{path}: not weights that sr wrote; those of other projects need a package: pip install 'sr-cli[models]'"
+        ) from None
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        descriptor = spandrel.ModelLoader().load_from_state_dict(spandrel.canonicalize_state_dict(state))
+    except spandrel.UnsupportedModelError:
+        raise WeightsError(f"{path}: weights of an architecture that is unknown here") from None
+    except Exception as error:  # hostile bytes: UnpicklingError, RuntimeError, KeyError, SafetensorError …
+        raise WeightsError(f"{path}: not weights that can be read safely ({_first_line(error)})") from error
+    if not isinstance(descriptor, spandrel.ImageModelDescriptor):
+        raise WeightsError(f"{path}: {descriptor.architecture.name} doesn't upscale, it fills in what a mask hides")
+    if (descriptor.input_channels, descriptor.output_channels) != (3, 3):
+        channels = f"{descriptor.input_channels} channels in and {descriptor.output_channels} out"
+        raise WeightsError(f"{path}: has {channels}; sr needs a network for RGB")
+    return Foreign(descriptor)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

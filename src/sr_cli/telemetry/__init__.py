@@ -1,8 +1,0 @@
-"""Utilisation, memory, power and energy of a device, sampled while work runs. No torch until a GPU is asked for."""
-
-from sr_cli.telemetry.energy import EnergyReport, Tally
-from sr_cli.telemetry.meter import EnergyMeter
-from sr_cli.telemetry.probe import sample
-from sr_cli.telemetry.reading import EnergyCounter, Reading, joules_between
-
-__all__ = ["EnergyCounter", "EnergyMeter", "EnergyReport", "Reading", "Tally", "joules_between", "sample"]

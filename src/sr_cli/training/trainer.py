@@ -1,0 +1,250 @@
+"""What a step of a training changes: the network, its moving average, the optimizer. And the step itself."""
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
+
+from sr_cli.config import TrainConfig
+from sr_cli.data import Batch
+from sr_cli.errors import DeviceError, TrainingError, UsageError
+from sr_cli.imageops import dihedral as symmetries
+from sr_cli.losses.parse import WeightedSum, asymmetry, feature_layers, parse_loss
+from sr_cli.networks.checkpoint import load_network
+from sr_cli.networks.compact import Compact
+from sr_cli.networks.johnson import Johnson
+from sr_cli.networks.registry import build
+from sr_cli.networks.vgg import VGGFeatures
+from sr_cli.system.device import dtype_for
+from sr_cli.system.distributed import ALONE, Group, synchronize_batch_norm
+from sr_cli.training.muon import Muon
+
+
+class NotFinite(ArithmeticError):  # noqa: N818
+    """A term of the loss, or the gradient, is NaN or infinite; nothing was updated."""
+
+
+class Learner:
+    """A network that learns.
+
+    Args:
+        config: the settings.
+        device: where to compute.
+        vgg_state: weights of the loss network; needed where the loss has a term that looks through it.
+        init: weights to start from; those of another scale give all but the upsampling, those of a shallower
+            ``compact`` all but the layers that it lacks.
+        group: the processes that learn together.
+
+    Raises:
+        ValueError: the architecture doesn't come in that scale or shape.
+        WeightsError: ``init`` cannot be read.
+        TrainingError: ``init`` is another architecture.
+        DeviceError: the device cannot compute in that precision.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        device: torch.device,
+        *,
+        vgg_state: Mapping[str, Tensor] | None = None,
+        init: Path | None = None,
+        group: Group = ALONE,
+    ) -> None:
+        self.config, self.device, self.group = config, device, group
+        self.layout = torch.contiguous_format if config.channels_last is False else torch.channels_last
+        self.autocast = _autocast(config, device)
+        torch.manual_seed(config.seed)
+        self.network = build(name=config.arch, scale=config.scale, width=config.width, depth=config.depth)
+        if config.initialization == "bilinear" and isinstance(self.network, Johnson):
+            self.network.begin_bilinear()
+        if init is not None:
+            _start_from(self.network, init)
+        by_batch = config.batch_norm == "batch"
+        if group.size > 1 and by_batch:
+            synchronize_batch_norm(self.network, device)
+        self.network.to(device=device, memory_format=self.layout).train(by_batch)  # type: ignore[call-overload]
+        self.loss = _loss(config, vgg_state).to(device=device, memory_format=self.layout)  # type: ignore[call-overload]
+        self.averaged = None
+        if config.ema:
+            self.averaged = AveragedModel(self.network, avg_fn=_moving_average(config.ema), use_buffers=True)
+        self.optimizers = _optimizers(config, self.network)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
+        self._forward = self._parallel()
+
+    @property
+    def result(self) -> Johnson | Compact:
+        """The network to keep: the moving average, or the network itself where there is none."""
+        return self.network if self.averaged is None else self.averaged.module  # type: ignore[return-value]
+
+    def learn(self, batch: Batch) -> dict[str, float]:
+        """Compute the loss of a batch and its gradient; `update` applies it.
+
+        Returns:
+            The weighted terms of this process's part of the batch; they may be NaN or infinite.
+
+        Raises:
+            DeviceError: memory ran out.
+            TrainingError: the step could not be compiled.
+        """
+        try:
+            return self._learn(batch)
+        except torch.OutOfMemoryError as error:
+            raise DeviceError(
+                f"{self.device}: not enough memory for {len(batch.paths)} patches of {self.config.crop_size} pixels; "
+                "take a smaller --batch-size or --crop-size, or --precision bfloat16"
+            ) from error
+        except RuntimeError as error:
+            if self.config.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                reason = str(error).strip().splitlines()[0]
+                raise TrainingError(f"torch.compile failed ({reason}); train with --no-compile") from error
+            raise
+
+    def _learn(self, batch: Batch) -> dict[str, float]:
+        hr, lr = (
+            images.to(device=self.device, memory_format=self.layout, non_blocking=True)
+            for images in (batch.hr, batch.lr)
+        )
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        with self.autocast():
+            terms = self._forward(lr, hr, self._twin(lr))
+        self.scaler.scale(torch.stack(list(terms.values())).sum()).backward()  # type: ignore[no-untyped-call]
+        values = torch.stack([term.detach() for term in terms.values()]).tolist()  # one wait for the GPU, not several
+        return dict(zip(terms, values, strict=True))
+
+    def update(self, lr: float) -> None:
+        """Take a step along the gradient that `learn` left.
+
+        Raises:
+            NotFinite: the gradient is NaN or infinite (with float16 the scaler skips the step instead).
+        """
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = lr * group.get("part", 1)
+            self.scaler.unscale_(optimizer)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip or math.inf)
+        if not self.scaler.is_enabled() and not norm.isfinite():
+            raise NotFinite(f"the gradient's norm is {norm.item()}")
+        for optimizer in self.optimizers:
+            self.scaler.step(optimizer)
+        self.scaler.update()
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.network)
+
+    def state(self) -> dict[str, Any]:
+        """All that learning depends on, to be put back by `restore`."""
+        return {
+            "network": self.network.state_dict(),
+            "averaged": None if self.averaged is None else self.averaged.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "scaler": self.scaler.state_dict(),
+            "random": torch.get_rng_state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Become what `state` described.
+
+        Raises:
+            TrainingError: the state is that of another network, or of other settings.
+        """
+        try:
+            self.network.load_state_dict(state["network"])
+            if self.averaged is not None:
+                self.averaged.load_state_dict(state["averaged"])
+            for optimizer, own in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(own)
+            self.scaler.load_state_dict(state["scaler"])
+            torch.set_rng_state(state["random"])
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise TrainingError(f"the run's state doesn't fit its settings ({error})".splitlines()[0]) from error
+
+    @torch.no_grad()
+    def _twin(self, lr: Tensor) -> Tensor | None:
+        """What the moving average makes of LR when it is turned or mirrored, put back; each step another way."""
+        if not self.config.symmetry or self.averaged is None:
+            return None
+        symmetry = 1 + int(self.averaged.n_averaged) % (symmetries.COUNT - 1)
+        turned = symmetries.turned(lr, symmetry).contiguous(memory_format=self.layout)
+        return symmetries.turned_back(self.averaged.module.eval()(turned), symmetry)
+
+    def _parallel(self) -> Callable[[Tensor, Tensor, Tensor | None], dict[str, Tensor]]:
+        """LR and HR to the terms of the loss, compiled and in step with the other processes where that is wanted."""
+        network: nn.Module = self.network
+        if self.group.size > 1:
+            own = [self.device.index] if self.device.type == "cuda" else None
+            network = DistributedDataParallel(network, device_ids=own)
+
+        def forward(lr: Tensor, hr: Tensor, twin: Tensor | None) -> dict[str, Tensor]:
+            sr = network(lr)
+            terms: dict[str, Tensor] = self.loss(sr, hr)
+            if twin is not None:
+                terms["symmetry"] = self.config.symmetry * asymmetry(sr, twin, hr)
+            return terms
+
+        return torch.compile(forward) if self.config.compile else forward
+
+
+def _optimizers(config: TrainConfig, network: Johnson | Compact) -> list[torch.optim.Optimizer]:
+    """What moves which parameters; a group's ``part`` is its share of the learning rate."""
+    kernels: list[nn.Parameter] = []
+    output: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in network.named_parameters():
+        inner = name.startswith(("body.", "upsampling.")) and parameter.ndim == 4
+        by_muon = inner and config.optimizer == "muon"
+        (kernels if by_muon else output if name.startswith("tail.") else others).append(parameter)
+    groups: list[dict[str, Any]] = [{"params": others}, {"params": output, "part": config.output_lr}]
+    adam = torch.optim.Adam(groups, lr=config.lr)
+    return [adam, Muon(kernels, lr=config.lr)] if kernels else [adam]
+
+
+def _start_from(network: Johnson | Compact, init: Path) -> None:
+    """Take over the weights of a file, as far as it has them in the same shape: see `Learner`."""
+    other, _ = load_network(init)
+    free = {"scale": network.scale}
+    if isinstance(network, Compact) and isinstance(other, Compact) and other.depth < network.depth:
+        free["depth"] = network.depth  # inner layers start near the identity, so more of them change little
+    if other.architecture | free != network.architecture:
+        raise TrainingError(f"{init}: holds {other.architecture}, but the training is of {network.architecture}")
+    own, theirs = network.state_dict(), other.state_dict()
+    network.load_state_dict({key: theirs[key] if _same_shape(key, own, theirs) else own[key] for key in own})
+
+
+def _same_shape(key: str, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return key in other and one[key].shape == other[key].shape
+
+
+def _loss(config: TrainConfig, vgg_state: Mapping[str, Tensor] | None) -> WeightedSum:
+    terms = parse_loss(config.loss)
+    layers = feature_layers(terms)
+    if config.crop_size < 2 * config.scale and any("pair" in term.weights for term in terms):
+        raise UsageError(f"mesh:pair needs patches of {2 * config.scale} pixels or more, not {config.crop_size}")
+    return WeightedSum(terms, scale=config.scale, vgg=VGGFeatures(vgg_state or {}, layers) if layers else None)
+
+
+def _autocast(config: TrainConfig, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
+    if config.precision == "float32":
+        return nullcontext
+    if config.precision == "float16" and device.type != "cuda":
+        raise DeviceError(f"{device} cannot train in float16; take --precision bfloat16 or float32")
+    dtype = dtype_for(device, config.precision)
+    return lambda: torch.autocast(device.type, dtype)
+
+
+def _moving_average(decay: float) -> Any:
+    """EMA whose decay grows towards ``decay``, so that a short training forgets its initialisation."""
+
+    def average(old: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
+        if not old.is_floating_point():
+            return new
+        weight = min(decay, (1 + int(count)) / (10 + int(count)))
+        return torch.lerp(new, old, weight)
+
+    return average

@@ -1,0 +1,225 @@
+"""Tiles: geometry as data, then the work.
+
+With a halo as wide as the receptive field, tiles leave no seam: the result is the untiled one. Networks whose receptive
+field knows no bounds get tiles that overlap and are blended.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from sr_cli.networks.base import Geometry
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of rows or columns in LR pixels, out of ``length`` of them."""
+
+    start: int
+    stop: int
+    length: int
+
+    @property
+    def size(self) -> int:
+        return self.stop - self.start
+
+    def widened(self, margin: int) -> slice:
+        """The stretch with ``margin`` more on both sides, as far as the image goes."""
+        return slice(max(0, self.start - margin), min(self.length, self.stop + margin))
+
+    def cut(self, size: int) -> list["Span"]:
+        """Pieces of about equal length, none of them longer than ``size``."""
+        count = max(1, -(-self.size // size))
+        edges = [self.start + self.size * i // count for i in range(count + 1)]
+        return [Span(start, stop, self.length) for start, stop in pairwise(edges)]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A rectangle of the LR image."""
+
+    rows: Span
+    columns: Span
+
+    def cut(self, height: int, width: int) -> list[list["Tile"]]:
+        """Smaller tiles of at most ``height`` × ``width``: rows of tiles, from the top left."""
+        return [[Tile(rows, columns) for columns in self.columns.cut(width)] for rows in self.rows.cut(height)]
+
+
+class TileTooLarge(Exception):  # noqa: N818
+    """Memory didn't suffice for a tile. The network's ``tile`` has become smaller, or it has moved elsewhere."""
+
+
+class TiledNetwork(Protocol):
+    """A network that runs over tiles."""
+
+    @property
+    def geometry(self) -> Geometry: ...
+
+    @property
+    def tile(self) -> tuple[int, int] | None:
+        """The largest height and width that a tile may have now; ``None`` for one tile over everything."""
+
+    def __call__(self, lr: Tensor) -> Tensor:
+        """``(N, 3, h, w)`` → ``(N, 3, scale·h, scale·w)`` in [0, 1], float32, on the CPU.
+
+        Raises:
+            TileTooLarge: try again.
+        """
+        ...
+
+
+def plan_tiles(height: int, width: int, size: tuple[int, int] | None, *, top: int = 0) -> list[list[Tile]]:
+    """Cover an image by tiles of about equal size: rows of tiles, from the top left.
+
+    Args:
+        height: of the LR image, in pixels.
+        width: of the LR image, in pixels.
+        size: largest height and width of a tile, in LR pixels; ``None`` for one tile over everything.
+        top: the first row to cover.
+
+    Raises:
+        ValueError: ``size`` is below 1.
+    """
+    if size is not None and min(size) < 1:
+        raise ValueError(f"tile size must be 1 or more, not {min(size)}")
+    return Tile(Span(top, height, height), Span(0, width, width)).cut(*(size or (height, width)))
+
+
+def upscale_strips(
+    network: TiledNetwork,
+    lr: Callable[[slice], Tensor],
+    shape: tuple[int, int],
+    *,
+    top: int = 0,
+    on_tile: Callable[[int, int], None] = lambda *_: None,
+) -> Iterator[Tensor]:
+    """Upscale an image from top to bottom, a row of tiles at a time. Memory for one such row is all it needs.
+
+    Args:
+        network: what to run.
+        lr: gives rows of the image, ``(N, 3, h, W)`` in [0, 1].
+        shape: height and width of the LR image.
+        top: the first row to upscale; 0 for tiles that are blended.
+        on_tile: called after each tile with the number of tiles done and their count.
+
+    Yields:
+        ``(N, 3, scale·h, scale·W)`` strips in [0, 1] that make up the result when put below each other.
+    """
+    scale, blend = network.geometry.scale, network.geometry.blend
+    plan = plan_tiles(*shape, _largest(network), top=top)
+    count, done = sum(map(len, plan)), 0
+    carried: Tensor | None = None
+
+    def upscaled(tile: Tile, source: Tensor, top: int) -> Tensor:
+        nonlocal done
+        sr = _upscaled(network, source, tile, top=top)
+        done += 1
+        on_tile(done, count)
+        return sr
+
+    for tiles in plan:
+        rows = tiles[0].rows
+        seen = rows.widened(blend + network.geometry.halo)
+        source = lr(seen)
+        parts = (upscaled(tile, source, seen.start) for tile in tiles)
+        strip = _joined(parts, [tile.columns for tile in tiles], network.geometry, dim=-1)
+        if carried is not None:
+            _fade(strip, carried, dim=-2)
+        final = (rows.stop - blend if rows.stop < rows.length else rows.stop) - rows.widened(blend).start
+        carried = strip[..., final * scale :, :].clone() if rows.stop < rows.length and blend else None
+        yield strip[..., : final * scale, :]
+        del strip  # or it would still be there while the next one is made
+
+
+def upscale_whole(network: TiledNetwork, lr: Tensor) -> Tensor:
+    """`upscale_strips`, put together: ``(N, 3, H, W)`` → ``(N, 3, scale·H, scale·W)`` in [0, 1]."""
+    height, width = lr.shape[-2:]
+    scale = network.geometry.scale
+    strips = upscale_strips(network, lambda rows: lr[..., rows, :], (height, width))
+    return put_together(strips, (*lr.shape[:2], scale * height, scale * width))
+
+
+def put_together(strips: Iterator[Tensor], shape: tuple[int, ...]) -> Tensor:
+    """Strips below each other, an image of that shape."""
+    result = torch.empty(shape)
+    top = 0
+    for strip in strips:
+        result[..., top : top + strip.shape[-2], :] = strip
+        top += strip.shape[-2]
+    return result
+
+
+def _upscaled(network: TiledNetwork, source: Tensor, tile: Tile, *, top: int) -> Tensor:
+    """What a tile becomes, with the zones in which it is blended; cut into smaller tiles where memory asks for it.
+
+    Args:
+        source: rows of the LR image, the first of which is row ``top``.
+    """
+    geometry = network.geometry
+    pieces = tile.cut(*(_largest(network) or (tile.rows.size, tile.columns.size)))
+    if len(pieces) > 1 or len(pieces[0]) > 1:
+        strips = (
+            _joined(
+                (_upscaled(network, source, piece, top=top) for piece in row),
+                [piece.columns for piece in row],
+                geometry,
+                dim=-1,
+            )
+            for row in pieces
+        )
+        return _joined(strips, [row[0].rows for row in pieces], geometry, dim=-2)
+    rows, columns = tile.rows, tile.columns
+    seen_rows, seen_columns = (span.widened(geometry.blend + geometry.halo) for span in (rows, columns))
+    try:
+        sr = network(source[..., seen_rows.start - top : seen_rows.stop - top, seen_columns])
+    except TileTooLarge:
+        return _upscaled(network, source, tile, top=top)
+    kept = [
+        slice((own.start - seen.start) * geometry.scale, (own.stop - seen.start) * geometry.scale)
+        for own, seen in ((rows.widened(geometry.blend), seen_rows), (columns.widened(geometry.blend), seen_columns))
+    ]
+    return sr[..., kept[0], kept[1]]
+
+
+def _largest(network: TiledNetwork) -> tuple[int, int] | None:
+    """The network's tile, though never too small to be blended."""
+    smallest = network.geometry.smallest
+    return network.tile and (max(network.tile[0], smallest), max(network.tile[1], smallest))
+
+
+def _joined(parts: Iterator[Tensor], spans: Sequence[Span], geometry: Geometry, *, dim: int) -> Tensor:
+    """Neighbours side by side, blended where they overlap; each part is forgotten before the next is asked for."""
+    slices = [span.widened(geometry.blend) for span in spans]
+    result: Tensor | None = None
+    filled = 0
+    for span in slices:
+        part = next(parts)
+        if len(slices) == 1:
+            return part
+        if result is None:
+            shape = list(part.shape)
+            shape[dim] = (slices[-1].stop - slices[0].start) * geometry.scale
+            result = part.new_empty(shape)
+        start = (span.start - slices[0].start) * geometry.scale
+        if filled > start:
+            part = part.contiguous()
+            _fade(part, result.narrow(dim, start, filled - start), dim=dim)
+        result.narrow(dim, start, part.shape[dim]).copy_(part)
+        filled = start + part.shape[dim]
+        del part
+    assert result is not None
+    return result
+
+
+def _fade(part: Tensor, before: Tensor, *, dim: int) -> None:
+    """Let ``part`` begin as ``before`` and become itself, in place."""
+    length = before.shape[dim]
+    ramp = (torch.arange(length, dtype=part.dtype) + 0.5) / length
+    ramp = ramp.view(-1, *[1] * (-dim - 1))
+    overlap = part.narrow(dim, 0, length)
+    overlap.copy_(before + (overlap - before) * ramp)

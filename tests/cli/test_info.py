@@ -1,0 +1,213 @@
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from importlib import metadata
+
+import pytest
+import torch
+
+import sr_cli
+from sr_cli import info as inventory
+from sr_cli import weights
+from sr_cli.console import info as view
+from sr_cli.console.quantities import UNAVAILABLE, energy_rows, reading_line, significant, watts
+from sr_cli.system.device import dtype_for
+from sr_cli.system.telemetry import EnergyCounter, EnergyReport, Reading
+
+MIB = 2**20
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty home: no weights, no settings."""
+    for variable, folder in {"SR_DATA_DIR": "weights", "XDG_CONFIG_HOME": "config", "HOME": "home"}.items():
+        monkeypatch.setenv(variable, str(tmp_path / folder))
+    return tmp_path
+
+
+def test_json_tells_versions_devices_cpu_and_weights(home):
+    command = [sys.executable, "-m", "sr_cli", "info", "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    found = json.loads(result.stdout)
+    assert found["versions"]["sr"] == sr_cli.__version__
+    assert found["versions"]["torch"] == metadata.version("torch")
+    assert found["versions"]["torchvision"] == metadata.version("torchvision")
+    assert found["devices"][-1]["id"] == "cpu"
+    assert found["devices"][-1]["dtype"] == str(dtype_for(torch.device("cpu"))).removeprefix("torch.")
+    assert 0 < found["cpu"]["memory_available"] <= found["cpu"]["memory_total"]
+    assert bool(found["gpus"]) != bool(found["gpu_absence"])
+    assert found["cache"]["folder"] == str(home / "weights")
+    assert found["cache"]["exists"] is False
+    assert {entry["name"] for entry in found["cache"]["entries"]} == set(weights.entries())
+    assert not (home / "weights").exists()
+
+
+def test_off_a_terminal_every_value_is_a_plain_line(home, capsys):
+    view.show(inventory.take())
+    shown, complaints = capsys.readouterr()
+    assert complaints == ""
+    assert "\x1b" not in shown
+    lines = shown.splitlines()
+    assert all(re.match(r"(Version|Device|CPU|GPU|Weights)[^:]*: \S", line) for line in lines)
+    assert f"Version torch: {metadata.version('torch')}" in lines
+    assert f"Weights folder: {home / 'weights'} (not made yet)" in lines
+
+
+@pytest.mark.usefixtures("home")
+def test_on_a_terminal_there_is_a_table():
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
+    command = [sys.executable, "-m", "sr_cli", "info"]
+    with subprocess.Popen(command, stdout=follower, stderr=follower, env=environment) as process:
+        os.close(follower)
+        shown = b""
+        try:
+            while piece := os.read(leader, 4096):
+                shown += piece
+        except OSError:  # Linux reports the end of a terminal so
+            pass
+    os.close(leader)
+    assert process.returncode == 0
+    assert b"\x1b[" in shown
+    assert metadata.version("torch").encode() in shown
+    assert b"Version:" not in shown
+
+
+@pytest.mark.usefixtures("home")
+def test_info_does_not_import_torchvision():
+    code = "import json, sys; from sr_cli import inventory; inventory.take(); print(json.dumps([*sys.modules]))"
+    modules = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    assert "sr_cli.info" in modules
+    assert "torchvision" not in modules
+
+
+def test_a_registry_that_cannot_be_read_is_told_and_the_rest_is_shown(home):
+    registry = home / "config" / "sr-cli" / "registry.toml"
+    registry.parent.mkdir(parents=True)
+    registry.write_text("[broken\n")
+    found = inventory.take()
+    assert str(registry) in found.cache.problem
+    assert found.cache.entries == ()
+    assert found.devices
+
+
+def test_other_files_in_the_weights_folder_are_counted_and_hidden_ones_are_not(home):
+    folder = home / "weights"
+    folder.mkdir()
+    for name in ("own.safetensors", "notes.txt", ".notes.txt.part"):
+        (folder / name).write_text("x")
+    found = inventory.take()
+    assert found.cache.exists
+    assert found.cache.other_files == 2
+    assert ("other files", "2") in dict(view.sections(found))["Weights"]
+
+
+@pytest.mark.usefixtures("home")
+def test_a_damaged_file_of_weights_is_shown_as_such():
+    entry = next(entry for entry in weights.entries().values() if entry.path is None)
+    path = weights.path_of(entry)
+    path.parent.mkdir()
+    path.write_bytes(b"not these")
+    [stored] = [stored for stored in inventory.take().cache.entries if stored.name == entry.name]
+    assert (stored.state, stored.size) == ("corrupt", 9)
+
+
+def test_file_names_are_shown_as_they_are(home, monkeypatch, capsys):
+    monkeypatch.setenv("SR_DATA_DIR", str(home / "[red]we\nights"))
+    view.show(inventory.take())
+    assert f"Weights folder: {home}/[red]we\\nights (not made yet)" in capsys.readouterr().out.splitlines()
+
+
+@pytest.fixture(scope="module")
+def found():
+    return inventory.take()
+
+
+def test_without_a_gpu_there_is_a_sentence(found):
+    sections = dict(view.sections(replace(found, gpus=(), gpu_absence="there is no NVIDIA driver on this machine")))
+    assert sections["GPU"] == [("", "No NVIDIA GPU can be read: there is no NVIDIA driver on this machine.")]
+
+
+def test_a_gpu_s_figures_are_shown_with_their_units(found):
+    gpu = Reading(
+        "NVIDIA GeForce RTX 3060",
+        utilisation=0.98,
+        memory_used=2715 * MIB,
+        memory_total=12845 * MIB,
+        power=126.0,
+        temperature=66,
+        driver="470.141.03",
+        counters=(EnergyCounter(5000.0),),
+    )
+    old = Reading("NVIDIA GeForce 210", driver="470.141.03")
+    sections = dict(view.sections(replace(found, gpus=(gpu, old), gpu_absence=None)))
+    assert dict(sections["GPU 0"]) == {
+        "name": "NVIDIA GeForce RTX 3060",
+        "driver": "470.141.03",
+        "utilisation": "98%",
+        "memory": "2715 MiB used of 12845 MiB",
+        "temperature": "66 °C",
+        "power": "126 W",
+        "energy counter": "readable (NVML)",
+    }
+    assert dict(sections["GPU 1"])["power"] == dict(sections["GPU 1"])["memory"] == UNAVAILABLE
+
+
+MEASURED = EnergyReport(
+    device="NVIDIA GeForce RTX 3060",
+    seconds=3600,
+    idle_watts=15,
+    mean_watts=126,
+    peak_watts=131.4,
+    idle_memory=72 * MIB,
+    mean_memory=2700 * MIB,
+    peak_memory=2715 * MIB,
+    mean_utilisation=0.98,
+    watt_hours=126,
+    measured_seconds=3600,
+    method="energy counter",
+)
+
+
+def test_energy_is_told_for_the_run_for_an_epoch_and_as_co2e():
+    rows = dict(energy_rows(MEASURED, epochs=5, g_per_kwh=56))
+    assert rows["before"] == "power 15 W, memory 72 MiB"
+    assert rows["mean"] == "power 126 W, memory 2700 MiB"
+    assert rows["peak"] == "power 131 W, memory 2715 MiB"
+    assert rows["energy"] == "126 Wh in 1:00:00 (energy counter)"
+    assert rows["energy an epoch"] == "25.2 Wh"
+    assert rows["CO2e"] == "7.06 g at 56 g/kWh"
+
+
+def test_what_was_not_measured_is_unavailable_and_never_zero():
+    rows = dict(energy_rows(EnergyReport(device="AMD EPYC", seconds=0.0), epochs=5, g_per_kwh=56))
+    assert rows["energy"] == rows["energy an epoch"] == rows["utilisation"] == UNAVAILABLE
+    assert rows["before"] == "power unavailable, memory unavailable"
+    assert rows["CO2e"] == "unavailable at 56 g/kWh"
+    assert not re.search(r"\b0 (W|Wh|g|MiB)\b", " ".join(rows.values()))
+
+
+def test_energy_of_a_part_of_the_run_says_so():
+    rows = dict(energy_rows(replace(MEASURED, measured_seconds=900)))
+    assert rows["energy"].endswith("(energy counter, measured for 25% of it)")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(126.04, "126"), (12345.6, "12346"), (7.056, "7.06"), (0.00001234, "1.23e-05"), (99.96, "100")]
+)
+def test_three_significant_digits(value, text):
+    assert significant(value) == text
+
+
+def test_small_powers_keep_a_decimal():
+    assert [watts(value) for value in (15.2, 3.14, 0.52, None)] == ["15 W", "3.1 W", "0.52 W", UNAVAILABLE]
+
+
+def test_a_reading_s_line_leaves_out_what_the_device_does_not_tell():
+    assert reading_line(Reading("CPU", utilisation=0.5, memory_used=MIB)) == "CPU, 50%, 1 MiB"
+    assert reading_line(Reading("GPU", power=126.0, temperature=66)) == "GPU, 126 W, 66 °C"

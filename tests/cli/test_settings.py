@@ -1,0 +1,48 @@
+import pytest
+
+from sr_cli.cli.settings import hours, read_settings
+from sr_cli.errors import UsageError
+
+
+def test_settings_are_read(tmp_path):
+    path = tmp_path / "night.toml"
+    path.write_text('arch = "compact"\nlr = 2e-3\ncrop-size = 96\nloss = "pixel"\n')
+    assert read_settings(path) == {"arch": "compact", "lr": 2e-3, "crop_size": 96, "loss": "pixel"}
+
+
+def test_settings_are_called_as_their_options(tmp_path):
+    path = tmp_path / "night.toml"
+    path.write_text('time = "2h30m"\ncache = 1\n')
+    assert read_settings(path) == {"hours": 2.5, "cache_gib": 1}
+    path.write_text("hours = 2.5\ncache_gib = 1\n")
+    assert read_settings(path) == {"hours": 2.5, "cache_gib": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("learning_rate = 1\n", "unknown setting 'learning_rate'"),
+        ("batchsize = 4\n", "did you mean batch_size"),
+        ("crop-size = 96\ncrop_size = 48\n", "set twice"),
+        ("lr = \n", "not a TOML file"),
+        ('time = "soon"\n', "'soon' is no time"),
+        ('time = "2h"\nhours = 2\n', "set twice"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, text, named):
+    path = tmp_path / "night.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=named) as error:
+        read_settings(path)
+    assert str(path) in str(error.value)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(UsageError, match=r"nothing\.toml: cannot be read"):
+        read_settings(tmp_path / "nothing.toml")
+
+
+@pytest.mark.parametrize("text", ["", "2", "2.5h", "30m2h", "h"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(UsageError, match="is no time"):
+        hours(text)

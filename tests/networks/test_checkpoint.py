@@ -1,0 +1,74 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from sr_cli.errors import TrainingError, WeightsError
+from sr_cli.networks.checkpoint import load_network, load_state, read_header, save_network, save_state
+
+
+@pytest.mark.parametrize(
+    "architecture", [{"name": "johnson", "scale": 4}, {"name": "compact", "scale": 3, "width": 8, "depth": 2}]
+)
+def test_weights_describe_themselves(lively, tmp_path, photo, architecture):
+    network = lively(**architecture)
+    path = tmp_path / "weights.safetensors"
+    save_network(path, network, about={"command": "sr train photos", "metrics": {"psnr": 31.5}})
+    again, header = load_network(path)
+    assert header["architecture"] == network.architecture
+    assert header["command"] == "sr train photos" and header["metrics"] == {"psnr": 31.5}
+    with torch.inference_mode():
+        torch.testing.assert_close(again(photo), network(photo), rtol=0, atol=0)
+
+
+def test_half_precision_halves_the_file(lively, tmp_path, photo):
+    network = lively(name="compact", scale=4, width=32, depth=4)
+    for dtype in (torch.float32, torch.float16):
+        save_network(tmp_path / f"{dtype}.safetensors", network, about={}, dtype=dtype)
+    full, half = ((tmp_path / f"{d}.safetensors").stat().st_size for d in (torch.float32, torch.float16))
+    assert half < 0.52 * full
+    again, _ = load_network(tmp_path / f"{torch.float16}.safetensors")
+    with torch.inference_mode():
+        torch.testing.assert_close(again(photo), network(photo), rtol=0, atol=2e-3)
+
+
+def test_what_is_no_checkpoint_is_refused_by_name(tmp_path, lively):
+    text = tmp_path / "text.safetensors"
+    text.write_text("these are no weights, but long enough to have a header")
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"a": torch.zeros(1)}, foreign)
+    path = tmp_path / "good.safetensors"
+    save_network(path, lively(name="compact", scale=2, width=4, depth=1), about={})
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(path.read_bytes()[:-10])
+    unfit = tmp_path / "unfit.safetensors"
+    header = {
+        "format": "sr-cli 1",
+        "architecture": json.dumps({"name": "compact", "scale": 4, "width": 64, "depth": 1}),
+    }
+    save_file({"a": torch.zeros(1)}, unfit, header)
+    for bad in (text, foreign, cut, unfit, tmp_path / "missing.safetensors", tmp_path):
+        with pytest.raises(WeightsError, match=bad.name):
+            load_network(bad)
+
+
+def test_a_header_can_be_read_alone(weights_of):
+    assert read_header(weights_of(name="compact", scale=2, width=4, depth=1))["architecture"]["width"] == 4
+
+
+def test_state_comes_back_and_nothing_else_is_unpickled(tmp_path):
+    path = tmp_path / "last.pt"
+    save_state(path, {"step": 3, "network": {"a": torch.ones(2)}})
+    assert load_state(path)["step"] == 3
+
+    class Malice:
+        def __reduce__(self):
+            return (tmp_path.joinpath("harm").mkdir, ())
+
+    torch.save({"step": Malice()}, path)
+    with pytest.raises(TrainingError, match=r"last\.pt"):
+        load_state(path)
+    assert not (tmp_path / "harm").exists()
+    with pytest.raises(TrainingError, match="nothing to resume"):
+        load_state(tmp_path / "missing.pt")

@@ -1,0 +1,55 @@
+"""What each process of ``test_distributed`` does; started by torchrun: ``distributed_parts.py WHAT FOLDER``."""
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from sr_cli.config import TrainConfig
+from sr_cli.data import Batch, Batches, TrainingPairs
+from sr_cli.system import distributed
+from sr_cli.system.distributed import ALONE, Group
+from sr_cli.training import train
+from sr_cli.training.trainer import Learner
+from support.trainings import CPU, TINY, photos_in
+
+CONFIGS = {
+    "compact": replace(TINY, batch_size=4),
+    "johnson": TrainConfig(arch="johnson", scale=2, crop_size=32, batch_size=4, loss="pixel", degradation="bicubic"),
+    "feature": TrainConfig(arch="compact", scale=2, width=8, depth=1, crop_size=32, batch_size=4, loss="report+pixel"),
+}
+
+
+def batch_for(config: TrainConfig, folder: Path, group: Group = ALONE) -> Batch:
+    pairs = TrainingPairs(photos_in(folder / "photos"), scale=2, crop_size=32, degradation="bicubic")
+    return Batches(pairs, batch_size=config.batch_size, part=group.rank, parts=group.size)[0]
+
+
+def gradients(config: TrainConfig, folder: Path, group: Group = ALONE) -> dict[str, torch.Tensor]:
+    """The gradient of every parameter, and the statistics that batch normalisation has gathered."""
+    vgg = load_file(folder / "vgg.safetensors") if "report" in config.loss else None
+    learner = Learner(config, CPU, group=group, vgg_state=vgg)
+    learner.learn(batch_for(config, folder, group))
+    found = {name: parameter.grad for name, parameter in learner.network.named_parameters()}
+    return found | {name: buffer for name, buffer in learner.network.named_buffers() if "running" in name}  # type: ignore[return-value]
+
+
+def main() -> None:
+    what, folder = sys.argv[1], Path(sys.argv[2])
+    with distributed.joined(CPU) as group:
+        if what == "gradients":
+            for name, config in CONFIGS.items():
+                torch.save(gradients(config, folder, group), folder / f"{name}-{group.rank}.pt")
+        elif what == "death":
+            config = replace(TINY, batch_size=4, steps=100_000)
+            for step in train(config, photos_in(folder / "photos"), CPU, run=folder / "run", group=group):
+                if step.step == 3 and group.rank == 1:
+                    os._exit(7)
+
+
+if __name__ == "__main__":
+    main()
+    os._exit(0)  # as `sr` leaves torchrun: see __main__.py

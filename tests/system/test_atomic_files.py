@@ -1,0 +1,94 @@
+import os
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from sr_cli.errors import OutputError
+from sr_cli.system.atomic_files import write_whole, written_whole
+
+
+def test_a_file_appears_at_the_end(tmp_path):
+    path = tmp_path / "new" / "file"
+    with written_whole(path) as file:
+        file.write(b"half")
+        assert not path.exists()
+        file.write(b" and half")
+    assert path.read_bytes() == b"half and half"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_an_error_leaves_what_was_there(tmp_path, exists):
+    path = tmp_path / "file"
+    if exists:
+        path.write_text("old")
+    with pytest.raises(KeyError), written_whole(path) as file:
+        file.write(b"new")
+        raise KeyError
+    assert [p.read_text() for p in tmp_path.iterdir()] == (["old"] if exists else [])
+
+
+def test_replacing_is_a_choice(tmp_path):
+    path = tmp_path / "file"
+    write_whole(path, "one")
+    write_whole(path, "two")
+    with pytest.raises(OutputError, match="already exists"):
+        write_whole(path, "three", overwrite=False)
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["two"]
+
+
+def test_the_usual_permissions(tmp_path):
+    old = os.umask(0o027)
+    try:
+        write_whole(tmp_path / "file", "x")
+        write_whole(tmp_path / "file", "y")
+    finally:
+        os.umask(old)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_kill_leaves_nothing_under_the_name(tmp_path):
+    program = textwrap.dedent(f"""
+        import sys, time
+        from pathlib import Path
+        from sr_cli.files import written_whole
+        with written_whole(Path({str(tmp_path / "file")!r})) as file:
+            file.write(b"x" * 100_000)
+            file.flush()
+            print("written", flush=True)
+            time.sleep(60)
+    """)
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"written\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "file").exists()
+
+
+def test_a_full_disk_is_named(tmp_path):
+    path = tmp_path / "file"
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        try:
+            write_whole(path, b"x" * 5000)
+        except OutputError as error:
+            os._exit(0 if "no space left" in str(error) and str(path) in str(error) else 2)
+        os._exit(3)
+    deadline = time.monotonic() + 30
+    while (done := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert os.waitstatus_to_exitcode(done[1]) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_a_file(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_whole(tmp_path / "file" / "below", "y")

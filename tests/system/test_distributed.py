@@ -1,0 +1,110 @@
+"""Two processes on gloo: the same training as one, and no hang when one of them dies."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from sr_cli.networks.checkpoint import load_network, load_state, read_header
+from sr_cli.system.distributed import SynchronizedBatchNorm2d
+from sr_cli.system.telemetry import EnergyReport
+from sr_cli.training.energy import in_parallel
+from support.distributed_parts import CONFIGS, gradients
+from support.trainings import OPTIONS, digest, environment
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+
+
+def torchrun(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Two processes with a thread each."""
+    command = [*TORCHRUN, *map(str, arguments)]
+    settings = environment(folder) | {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONFAULTHANDLER": "1",
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=settings, timeout=280)
+
+
+@pytest.fixture(scope="module")
+def two_gradients(tmp_path_factory, vgg_state):
+    """A folder with photos, and the gradients that each of two processes found."""
+    from support.evaluations import folder_of_photos
+
+    folder = tmp_path_factory.mktemp("gradients")
+    folder_of_photos(folder / "photos", "abcd")
+    save_file(vgg_state, folder / "vgg.safetensors")
+    done = torchrun(Path(__file__).parents[1] / "support" / "distributed_parts.py", "gradients", folder, folder=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_gradients_are_those_of_the_joined_batch(name, two_gradients):
+    joined = gradients(CONFIGS[name], two_gradients)
+    parts = [torch.load(two_gradients / f"{name}-{rank}.pt", weights_only=True) for rank in range(2)]
+    for key, expected in joined.items():
+        assert torch.equal(parts[0][key], parts[1][key]), f"{key} differs between the processes"
+        scale = float(expected.abs().max())
+        torch.testing.assert_close(parts[0][key], expected, rtol=1e-4, atol=1e-5 * scale + 1e-9)
+
+
+def test_batch_norm_by_hand_is_batch_norm(monkeypatch):
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda _: None)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 1)
+    torch.manual_seed(0)
+    ours, theirs = SynchronizedBatchNorm2d(5), torch.nn.BatchNorm2d(5)
+    for module in (ours, theirs):
+        torch.nn.init.normal_(module.weight, generator=torch.Generator().manual_seed(1))
+    features = (3 + 2 * torch.randn(4, 5, 6, 7)).requires_grad_()
+    for _ in range(2):
+        torch.testing.assert_close(ours(features), theirs(features))
+    gradients_of = [torch.autograd.grad(module(features).square().sum(), features)[0] for module in (ours, theirs)]
+    torch.testing.assert_close(*gradients_of, rtol=1e-4, atol=1e-4)
+    for key, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[key], value)
+    torch.testing.assert_close(ours.eval()(features), theirs.eval()(features))
+
+
+def test_a_run_of_two_resumes_bit_for_bit(photo_folder, tmp_path):
+    (tmp_path / "often.toml").write_text("log-every = 1\n")
+    options = ["-m", "sr_cli", "train", photo_folder, *OPTIONS, "--schedule", "constant", "--config", "often.toml"]
+    for arguments in ([*options, "--steps", 8, "--name", "whole"], [*options, "--steps", 4, "--name", "part"]):
+        done = torchrun(*arguments, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("model.safetensors") == 1 and done.stderr.count("into runs/") == 1
+    done = torchrun("-m", "sr_cli", "train", "--resume", "part", "--steps", 8, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert digest(tmp_path / "runs/part/model.safetensors") == digest(tmp_path / "runs/whole/model.safetensors")
+    table = list(csv.DictReader((tmp_path / "runs/part/metrics.csv").read_text().splitlines()))
+    assert [int(row["step"]) for row in table] == list(range(1, 9))
+    load_network(tmp_path / "runs/part/best.safetensors")
+    assert read_header(tmp_path / "runs/part/model.safetensors")["training"]["steps_done"] == 8
+
+
+def test_a_dead_process_ends_the_run_with_an_error(photo_folder, tmp_path):
+    done = torchrun(Path(__file__).parents[1] / "support" / "distributed_parts.py", "death", tmp_path, folder=tmp_path)
+    assert done.returncode != 0
+    assert "exitcode  : 7" in done.stderr
+    assert load_state(tmp_path / "run/last.pt")["step"] >= 0
+    assert photo_folder.is_dir()
+
+
+def test_odd_shares_are_refused(photo_folder, tmp_path):
+    done = torchrun("-m", "sr_cli", "train", photo_folder, *OPTIONS, "--batch-size", 3, "--steps", 2, folder=tmp_path)
+    assert done.returncode != 0
+    assert "2 processes cannot share batches of 3" in done.stderr
+
+
+def test_energy_side_by_side():
+    one = EnergyReport(device="GPU", seconds=10, watt_hours=2.0, mean_watts=100.0, mean_utilisation=0.5)
+    other = EnergyReport(device="GPU", seconds=12, watt_hours=3.0, mean_watts=110.0, mean_utilisation=0.7)
+    total = in_parallel([one, other])
+    assert (total.watt_hours, total.mean_watts, total.seconds) == (5.0, 210.0, 12)
+    assert total.mean_utilisation == pytest.approx(0.6)
+    assert in_parallel([one, EnergyReport(device="GPU", seconds=10)]).watt_hours is None
+    assert in_parallel([one]) is one

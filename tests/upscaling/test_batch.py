@@ -1,0 +1,398 @@
+"""Batches: what they take in, what they call the results, and what comes of them, file by file."""
+
+import os
+import threading
+from pathlib import Path, PurePath
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from sr_cli import images
+from sr_cli.config import DEFAULT_MODEL
+from sr_cli.errors import ImageError, OutputError, UsageError
+from sr_cli.images.header import size_of
+from sr_cli.upscaling.batch.dry_run import forecast
+from sr_cli.upscaling.batch.find_inputs import Source, gather, read_list
+from sr_cli.upscaling.batch.handover import Abandoned, Handover
+from sr_cli.upscaling.batch.pipeline import run
+from sr_cli.upscaling.batch.plan_outputs import Job, Naming, plan, settle
+from sr_cli.upscaling.batch.results import Result, Summary
+from sr_cli.upscaling.batch.settings import Settings
+from sr_cli.upscaling.batch.shards import Shard, read_shard, torchrun_shard
+from sr_cli.upscaling.batch.target_size import Target, model_for, read_pixels, read_size
+from sr_cli.upscaling.upscaler import Upscaler
+
+
+def paint(path: Path, size=(8, 6), **options) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(len(str(path))).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def names(found) -> list[str]:
+    return [str(source.path) for source in found.sources]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def upscaler(lively):
+    return Upscaler(lively(name="compact", scale=2, width=8, depth=1), name="small")
+
+
+class TestSizes:
+    @given(w=st.integers(1, 5000), h=st.integers(1, 5000), scale=st.sampled_from([1.5, 2, 3, 4, 6, 8]))
+    def test_a_factor(self, w, h, scale):
+        assert Target(scale=scale).of(w, h, scale=4) == (max(1, round(w * scale)), max(1, round(h * scale)))
+
+    @given(w=st.integers(1, 4000), h=st.integers(1, 4000), most=st.integers(100, 10**7))
+    def test_the_most_pixels_are_never_passed(self, w, h, most):
+        width, height = Target(max_pixels=most).of(w, h, scale=4)
+        assert width * height <= max(most, width, height)
+        assert width <= 4 * w
+        assert height <= 4 * h
+
+    def test_width_and_height_keep_the_proportions(self):
+        assert Target(width=300).of(100, 50, scale=4) == (300, 150)
+        assert Target(height=300).of(100, 50, scale=4) == (600, 300)
+        assert Target(width=300, height=300).of(100, 50, scale=4) == (300, 150)
+        assert Target(size=(300, 300)).of(100, 50, scale=4) == (300, 300)
+
+    @pytest.mark.parametrize(
+        "asked", [{"scale": 0}, {"scale": float("nan")}, {"scale": 65}, {"width": 0}, {"size": (0, 5)},
+                  {"scale": 2, "width": 7}, {"max_pixels": 0}],
+    )  # fmt: skip
+    def test_nonsense_is_refused(self, asked):
+        with pytest.raises(ValueError, match=r"must be|exclude"):
+            Target(**asked)
+
+    def test_sizes_and_pixels_in_words(self):
+        assert read_size("1920x1080") == read_size("1920 × 1080") == (1920, 1080)
+        assert read_pixels("20M") == read_pixels("20MP") == read_pixels("20000000") == 20e6
+        for text in ("x", "20", "20x", "-1x5"):
+            with pytest.raises(ValueError, match="write it like"):
+                read_size(text)
+        with pytest.raises(ValueError, match="write it like"):
+            read_pixels("lots")
+
+    def test_the_next_larger_network_is_taken(self):
+        available = {2: "c-x2", 3: "c-x3", 4: "c-x4", 8: "c-x8"}
+        wanted = {1.5: "c-x2", 2: "c-x2", 2.5: "c-x3", 4: "c-x4", 6: "c-x8", 8: "c-x8", 20: "c-x8", None: DEFAULT_MODEL}
+        assert {scale: model_for(scale, available) for scale in wanted} == wanted
+        assert model_for(2, {}) == DEFAULT_MODEL
+
+
+class TestInputs:
+    def test_folders_keep_their_tree(self, here):
+        for name in ("a.png", "sub/b.jpg", "sub/deep/c.webp", ".hidden/d.png"):
+            paint(here / "photos" / name)
+        (here / "photos" / "notes.txt").write_text("no picture")
+        assert names(gather(["photos"])) == ["photos/a.png"]
+        found = gather(["photos"], recursive=True)
+        assert [str(source.below) for source in found.sources] == [".", "sub", "sub/deep"]
+
+    def test_several_folders_do_not_mix(self, here):
+        paint(here / "one" / "a.png")
+        paint(here / "two" / "a.png")
+        assert [str(source.below) for source in gather(["one", "two"]).sources] == ["one", "two"]
+
+    def test_patterns_that_the_shell_left_alone(self, here):
+        paint(here / "x" / "y" / "a.png")
+        paint(here / "x" / "b[1].png")
+        assert names(gather(["x/**/*.png"])) == ["x/b[1].png", "x/y/a.png"]
+        assert [str(s.below) for s in gather(["x/**/*.png"]).sources] == [".", "y"]
+        assert gather(["x/b[1].png"]).sources[0].named
+        with pytest.raises(ImageError, match="no image matches"):
+            gather(["x/*.gif"])
+
+    def test_a_list_keeps_relative_folders(self, here):
+        paint(here / "x" / "a.png")
+        found = gather([], listed=["x/a.png", str(here / "x" / "a.png"), "../b.png"])
+        assert [str(source.below) for source in found.sources] == ["x", "."]  # the same file counts once
+
+    def test_lists_with_odd_names(self):
+        assert read_list(b"a.png\r\nb c.png\n\n") == ["a.png", "b c.png"]
+        assert read_list(b"new\nline.png\0-dash.png\0") == ["new\nline.png", "-dash.png"]
+        assert os.fsencode(read_list(b"\xff.png")[0]) == b"\xff.png"
+
+    def test_links_in_circles_and_unreadable_folders(self, here):
+        paint(here / "p" / "a.png")
+        (here / "p" / "loop").symlink_to(here / "p")
+        (here / "p" / "self.png").symlink_to("self.png")
+        found = gather(["p"], recursive=True)
+        assert "p/a.png" in names(found)
+        assert not any("loop" in name for name in names(found))
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
+    def test_unreadable_folders_are_told_of(self, here):
+        paint(here / "p" / "a.png")
+        (here / "p" / "locked").mkdir(mode=0)
+        found = gather(["p"], recursive=True)
+        assert names(found) == ["p/a.png"]
+        assert "locked" in str(found.problems[0])
+
+    def test_folders_of_outputs_are_passed_over(self, here):
+        paint(here / "p" / "a.png")
+        paint(here / "p" / "out" / "a_2x.png")
+        assert names(gather(["p"], recursive=True, without=Path("p/out"))) == ["p/a.png"]
+
+    def test_nothing_at_all(self, here):
+        (here / "empty").mkdir()
+        with pytest.raises(ImageError, match="empty"):
+            gather(["empty"])
+
+
+def naming(**changes) -> Naming:
+    return Naming(**{"template": "{stem}_{scale}x.{ext}", "scale": 2, "model": "m", **changes})
+
+
+def named(*paths: str, **changes):
+    return plan([Source(path=Path(path), named=True) for path in paths], naming(**changes), lambda _: None)[0]
+
+
+class TestOutputs:
+    def test_names(self):
+        def name(path, **changes):
+            return str(naming(**changes).name(Source(path=Path(path), below=PurePath("sub")), (30, 20)))
+
+        assert name("x/a.png") == "x/a_2x.png"
+        assert name("x/a.JPG", output=Path("out")) == "out/sub/a_2x.JPG"
+        assert name("x/a.gif") == "x/a_2x.png"
+        assert name("x/a.gif", animate=True) == "x/a_2x.gif"
+        assert name("x/a.png", format="WEBP", scale=1.5) == "x/a_1.5x.webp"
+        assert name("a.png", template="{model}/{stem}-{width}x{height}.{ext}") == "m/a-30x20.png"
+        assert name("noext") == "noext_2x.png"
+        assert name("a.png", output=Path("b.webp"), single=True) == "b.webp"
+
+    @pytest.mark.parametrize("template", ["{stem", "{nothing}.png", "{stem.__class__}.png", "{stem}", "{stem:q}.png"])
+    def test_templates_that_make_no_name(self, template):
+        with pytest.raises(UsageError):
+            naming(template=template).name(Source(path=Path("a.png")), (1, 1))
+
+    def test_results_of_an_earlier_run_are_no_inputs(self):
+        sources = [Source(path=Path(name)) for name in ("a.png", "a_2x.png", "b_2x.png")]
+        kept, passed_over = plan(sources, naming(), lambda _: None)
+        assert [str(source.path) for source, _ in kept] == ["a.png", "b_2x.png"]
+        assert passed_over == 1
+
+    @pytest.mark.usefixtures("here")
+    def test_collisions_are_refused_before_any_work(self):
+        both = named("x/a.png", "x/a.jpg", format="PNG")
+        with pytest.raises(UsageError, match=r"x/a\.png and x/a\.jpg"):
+            settle(both, None)
+        assert [job.output.name for job in settle(both, "rename")] == ["a_2x.png", "a_2x-2.png"]
+
+    def test_what_is_there(self, here):
+        paint(here / "a.png")
+        paint(here / "a_2x.png")
+        with pytest.raises(OutputError, match="already exists"):
+            settle(named("a.png"), None)
+        assert settle([(Source(path=Path("a.png")), Path("a_2x.png"))], None)[0].skip
+        assert settle(named("a.png"), "skip")[0].skip
+        assert settle(named("a.png"), "overwrite")[0].overwrite
+        assert settle(named("a.png"), "rename")[0].output == Path("a_2x-2.png")
+
+    @pytest.mark.parametrize("link", [None, "hard", "soft"])
+    @pytest.mark.parametrize("exist", [None, "overwrite", "skip"])
+    def test_no_input_is_replaced(self, here, link, exist):
+        paint(here / "a.png")
+        target = Path("a.png" if link is None else "b.png")
+        if link == "hard":
+            target.hardlink_to("a.png")
+        elif link == "soft":
+            target.symlink_to("a.png")
+        with pytest.raises(UsageError, match="would replace an input"):
+            settle([(Source(path=Path("a.png"), named=True), target)], exist)
+
+
+class TestShards:
+    @given(count=st.integers(1, 20), pictures=st.integers(0, 50))
+    def test_shares_make_up_the_whole(self, count, pictures):
+        shares = [Shard(index, count).of(range(pictures)) for index in range(1, count + 1)]
+        assert sorted(each for share in shares for each in share) == list(range(pictures))
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+    def test_in_words(self):
+        assert read_shard("3/16") == Shard(3, 16)
+        for text in ("0/4", "5/4", "3", "a/b"):
+            with pytest.raises(ValueError, match="shard"):
+                read_shard(text)
+
+    def test_torchrun(self):
+        assert torchrun_shard({"RANK": "2", "WORLD_SIZE": "4"}) == Shard(3, 4)
+        assert torchrun_shard({}) is None
+
+
+class TestHandover:
+    def test_pieces_in_order(self):
+        handover: Handover[int] = Handover()
+
+        def give():
+            for piece in [*range(1, 100), None]:
+                handover.put(piece)
+
+        thread = threading.Thread(target=give)
+        thread.start()
+        assert list(handover) == list(range(1, 100))
+        thread.join()
+
+    def test_either_side_may_fail(self):
+        handover: Handover[int] = Handover()
+        handover.fail(ImageError("broken"))
+        with pytest.raises(ImageError, match="broken"):
+            next(iter(handover))
+        handover.close()
+        with pytest.raises(Abandoned):
+            handover.put(1)
+
+
+def job(source: Path, output: Path, **more) -> Job:
+    return Job(source=source, output=output, **more)
+
+
+SETTINGS = Settings(target=Target())
+
+
+class TestRunning:
+    def test_one_bad_file_among_many(self, here, upscaler):
+        jobs = [job(paint(here / f"{i}.png"), here / "out" / f"{i}.png") for i in range(12)]
+        (here / "3.png").write_text("no picture")
+        (here / "5.png").unlink()
+        (here / "7.png").write_bytes(b"")
+        (here / "9.png").write_bytes((here / "9.png").read_bytes()[:-60])
+        results = list(run(jobs, upscaler, SETTINGS))
+        assert [result.input for result in results] == [str(each.source) for each in jobs]
+        failed = [result for result in results if result.status == "failed"]
+        assert [Path(result.input).stem for result in failed] == ["3", "5", "7", "9"]
+        assert all(Path(result.input).name in result.error and "\n" not in result.error for result in failed)
+        assert sorted(path.stem for path in (here / "out").iterdir()) == sorted(map(str, {*range(12)} - {3, 5, 7, 9}))
+
+    def test_results_tell_what_was_done(self, here, upscaler):
+        (result,) = run([job(paint(here / "a.png", (20, 10)), here / "b.webp")], upscaler, SETTINGS)
+        assert (result.status, result.input_size, result.output_size) == ("done", (20, 10), (40, 20))
+        assert (result.scale, result.passes, result.model, result.device) == (2, 1, "small", "cpu")
+        assert result.megapixels_per_second == pytest.approx(0.0008 / result.seconds)
+        assert result.peak_memory > 10**7
+
+    def test_what_a_format_cannot_hold_is_said(self, here, upscaler):
+        Image.new("RGBA", (5, 5), (1, 2, 3, 4)).save(here / "a.png")
+        (result,) = run([job(here / "a.png", here / "a.jpg")], upscaler, SETTINGS)
+        assert result.warnings == ("JPEG doesn't hold alpha",)
+
+    @pytest.mark.parametrize("suffix", [".png", ".tiff", ".jpg", ".bmp"])
+    def test_strips_and_wholes_are_the_same_picture(self, here, lively, suffix):
+        network = lively(name="compact", scale=2, width=8, depth=1)
+        source = paint(here / "a.png", (50, 90))
+        target = here / f"b{suffix}"
+        (result,) = run([job(source, target)], Upscaler(network, name="x", tile=16), SETTINGS)
+        assert result.status == "done", result.error
+        expected = Upscaler(network, name="x").upscale_picture(images.read(source))
+        difference = np.abs(images.read(target).color.astype(int) - expected.color)
+        assert difference.max() <= (40 if suffix == ".jpg" else 1)
+
+    def test_a_folder_that_cannot_be_made_fails_its_pictures_only(self, here, upscaler):
+        (here / "file").write_text("in the way")
+        jobs = [job(paint(here / "a.png"), here / "file" / "a.png"), job(paint(here / "b.png"), here / "b_2x.png")]
+        results = list(run(jobs, upscaler, SETTINGS))
+        assert [result.status for result in results] == ["failed", "done"]
+        assert results[0].exit_code == OutputError.exit_code
+
+    def test_a_result_that_appeared_meanwhile_is_not_replaced(self, here, upscaler):
+        source, target = paint(here / "a.png"), here / "b.png"
+        target.write_text("somebody else's")
+        (result,) = run([job(source, target)], upscaler, SETTINGS)
+        assert result.status == "failed"
+        assert target.read_text() == "somebody else's"
+
+    def test_animations(self, here, upscaler):
+        frames = [Image.new("RGB", (9, 7), color) for color in ("red", "green", "blue")]
+        frames[0].save(here / "a.gif", save_all=True, append_images=frames[1:], duration=[40, 80, 120], loop=0)
+        settings = Settings(target=Target(), animate=True)
+        (result,) = run([job(here / "a.gif", here / "b.gif")], upscaler, settings)
+        assert (result.status, result.frames) == ("done", 3), result.error
+        with Image.open(here / "b.gif") as large:
+            assert (large.n_frames, large.size) == (3, (18, 14))
+
+    def test_stopping_early_leaves_whole_files_only(self, here, upscaler):
+        jobs = [job(paint(here / f"{i}.png", (64, 64)), here / "out" / f"{i}.png") for i in range(8)]
+        going = run(jobs, upscaler, SETTINGS)
+        next(going)
+        going.close()
+        for path in (here / "out").iterdir():
+            assert images.read(path).width == 128
+
+    def test_ctrl_c_tells_what_was_done(self, here, upscaler):
+        jobs = [job(paint(here / f"{i}.png"), here / "out" / f"{i}.png") for i in range(6)]
+
+        class Impatient:
+            begun = 0
+
+            def begins(self, *_):
+                self.begun += 1
+                if self.begun == 5:
+                    raise KeyboardInterrupt
+
+            def tile(self, *_):
+                pass
+
+        results = []
+        with pytest.raises(KeyboardInterrupt):
+            for result in run(jobs, upscaler, SETTINGS, Impatient()):
+                results.append(result)
+        written = {path.stem for path in (here / "out").iterdir()}
+        assert {Path(result.output).stem for result in results if result.status == "done"} == written
+        assert "4" not in written
+
+
+def test_forecasts_write_nothing(here, upscaler):
+    jobs = [
+        job(paint(here / "a.png", (40, 30)), here / "a_2x.png"),
+        job(here / "missing.png", here / "m.png"),
+        job(here / "a.png", here / "b.png", skip=True),
+    ]
+    before = set(here.iterdir())
+    planned, failed, skipped = forecast(jobs, upscaler, SETTINGS)
+    assert (planned.status, planned.output_size) == ("planned", (80, 60))
+    assert planned.seconds > 0
+    assert planned.memory > 40 * 30
+    assert (failed.status, skipped.status) == ("failed", "skipped")
+    assert set(here.iterdir()) == before
+
+
+def test_headers_tell_the_size_that_is_seen(here):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    paint(here / "turned.jpg", (20, 10), exif=exif)
+    assert size_of(here / "turned.jpg") == (10, 20)
+    assert images.read(here / "turned.jpg").width == 10
+
+
+class TestSummary:
+    def result(self, status, code=0):
+        return Result(input="a", output="b", status=status, exit_code=code, error="bad" if code else None)
+
+    def test_exit_codes(self):
+        for outcomes, code in [
+            (["done"], 0), (["skipped"], 0), ([], 0),
+            (["failed"], 3), (["done", "failed"], 1), (["failed", "failed"], 1),
+        ]:  # fmt: skip
+            summary = Summary(total=len(outcomes))
+            for status in outcomes:
+                summary.add(self.result(status, 3 if status == "failed" else 0))
+            assert summary.exit_code == code
+
+    def test_folders_that_cannot_be_read_count(self):
+        summary = Summary(total=1, problems=[ImageError("p/locked: cannot be read")])
+        summary.add(self.result("done"))
+        assert summary.exit_code == 1
+
+    def test_ctrl_c(self):
+        assert Summary(total=3, interrupted=True).exit_code == 130
