@@ -14,8 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from loopback import Served, serving
 from sr_cli.weights.download import Patience, download
+from support.loopback import Served, serving
 
 ALLOWED = 61 / 59  # bytes transferred per byte of the file
 

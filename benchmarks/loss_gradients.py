@@ -1,6 +1,6 @@
 """How hard does each loss term pull? Gradients with respect to the pixels of SR, for the terms of a loss.
 
-    python benchmarks/loss_gradients.py PHOTOS --vgg FILE --loss report+pixel
+    python benchmarks/loss_gradients.py PHOTOS --vgg FILE --loss johnson+pixel
 
 For bicubic interpolation as SR, as after a little training, and for an untrained network's grey output: the value of
 every term, the root mean square of its gradient, and how that compares with the first term's. Mean over 16 patches of
@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
     parser.add_argument("--vgg", type=Path, required=True)
-    parser.add_argument("--loss", default="report+pixel")
+    parser.add_argument("--loss", default="johnson+pixel")
     parser.add_argument("--scale", type=int, default=4)
     options = parser.parse_args()
 

@@ -17,7 +17,7 @@ COLUMNS = {
     "haarpsi": "HaarPSI",
     "color_shift": "color shift /255",
     "sharpness": "sharpness",
-    "mesh": "mesh",
+    "checkerboard": "checkerboard",
 }
 
 DIGITS = {"psnr": 2, "ssim": 4, "color_shift": 2}

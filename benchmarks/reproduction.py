@@ -28,7 +28,7 @@ from sr_cli import Upscaler, degrade
 
 PICTURES = Path(__file__).parents[1] / "docs" / "images" / "reproduction"
 SETS = ("Set5", "Set14", "BSD100")
-MEASURES = ("psnr", "ssim", "dss", "haarpsi", "color_shift", "sharpness", "mesh")
+MEASURES = ("psnr", "ssim", "dss", "haarpsi", "color_shift", "sharpness", "checkerboard")
 
 LITERAL = (
     "--arch johnson --initialization random --batch-norm batch --output-lr 1 --epochs 5 --precision bfloat16 "
@@ -42,10 +42,10 @@ MORE_COLOR = "feature:conv1_1=1,relu2_2=1"  # without a pixel term, at x4, color
 PIXELS = "+pixel:l2=100"
 
 RECIPES = {
-    "literal-x4": f"{LITERAL} --scale 4 --loss report",
-    "literal-x4-pixel": f"{LITERAL} --scale 4 --loss report+pixel",
-    "literal-x8": f"{LITERAL} --scale 8 --loss report",
-    "literal-x8-pixel": f"{LITERAL} --scale 8 --loss report+pixel",
+    "literal-x4": f"{LITERAL} --scale 4 --loss johnson",
+    "literal-x4-pixel": f"{LITERAL} --scale 4 --loss johnson+pixel",
+    "literal-x8": f"{LITERAL} --scale 8 --loss johnson",
+    "literal-x8-pixel": f"{LITERAL} --scale 8 --loss johnson+pixel",
     "start-x4": f"{START} --scale 4",
     "start-x8": f"{START} --scale 8",
     "johnson-x4": f"{OURS} --scale 4 --init start-x4 --loss {MORE_COLOR}",
@@ -53,7 +53,7 @@ RECIPES = {
     "johnson-x8": f"{OURS} --scale 8 --init start-x8 --loss {FEATURES}",
     "johnson-x8-pixel": f"{OURS} --scale 8 --init start-x8 --loss {FEATURES}{PIXELS}",
     "mesh-x4": f"{MUON} --steps 250 --precision bfloat16 --validate-every 125 --scale 4 --init johnson-x4 "
-    f"--loss {MORE_COLOR}+mesh:rms=30",
+    f"--loss {MORE_COLOR}+checkerboard:rms=30",
 }
 """``sr train`` for each run; ``--init`` names another run."""
 
@@ -120,7 +120,8 @@ def measure(names: Sequence[str], scale: int, benchmarks: Path, runs: Path) -> N
         for method in json.loads(done.stdout)["methods"]:
             means = method["mean"]
             numbers = (
-                f"{means[m]:.{2 if m in ('psnr', 'color_shift', 'sharpness', 'mesh') else 4}f}" for m in MEASURES
+                f"{means[m]:.{2 if m in ('psnr', 'color_shift', 'sharpness', 'checkerboard') else 4}f}"
+                for m in MEASURES
             )
             print(f"| {method['name'].removesuffix('/model')} | {test_set} | {' | '.join(numbers)} |", flush=True)
 

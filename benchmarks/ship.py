@@ -22,7 +22,7 @@ from sr_cli.weights.registry import PRETRAINED
 
 CARDS = Path(__file__).with_name("cards.toml")
 SETS = ("Set5", "Set14", "BSD100")
-MEASURES = ("psnr", "ssim", "dss", "haarpsi", "color_shift", "sharpness", "mesh")
+MEASURES = ("psnr", "ssim", "dss", "haarpsi", "color_shift", "sharpness", "checkerboard")
 
 
 def figures(weights: Path, benchmarks: Path, degradation: str, measures: tuple[str, ...]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def test_nonsense_is_refused_by_name(changes, named):
 def test_johnson_is_trained_as_the_report_says_but_for_how_it_begins():
     report = TrainConfig()
     assert (report.lr, report.batch_size, report.epochs, report.crop_size) == (1e-3, 4, 5, 288)
-    assert (report.schedule, report.loss, report.degradation) == ("constant", "report", "paper")
+    assert (report.schedule, report.loss, report.degradation) == ("constant", "johnson", "paper")
     assert replace(RECIPES["johnson"], initialization="random", batch_norm="batch", output_lr=1.0) == report
 
 

@@ -45,7 +45,7 @@ class TrainConfig:
             output value of ``johnson`` at once, by ``lr`` each: without this its tanh saturates within a few steps.
         loss: see `sr_cli.losses.parse.parse_loss`.
         symmetry: weight of the distance to the moving average's result for the same patch, turned or mirrored, see
-            `sr_cli.losses.parse.asymmetry`; 0 for none.
+            `sr_cli.losses.parse.self_ensemble_loss`; 0 for none.
         degradation: how LR is made from HR, see `sr_cli.data.degrade`.
         ema: decay of the moving average of the weights that is saved and validated; 0 for none.
         clip: largest norm of the gradient; ``None`` for no clipping.
@@ -85,7 +85,7 @@ class TrainConfig:
     schedule: Schedule = "constant"
     warmup: int = 0
     output_lr: float = 1.0
-    loss: str = "report"
+    loss: str = "johnson"
     symmetry: float = 0.0
     degradation: Degradation = "paper"
     ema: float = 0.0
@@ -211,7 +211,7 @@ class EvaluateConfig:
     channel: Literal["y", "rgb"] = "y"
     shave: int | None = None
     degradation: Degradation = "bicubic"
-    measures: tuple[str, ...] = ("psnr", "ssim", "dss", "consistency", "color_error", "sharpness", "mesh")
+    measures: tuple[str, ...] = ("psnr", "ssim", "dss", "lr_psnr", "color_error", "sharpness", "checkerboard")
     interpolations: tuple[Interpolation, ...] = ()
     recursive: bool = False
     seed: int = 0

@@ -8,16 +8,16 @@ from torch.nn import functional as F
 from sr_cli.errors import UsageError, WeightsError
 from sr_cli.losses.parse import (
     PRESETS,
-    CheckerboardPenalty,
+    CheckerboardLoss,
+    CheckerboardPairLoss,
     FeatureReconstructionLoss,
     LossTerm,
-    MeshPenalty,
     PixelLoss,
     RelativeFeatureLoss,
     WeightedSum,
-    asymmetry,
     feature_layers,
     parse_loss,
+    self_ensemble_loss,
 )
 from sr_cli.networks.vgg import VGG_LAYERS, VGGFeatures, load_vgg_state
 
@@ -45,7 +45,7 @@ def test_before_the_relu_there_are_negative_values(vgg_state, photo):
 
 def test_the_loss_network_is_frozen(vgg_state, photo):
     vgg = VGGFeatures(vgg_state, ["relu2_2"])
-    loss = WeightedSum(parse_loss("report+pixel"), scale=4, vgg=vgg)
+    loss = WeightedSum(parse_loss("johnson+pixel"), scale=4, vgg=vgg)
     loss.train()
     sr, hr = photo.flip(2).requires_grad_(), photo.clone().requires_grad_()
     sum(loss(sr, hr).values()).backward()
@@ -111,9 +111,9 @@ def test_chroma_is_what_luma_is_not(photo):
 
 def test_asymmetry_is_a_part_of_the_error(photo):
     sr = photo + 0.1
-    assert asymmetry(sr, sr, photo) == 0
-    torch.testing.assert_close(asymmetry(sr, photo, photo), torch.tensor(1.0), rtol=2e-3, atol=0)
-    torch.testing.assert_close(asymmetry(sr, photo + 0.05, photo), torch.tensor(0.25), rtol=2e-3, atol=0)
+    assert self_ensemble_loss(sr, sr, photo) == 0
+    torch.testing.assert_close(self_ensemble_loss(sr, photo, photo), torch.tensor(1.0), rtol=2e-3, atol=0)
+    torch.testing.assert_close(self_ensemble_loss(sr, photo + 0.05, photo), torch.tensor(0.25), rtol=2e-3, atol=0)
 
 
 def test_luma_features_see_structure_and_no_colors(vgg_state, photo):
@@ -132,12 +132,12 @@ def test_mesh_penalty_is_the_rms_of_the_pattern(scale):
     hr = torch.rand(2, 3, 24 * scale, 20 * scale)
     cell = torch.randn(scale, scale)
     mesh = 0.01 * (cell - cell.mean()).repeat(24, 20)
-    penalty = MeshPenalty(scale)
+    penalty = CheckerboardLoss(scale)
     torch.testing.assert_close(penalty(hr + mesh, hr), (mesh**2).mean().sqrt(), rtol=1e-3, atol=1e-6)
 
 
 def test_mesh_penalty_spares_what_is_no_mesh(photo):
-    penalty = MeshPenalty(4)
+    penalty = CheckerboardLoss(4)
     assert penalty(photo, photo) < 2e-6
     assert penalty(photo + 0.1, photo) < 2e-6
     noise = 0.1 * torch.randn(1, 3, 60, 84)
@@ -152,9 +152,9 @@ def test_dots_that_change_their_sign_between_blocks():
     dots = 0.01 * (cell - cell.mean()).repeat(48, 48)
     signs = (-1.0) ** (torch.arange(48 * 4) // 32)  # blocks of 8 LR pixels
     dots *= signs * signs.view(-1, 1)
-    parts = WeightedSum(parse_loss("mesh:rms=2,block=2"), scale=4)(hr + dots, hr)
+    parts = WeightedSum(parse_loss("checkerboard:rms=2,block=2"), scale=4)(hr + dots, hr)
     size = 2 * dots.square().mean().sqrt()
-    assert parts["mesh"] < 0.25 * size < 0.6 * size < parts["mesh_block"] < size
+    assert parts["checkerboard"] < 0.25 * size < 0.6 * size < parts["checkerboard_block"] < size
 
 
 def checkerboard(cells, scale):
@@ -167,9 +167,9 @@ def test_checkerboard_penalty_is_the_rms_of_the_pattern_that_a_cell_cannot_show(
     torch.manual_seed(0)
     hr = torch.rand(2, 3, 24 * scale, 24 * scale)
     pattern = checkerboard(24, scale)
-    torch.testing.assert_close(CheckerboardPenalty(scale)(hr + pattern, hr).item(), 0.01, rtol=1e-3, atol=0)
-    assert MeshPenalty(scale)(hr + pattern, hr) < 1e-5
-    assert CheckerboardPenalty(scale)(hr + 0.1, hr) < 2e-6
+    torch.testing.assert_close(CheckerboardPairLoss(scale)(hr + pattern, hr).item(), 0.01, rtol=1e-3, atol=0)
+    assert CheckerboardLoss(scale)(hr + pattern, hr) < 1e-5
+    assert CheckerboardPairLoss(scale)(hr + 0.1, hr) < 2e-6
 
 
 def test_a_checkerboard_counts_as_much_beside_strong_texture():
@@ -178,13 +178,13 @@ def test_a_checkerboard_counts_as_much_beside_strong_texture():
     hr = torch.rand(1, 3, 192, 384)
     texture = torch.cat([torch.zeros(192, 192), 0.5 * torch.randn(192, 192)], dim=1)
     smooth = torch.cat([checkerboard(48, 4), torch.zeros(192, 192)], dim=1)
-    penalty = CheckerboardPenalty(4)
+    penalty = CheckerboardPairLoss(4)
     assert penalty(hr + texture + smooth, hr) - penalty(hr + texture, hr) > 0.4 * 0.01
-    whole = MeshPenalty(8, 5)
+    whole = CheckerboardLoss(8, 5)
     assert whole(hr + texture + smooth, hr) - whole(hr + texture, hr) < 0.1 * 0.01
 
 
-@pytest.mark.parametrize("penalty", [MeshPenalty(4), CheckerboardPenalty(4)], ids=["mesh", "checkerboard"])
+@pytest.mark.parametrize("penalty", [CheckerboardLoss(4), CheckerboardPairLoss(4)], ids=["cells", "pairs"])
 def test_the_penalties_have_a_gradient_where_there_is_no_pattern(penalty, photo):
     sr = photo.clone().requires_grad_()
     assert penalty(sr, photo).backward() is None
@@ -198,8 +198,8 @@ def test_terms_are_weighted_and_kept_apart(photo):
 
 
 def test_the_syntax():
-    assert parse_loss("report") == (LossTerm("feature", {"relu2_2": 1.0}),)
-    assert parse_loss("report+pixel")[1] == LossTerm("pixel", {"l2": 1.0})
+    assert parse_loss("johnson") == (LossTerm("feature", {"relu2_2": 1.0}),)
+    assert parse_loss("johnson+pixel")[1] == LossTerm("pixel", {"l2": 1.0})
     assert parse_loss("feature:relu2_2=1,conv3_3=.5+pixel:l1=1e-2") == (
         LossTerm("feature", {"relu2_2": 1.0, "conv3_3": 0.5}),
         LossTerm("pixel", {"l1": 0.01}),

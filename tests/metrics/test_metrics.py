@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sr_cli.errors import WeightsError
 from sr_cli.imageops.color import luma
-from sr_cli.metrics import color_error, color_shift, learned, mesh, perceptual, psnr, sharpness, ssim
+from sr_cli.metrics import checkerboard, color_error, color_shift, learned, perceptual, psnr, sharpness, ssim
 
 
 @pytest.fixture
@@ -120,26 +120,28 @@ def test_a_pattern_of_the_scales_period_is_a_mesh(texture, scale):
     tile = torch.zeros(scale, scale)
     tile[0, 0] = 0.1
     pattern = tile.repeat(160 // scale, 160 // scale)
-    assert mesh(texture, texture, scale=scale, shave=scale).item() == pytest.approx(1)
-    assert mesh(texture + pattern, texture, scale=scale, shave=scale) > 3
+    assert checkerboard(texture, texture, scale=scale, shave=scale).item() == pytest.approx(1)
+    assert checkerboard(texture + pattern, texture, scale=scale, shave=scale) > 3
 
 
 def test_what_has_another_period_is_no_mesh(texture):
     tile = torch.zeros(5, 5)
     tile[0, 0] = 0.1
-    assert mesh(texture + tile.repeat(32, 32), texture, scale=4, shave=4) < 1.5
+    assert checkerboard(texture + tile.repeat(32, 32), texture, scale=4, shave=4) < 1.5
 
 
 def test_a_mesh_is_found_wherever_the_border_is_cut(texture):
     pattern = torch.zeros(4, 4)
     pattern[0, 0] = 0.1
-    found = [mesh(texture + pattern.repeat(40, 40), texture, scale=4, shave=shave).item() for shave in (4, 5, 6, 7)]
+    found = [
+        checkerboard(texture + pattern.repeat(40, 40), texture, scale=4, shave=shave).item() for shave in (4, 5, 6, 7)
+    ]
     assert min(found) > 0.8 * max(found) > 2
 
 
 def test_the_mesh_of_a_small_picture_is_not_guessed(sr, hr):
     with pytest.raises(ValueError, match="at least"):
-        mesh(sr, hr, scale=4, shave=4)
+        checkerboard(sr, hr, scale=4, shave=4)
 
 
 @pytest.mark.parametrize(("name", "best"), [("dss", 1), ("haarpsi", 1), ("mdsi", 0), ("gmsd", 0), ("vif", 1)])

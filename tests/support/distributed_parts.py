@@ -19,7 +19,7 @@ from support.trainings import CPU, TINY, photos_in
 CONFIGS = {
     "compact": replace(TINY, batch_size=4),
     "johnson": TrainConfig(arch="johnson", scale=2, crop_size=32, batch_size=4, loss="pixel", degradation="bicubic"),
-    "feature": TrainConfig(arch="compact", scale=2, width=8, depth=1, crop_size=32, batch_size=4, loss="report+pixel"),
+    "feature": TrainConfig(arch="compact", scale=2, width=8, depth=1, crop_size=32, batch_size=4, loss="johnson+pixel"),
 }
 
 
@@ -30,7 +30,7 @@ def batch_for(config: TrainConfig, folder: Path, group: Group = ALONE) -> Batch:
 
 def gradients(config: TrainConfig, folder: Path, group: Group = ALONE) -> dict[str, torch.Tensor]:
     """The gradient of every parameter, and the statistics that batch normalisation has gathered."""
-    vgg = load_file(folder / "vgg.safetensors") if "report" in config.loss else None
+    vgg = load_file(folder / "vgg.safetensors") if "johnson" in config.loss else None
     learner = Learner(config, CPU, group=group, vgg_state=vgg)
     learner.learn(batch_for(config, folder, group))
     found = {name: parameter.grad for name, parameter in learner.network.named_parameters()}

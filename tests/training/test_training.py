@@ -277,7 +277,7 @@ def test_a_shallower_network_to_start_from(weights_of):
 
 
 def test_a_patch_of_one_cell_holds_no_pair_of_cells(photo_folder, tmp_path):
-    loss = "pixel:l1+mesh:pair"
+    loss = "pixel:l1+checkerboard:pair"
     with pytest.raises(UsageError, match="patches of 4 pixels"):
         Learner(replace(TINY, loss=loss, crop_size=2), CPU)
     assert trained(photo_folder, tmp_path / "run", loss=loss, crop_size=6)[-1].step == 6
@@ -339,7 +339,7 @@ def test_symmetry_brings_results_for_turned_images_together(photo_folder, tmp_pa
         config = replace(TINY, steps=100, lr=1e-2, schedule="cosine", symmetry=symmetry)
         run = tmp_path / str(symmetry)
         steps = list(train(config, photos_in(photo_folder), CPU, run=run, init=tmp_path / "init.safetensors"))
-        assert ("symmetry" in steps[-1].losses) == bool(symmetry)
+        assert ("self_ensemble" in steps[-1].losses) == bool(symmetry)
         one, mean = (
             Upscaler.from_pretrained(run / "model.safetensors", ensemble=ensemble).upscale_tensor(photo)
             for ensemble in (False, True)

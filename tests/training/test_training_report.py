@@ -15,7 +15,7 @@ def run(tmp_path):
     folder = tmp_path / "runs" / "<b>night & day"
     (folder / "samples").mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({"settings": {"lr": 1e-3, "clip": None}, "data": {"photos": 800}}))
-    rows = ["step,epoch,seconds,pixel_l1,mesh,lr,images_per_second,loading,device_power"]
+    rows = ["step,epoch,seconds,pixel_l1,checkerboard,lr,images_per_second,loading,device_power"]
     rows += [f"{i},{i / 200},0.3,{1 / i},{0.5 / i if i > 5 else ''},0.001,12.5,0.01," for i in range(1, 1501)]
     (folder / "metrics.csv").write_text("\n".join(rows))
     (folder / "validation.csv").write_text("step,psnr,ssim\n500,27.5,0.8\n1000,28.5,0.81\n1500,nan,0.82\n")
@@ -28,7 +28,7 @@ def test_the_page_has_all_and_loads_nothing(run):
     (run / "energy.json").write_text(json.dumps({"watt_hours": None, "mean_watts": 126.0}))
     page = write_report(run).read_text()
     assert page.count("<polyline") == 2 + 1 + 1 + 1 + 1
-    assert "validation, PSNR" in page and ">mesh: " in page and "28.5" in page
+    assert "validation, PSNR" in page and ">checkerboard: " in page and "28.5" in page
     assert "settings.lr" in page and "0.001" in page and "data.photos" in page
     assert "unavailable" in page and "126" in page
     assert "&lt;b&gt;night &amp; day" in page and "<b>night" not in page

@@ -87,12 +87,12 @@ def train(
     loss: Annotated[
         str | None,
         typer.Option(
-            help="report, report+pixel, pixel, perceptual, or terms: feature:relu2_2=1,relu3_3=0.5+pixel:l1=1",
+            help="johnson, johnson+pixel, pixel, psnr, perceptual, or terms: feature:relu2_2=1,relu3_3=0.5+pixel:l1=1",
             rich_help_panel=_LEARNING,
         ),
     ] = None,
     pixel_loss: Annotated[
-        bool, typer.Option("--pixel-loss", help="Short for --loss report+pixel.", rich_help_panel=_LEARNING)
+        bool, typer.Option("--pixel-loss", help="Short for --loss johnson+pixel.", rich_help_panel=_LEARNING)
     ] = False,
     loss_weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="VGG-16 weights of the loss.", rich_help_panel=_LEARNING)
@@ -226,7 +226,7 @@ def train(
     Several GPUs or machines: torchrun --nproc-per-node=N -m sr_cli train …
     """
     if pixel_loss and loss is not None:
-        raise UsageError("--pixel-loss is short for --loss report+pixel; give one of them")
+        raise UsageError("--pixel-loss is short for --loss johnson+pixel; give one of them")
     given: dict[str, Any] = {
         "arch": arch,
         "scale": scale,
@@ -247,7 +247,7 @@ def train(
         "schedule": schedule,
         "warmup": warmup,
         "output_lr": output_lr,
-        "loss": "report+pixel" if pixel_loss else loss,
+        "loss": "johnson+pixel" if pixel_loss else loss,
         "degradation": degradation,
         "ema": ema,
         "symmetry": symmetry,

@@ -25,7 +25,7 @@ from sr_cli.evaluation.result import (
 )
 from sr_cli.evaluation.samples import Pixels, Sample, eight_bit_pixels, load, scale_of
 from sr_cli.evaluation.scoring import Scorer
-from sr_cli.imageops import dihedral as symmetries
+from sr_cli.imageops import dihedral
 from sr_cli.metrics.fidelity import WINDOW
 from sr_cli.upscaling.upscaler import Upscaler
 
@@ -174,7 +174,7 @@ def _scale(config: EvaluateConfig, upscalers: Sequence[Upscaler], matched: Seque
 
 def _meter(method: Method, scale: int) -> CostMeter:
     if isinstance(method, Modelled):
-        runs = symmetries.COUNT if method.upscaler.inference.ensemble else 1
+        runs = dihedral.COUNT if method.upscaler.inference.ensemble else 1
         return CostMeter(method.upscaler.device, network=method.upscaler.network, scale=scale, runs=runs)
     return CostMeter(torch.device("cpu"))
 

@@ -105,7 +105,7 @@ MEASURES = _by_name(
         about="learned distance of structure and texture through VGG-16, on RGB",
     ),
     Measure(
-        name="consistency", label="LR-PSNR", unit="dB", better="higher", digits=2, tolerance=0.2,
+        name="lr_psnr", label="LR-PSNR", unit="dB", better="higher", digits=2, tolerance=0.2,
         about="PSNR of SR, downsampled again, against LR: does it show what LR shows?",
     ),
     Measure(
@@ -121,7 +121,7 @@ MEASURES = _by_name(
         about="mean gradient magnitude over HR's: below 1 is blurred, above 1 is overdone",
     ),
     Measure(
-        name="mesh", label="mesh", better="up to one", digits=2, tolerance=0.05,
+        name="checkerboard", label="checkerboard", better="up to one", digits=2, tolerance=0.05,
         about="strength of a pattern of the scale's period over HR's: well above 1 is a checkerboard",
     ),
 )  # fmt: skip

@@ -54,7 +54,7 @@ class Scorer:
                 continue
             try:
                 value = float(self._measure(name, sr, hr, lr, channel))
-                is_ratio = name in ("sharpness", "mesh")
+                is_ratio = name in ("sharpness", "checkerboard")
                 if math.isnan(value) or (math.isinf(value) and is_ratio):
                     raise ValueError("HR is flat" if is_ratio else "HR is too small or flat for it")
                 found[name] = value
@@ -69,16 +69,16 @@ class Scorer:
                 return metrics.psnr(sr, hr, shave=shave, channel=channel)
             case "ssim":
                 return metrics.ssim(sr, hr, shave=shave, channel=channel)
-            case "consistency":
-                return self._consistency(sr, lr, channel)
+            case "lr_psnr":
+                return self._lr_psnr(sr, lr, channel)
             case "color_error":
                 return metrics.color_error(sr, hr, shave=shave)
             case "color_shift":
                 return metrics.color_shift(sr, hr, shave=shave)
             case "sharpness":
                 return metrics.sharpness(sr, hr, shave=shave)
-            case "mesh":
-                return metrics.mesh(sr, hr, scale=self.protocol.scale, shave=shave)
+            case "checkerboard":
+                return metrics.checkerboard(sr, hr, scale=self.protocol.scale, shave=shave)
         from sr_cli.metrics import learned, perceptual  # piq takes seconds to import
 
         if name in self._networks:
@@ -87,7 +87,7 @@ class Scorer:
             return perceptual.ms_ssim(sr, hr, shave=shave, channel=channel)
         return perceptual.ON_RGB[name](sr, hr, shave=shave)
 
-    def _consistency(self, sr: Tensor, lr: Tensor, channel: metrics.Channel) -> Tensor:
+    def _lr_psnr(self, sr: Tensor, lr: Tensor, channel: metrics.Channel) -> Tensor:
         """PSNR of SR, made small again, against LR; whole pictures, nothing shaved."""
         kind: Degradation = (
             "paper" if self.protocol.lr == "paper" else "bicubic"

@@ -1,4 +1,4 @@
-"""The eight symmetries of a square: four turns, each as it is and mirrored."""
+"""The eight symmetries of a square: rotations by 0, 90, 180 and 270 degrees, each with and without a flip."""
 
 import torch
 from torch import Tensor
@@ -6,13 +6,16 @@ from torch import Tensor
 COUNT = 8
 
 
-def turned(images: Tensor, symmetry: int) -> Tensor:
-    """``(N, C, H, W)`` → ``(N, C, H, W)`` or ``(N, C, W, H)``; 0 changes nothing."""
-    images = torch.rot90(images, symmetry % 4, (-2, -1))
-    return images.flip(-1) if symmetry >= 4 else images
+def transform(images: Tensor, index: int) -> Tensor:
+    """Symmetry ``index`` (0 … 7) of ``(N, C, H, W)``, which becomes ``(N, C, H, W)`` or ``(N, C, W, H)``.
+
+    0 is the identity.
+    """
+    images = torch.rot90(images, index % 4, (-2, -1))
+    return images.flip(-1) if index >= 4 else images
 
 
-def turned_back(images: Tensor, symmetry: int) -> Tensor:
-    """Undo `turned`."""
-    images = images.flip(-1) if symmetry >= 4 else images
-    return torch.rot90(images, -(symmetry % 4), (-2, -1))
+def inverse_transform(images: Tensor, index: int) -> Tensor:
+    """Undo `transform`."""
+    images = images.flip(-1) if index >= 4 else images
+    return torch.rot90(images, -(index % 4), (-2, -1))

@@ -1,4 +1,4 @@
-"""The losses: feature reconstruction through VGG-16, pixels, the mesh penalty, and their weighted sum."""
+"""The losses: feature reconstruction through VGG-16, pixels, the checkerboard penalties, and their weighted sum."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -83,7 +83,7 @@ def _luma(images: Tensor) -> Tensor:
     return (images * weights.view(3, 1, 1)).sum(1, keepdim=True)
 
 
-def asymmetry(sr: Tensor, twin: Tensor, hr: Tensor) -> Tensor:
+def self_ensemble_loss(sr: Tensor, twin: Tensor, hr: Tensor) -> Tensor:
     """How far a result is from another of the same image, turned or mirrored for it, as a part of its error.
 
     The mean over the eight symmetries of a square is closer to the truth than any one result
@@ -105,7 +105,7 @@ def asymmetry(sr: Tensor, twin: Tensor, hr: Tensor) -> Tensor:
     return ((sr - twin.detach()).float().square().mean((1, 2, 3)) / error).mean()
 
 
-class MeshPenalty(nn.Module):
+class CheckerboardLoss(nn.Module):
     """RMS of what SR − HR has in common in every cell of scale × scale pixels: the mesh that feature losses paint.
 
     On a smooth input a network that works on LR cells can only paint the same pattern into each of them, and a
@@ -123,7 +123,7 @@ class MeshPenalty(nn.Module):
         two images ``(N, 3, H, W)``, H and W multiples of ``scale`` → scalar, zero for a difference without a pattern.
         No gradient flows through ``hr``.
 
-    Source: ours; `sr_cli.metrics.mesh` is the measure that belongs to it.
+    Source: ours; `sr_cli.metrics.checkerboard` is the measure that belongs to it.
     """
 
     CELLS = 15
@@ -134,17 +134,17 @@ class MeshPenalty(nn.Module):
         self.scale, self.cells = scale, cells
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
-        # The small constant keeps the gradient of the root finite where there is no mesh at all.
+        # The small constant keeps the gradient of the root finite where there is no pattern at all.
         return (_steady(sr, hr, self.scale, self.cells).square().mean() + 1e-12).sqrt()
 
 
-class CheckerboardPenalty(nn.Module):
+class CheckerboardPairLoss(nn.Module):
     """RMS, square by square, of what SR − HR has in common in every pair of cells: patterns of twice the scale.
 
-    A network can make more of the faintest noise of a smooth ground, if it alternates from one LR pixel to the next: a
-    feature loss rewards that, too. `MeshPenalty` doesn't see it, as its sign changes from cell to cell. Here a period
-    is two cells, and the root is taken in each square of `PAIRS` × `PAIRS` periods before the mean: a level on a smooth
-    ground counts as much as a level in texture.
+    A network can amplify the faintest noise of a smooth area into a pattern that alternates from one LR pixel to the
+    next, which a feature loss rewards, too. `CheckerboardLoss` doesn't see it, as its sign changes from cell to cell.
+    Here a period is two cells, and the root is taken in each square of `PAIRS` × `PAIRS` periods before the mean: a
+    level in a smooth area counts as much as a level in texture.
 
     Args:
         scale: the side of a cell, in pixels.
@@ -223,7 +223,7 @@ TERMS: dict[str, tuple[str, ...]] = {
     "relative": tuple(VGG_LAYERS),
     "luma": tuple(VGG_LAYERS),
     "pixel": ("l1", "l2", "psnr", "chroma"),
-    "mesh": ("block", "pair", "rms"),
+    "checkerboard": ("block", "pair", "rms"),
 }
 """The terms of a loss, and what each can be made of: layers or norms."""
 
@@ -231,11 +231,11 @@ THROUGH_VGG = ("feature", "relative", "luma")
 """The terms that look through a loss network."""
 
 PRESETS = {
-    "report": "feature:relu2_2",
-    "report+pixel": "feature:relu2_2+pixel:l2",
+    "johnson": "feature:relu2_2",
+    "johnson+pixel": "feature:relu2_2+pixel:l2",
     "pixel": "pixel:l1",
     "psnr": "pixel:l1=0.1,psnr=0.02",
-    "perceptual": "pixel:l1+relative:conv2_2=0.025,conv3_3=0.1+mesh:rms=2",
+    "perceptual": "pixel:l1+relative:conv2_2=0.025,conv3_3=0.1+checkerboard:rms=2",
 }
 """What ``--loss`` takes by name."""
 
@@ -281,7 +281,7 @@ class WeightedSum(nn.Module):
 
     Args:
         terms: see `parse_loss`.
-        scale: of the network, for the mesh penalty.
+        scale: of the network, for the checkerboard penalties.
         vgg: the loss network; needed where `feature_layers` isn't empty.
 
     Shapes:
@@ -301,11 +301,11 @@ class WeightedSum(nn.Module):
                     self.terms["feature"] = FeatureReconstructionLoss(vgg, term.weights)
                 else:
                     self.terms[term.kind] = RelativeFeatureLoss(vgg, term.weights, luma=term.kind == "luma")
-            elif term.kind == "mesh":
+            elif term.kind == "checkerboard":
                 for name, part, penalty in (
-                    ("mesh", "rms", MeshPenalty(scale)),
-                    ("mesh_block", "block", MeshPenalty(scale, MeshPenalty.BLOCK_CELLS)),
-                    ("mesh_pair", "pair", CheckerboardPenalty(scale)),
+                    ("checkerboard", "rms", CheckerboardLoss(scale)),
+                    ("checkerboard_block", "block", CheckerboardLoss(scale, CheckerboardLoss.BLOCK_CELLS)),
+                    ("checkerboard_pair", "pair", CheckerboardPairLoss(scale)),
                 ):
                     if part in term.weights:
                         self.terms[name], self.weights[name] = penalty, term.weights[part]

@@ -5,6 +5,6 @@
 
 from sr_cli.metrics.color_difference import color_error, color_shift
 from sr_cli.metrics.fidelity import Channel, psnr, ssim
-from sr_cli.metrics.texture import mesh, sharpness
+from sr_cli.metrics.texture import checkerboard, sharpness
 
-__all__ = ["Channel", "color_error", "color_shift", "mesh", "psnr", "sharpness", "ssim"]
+__all__ = ["Channel", "checkerboard", "color_error", "color_shift", "psnr", "sharpness", "ssim"]

@@ -1,4 +1,4 @@
-"""What SR did to fine texture: how sharp it is, and whether a mesh of the scale's period lies over it."""
+"""What SR did to fine texture: how sharp it is, and whether a pattern of the scale's period lies over it."""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,7 @@ from sr_cli.imageops.color import luma
 from sr_cli.metrics.fidelity import eight_bit, same_size, shaved
 
 CELLS = 21
-"""Side of the square over which a mesh has to be steady to count, in cells of scale × scale pixels."""
+"""Side of the square over which a pattern has to be steady to count, in cells of scale × scale pixels."""
 
 
 def sharpness(sr: Tensor, hr: Tensor, *, shave: int) -> Tensor:
@@ -23,8 +23,8 @@ def sharpness(sr: Tensor, hr: Tensor, *, shave: int) -> Tensor:
     return _mean_gradient(shaved(eight_bit(sr), shave)) / _mean_gradient(shaved(eight_bit(hr), shave))
 
 
-def mesh(sr: Tensor, hr: Tensor, *, scale: int, shave: int) -> Tensor:
-    """How strong a pattern of the scale's period is in SR, over HR: well above 1 is a mesh or a checkerboard.
+def checkerboard(sr: Tensor, hr: Tensor, *, scale: int, shave: int) -> Tensor:
+    """How strong a pattern of the scale's period is in SR, over HR: well above 1 is a checkerboard.
 
     Args:
         sr: ``(N, 3, H, W)`` in [0, 1]; rounded to 8 bit here.
@@ -39,10 +39,10 @@ def mesh(sr: Tensor, hr: Tensor, *, scale: int, shave: int) -> Tensor:
         ValueError: the shapes differ, or the picture is smaller than `CELLS` cells.
     """
     same_size(sr, hr)
-    return mesh_strength(shaved(sr, shave), scale) / mesh_strength(shaved(hr, shave), scale)
+    return pattern_strength(shaved(sr, shave), scale) / pattern_strength(shaved(hr, shave), scale)
 
 
-def mesh_strength(image: Tensor, scale: int) -> Tensor:
+def pattern_strength(image: Tensor, scale: int) -> Tensor:
     """RMS of what is the same in every cell of scale × scale pixels, over squares of `CELLS` × `CELLS` cells.
 
     Luma minus its 5×5 mean, folded into its scale² phases, minus the mean over the phases, each phase averaged over
@@ -59,7 +59,7 @@ def mesh_strength(image: Tensor, scale: int) -> Tensor:
     height, width = (side // scale * scale for side in fine.shape[-2:])
     if min(height, width) < CELLS * scale:
         side = CELLS * scale + 4
-        raise ValueError(f"the mesh measure needs at least {side}×{side} pixels after shaving")
+        raise ValueError(f"the checkerboard measure needs at least {side}×{side} pixels after shaving")
     phases = F.pixel_unshuffle(fine[..., :height, :width], scale)
     steady = phases - phases.mean(dim=1, keepdim=True)
     for square_side in ((CELLS, 1), (1, CELLS)):  # one after the other: a tenth of the additions

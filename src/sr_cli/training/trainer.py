@@ -14,8 +14,8 @@ from torch.optim.swa_utils import AveragedModel
 from sr_cli.config import TrainConfig
 from sr_cli.data import Batch
 from sr_cli.errors import DeviceError, TrainingError, UsageError
-from sr_cli.imageops import dihedral as symmetries
-from sr_cli.losses.parse import WeightedSum, asymmetry, feature_layers, parse_loss
+from sr_cli.imageops import dihedral
+from sr_cli.losses.parse import WeightedSum, feature_layers, parse_loss, self_ensemble_loss
 from sr_cli.networks.checkpoint import load_network
 from sr_cli.networks.compact import Compact
 from sr_cli.networks.johnson import Johnson
@@ -170,9 +170,9 @@ class Learner:
         """What the moving average makes of LR when it is turned or mirrored, put back; each step another way."""
         if not self.config.symmetry or self.averaged is None:
             return None
-        symmetry = 1 + int(self.averaged.n_averaged) % (symmetries.COUNT - 1)
-        turned = symmetries.turned(lr, symmetry).contiguous(memory_format=self.layout)
-        return symmetries.turned_back(self.averaged.module.eval()(turned), symmetry)
+        symmetry = 1 + int(self.averaged.n_averaged) % (dihedral.COUNT - 1)
+        turned = dihedral.transform(lr, symmetry).contiguous(memory_format=self.layout)
+        return dihedral.inverse_transform(self.averaged.module.eval()(turned), symmetry)
 
     def _parallel(self) -> Callable[[Tensor, Tensor, Tensor | None], dict[str, Tensor]]:
         """LR and HR to the terms of the loss, compiled and in step with the other processes where that is wanted."""
@@ -185,7 +185,7 @@ class Learner:
             sr = network(lr)
             terms: dict[str, Tensor] = self.loss(sr, hr)
             if twin is not None:
-                terms["symmetry"] = self.config.symmetry * asymmetry(sr, twin, hr)
+                terms["self_ensemble"] = self.config.symmetry * self_ensemble_loss(sr, twin, hr)
             return terms
 
         return torch.compile(forward) if self.config.compile else forward
@@ -225,7 +225,9 @@ def _loss(config: TrainConfig, vgg_state: Mapping[str, Tensor] | None) -> Weight
     terms = parse_loss(config.loss)
     layers = feature_layers(terms)
     if config.crop_size < 2 * config.scale and any("pair" in term.weights for term in terms):
-        raise UsageError(f"mesh:pair needs patches of {2 * config.scale} pixels or more, not {config.crop_size}")
+        raise UsageError(
+            f"checkerboard:pair needs patches of {2 * config.scale} pixels or more, not {config.crop_size}"
+        )
     return WeightedSum(terms, scale=config.scale, vgg=VGGFeatures(vgg_state or {}, layers) if layers else None)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sr_cli.errors import DeviceError, WeightsError
-from sr_cli.imageops import dihedral as symmetries
+from sr_cli.imageops import dihedral
 from sr_cli.networks.base import Geometry
 from sr_cli.networks.compact import Compact
 from sr_cli.networks.fast.fused import FoldedCompact, FoldedJohnson, Stream, fold
@@ -355,9 +355,9 @@ def _empty_cache(device: torch.device) -> None:
 def _mean_over_symmetries(run: Callable[[Tensor], Tensor], lr: Tensor) -> Tensor:
     """The mean over the square's eight symmetries, each undone after the run."""
     total = run(lr).float().clone()
-    for symmetry in range(1, symmetries.COUNT):
-        total += symmetries.turned_back(run(symmetries.turned(lr, symmetry)).float(), symmetry)
-    return total / symmetries.COUNT
+    for symmetry in range(1, dihedral.COUNT):
+        total += dihedral.inverse_transform(run(dihedral.transform(lr, symmetry)).float(), symmetry)
+    return total / dihedral.COUNT
 
 
 def _finite(values: Tensor) -> bool:
