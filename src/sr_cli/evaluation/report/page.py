@@ -1,18 +1,14 @@
 """The report as one HTML file that needs nothing else: table, chart, pictures with a before/after slider."""
 
-import base64
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
-
-from jinja2 import Environment, StrictUndefined, Template
 
 from sr_cli import __version__
-from sr_cli.evaluation.report import chart
+from sr_cli.evaluation.report.chart import charts
 from sr_cli.evaluation.report.gallery import Exhibit
 from sr_cli.evaluation.report.table import caption, image_rows, mean_rows, remarks
 from sr_cli.evaluation.result import EvaluationReport, measure_called
+from sr_cli.html import data_url, template
 
 MOST_IMAGE_ROWS = 200
 """Pictures whose scores are listed one by one."""
@@ -35,12 +31,12 @@ def page(report: EvaluationReport, exhibits: Sequence[Exhibit]) -> str:
     """
     judged = report.judged()[0]
     order = measure_called(report.measures[0])
-    html = _template().render(
+    html = template("sr_cli.evaluation.report", "page.html").render(
         report=report,
         version=__version__,
         rows=mean_rows(report),
         remarks=remarks(report),
-        charts=chart.panels(report),
+        charts=charts(report),
         images=[(image, image_rows(report, image)) for image in report.images[:MOST_IMAGE_ROWS]],
         groups=_groups(exhibits, f"{order.label} of {judged}"),
         panels=lambda exhibit: _panels(report, exhibit),
@@ -60,16 +56,6 @@ def _groups(exhibits: Sequence[Exhibit], order: str) -> list[tuple[str, Sequence
 
 def _panels(report: EvaluationReport, exhibit: Exhibit) -> list[Panel]:
     return [
-        Panel(
-            name,
-            "data:image/webp;base64," + base64.b64encode(file).decode(),
-            " · ".join(caption(report, exhibit.result, name)),
-        )
+        Panel(name, data_url(file, "image/webp"), " · ".join(caption(report, exhibit.result, name)))
         for name, file in exhibit.panels.items()
     ]
-
-
-@functools.cache
-def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(resources.files("sr_cli.evaluation.report").joinpath("page.html").read_text("utf-8"))
