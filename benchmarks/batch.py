@@ -14,9 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from sr_cli.system.cpu_tuning import wait_briefly
+from sr_cli.system.cpu_tuning import limit_openmp_spin
 
-wait_briefly()  # before torch, as `sr upscale` does
+limit_openmp_spin()  # before torch, as `sr upscale` does
 
 import torch
 

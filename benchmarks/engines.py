@@ -17,9 +17,9 @@ import os
 import time
 from collections.abc import Callable
 
-from sr_cli.system.cpu_tuning import wait_briefly
+from sr_cli.system.cpu_tuning import limit_openmp_spin
 
-wait_briefly()  # before torch, as `sr upscale` does
+limit_openmp_spin()  # before torch, as `sr upscale` does
 
 import numpy as np
 import torch

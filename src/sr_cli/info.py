@@ -39,7 +39,7 @@ class Cpu:
         cores: physical ones; ``None`` where the system doesn't tell.
         threads: hardware threads.
         usable_threads: those that this process may run on.
-        utilisation: of the whole CPU, 0 to 1.
+        utilization: of the whole CPU, 0 to 1.
         temperature: degrees Celsius.
         power: watts.
         energy: whether its energy can be measured, or why not.
@@ -49,7 +49,7 @@ class Cpu:
     cores: int | None
     threads: int | None
     usable_threads: int | None
-    utilisation: float | None
+    utilization: float | None
     memory_total: int
     memory_available: int
     temperature: float | None
@@ -106,7 +106,7 @@ class Inventory:
     notes: tuple[str, ...]
 
 
-def take() -> Inventory:
+def collect() -> Inventory:
     """Look at everything. Nothing here raises for what is missing: it says so in its place."""
     devices, notes = _devices()
     return Inventory(
@@ -158,7 +158,7 @@ def _cpu() -> Cpu:
         cores=psutil.cpu_count(logical=False),
         threads=psutil.cpu_count(),
         usable_threads=len(os.sched_getaffinity(0)) if sys.platform == "linux" else psutil.cpu_count(),
-        utilisation=reading.utilisation,
+        utilization=reading.utilization,
         memory_total=memory.total,
         memory_available=memory.available,
         temperature=reading.temperature,

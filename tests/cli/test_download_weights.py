@@ -39,7 +39,7 @@ def register(home: Path, **urls: str) -> None:
     registry.write_text(
         "".join(
             f'[{name}]\nkind = "upscaler"\nscale = 4\nurls = ["{url}"]\nfile = "{name}.bin"\n'
-            f'size = {len(CONTENT)}\nsha256 = "{SHA256}"\nlicence = "CC0"\n'
+            f'size = {len(CONTENT)}\nsha256 = "{SHA256}"\nlicense = "CC0"\n'
             for name, url in urls.items()
         )
     )
@@ -89,7 +89,7 @@ def test_json_tells_all_that_is_known(home):
         "urls": ["https://example.com/a"],
         "size": len(CONTENT),
         "sha256": SHA256,
-        "licence": "CC0",
+        "license": "CC0",
         "source": "",
         "note": "",
         "state": "missing",

@@ -80,7 +80,7 @@ def test_on_a_terminal_there_is_a_table():
 
 @pytest.mark.usefixtures("home")
 def test_info_does_not_import_torchvision():
-    code = "import json, sys; from sr_cli import inventory; inventory.take(); print(json.dumps([*sys.modules]))"
+    code = "import json, sys; from sr_cli.info import collect; collect(); print(json.dumps([*sys.modules]))"
     modules = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
     assert "sr_cli.info" in modules
     assert "torchvision" not in modules
@@ -136,7 +136,7 @@ def test_without_a_gpu_there_is_a_sentence(found):
 def test_a_gpu_s_figures_are_shown_with_their_units(found):
     gpu = Reading(
         "NVIDIA GeForce RTX 3060",
-        utilisation=0.98,
+        utilization=0.98,
         memory_used=2715 * MIB,
         memory_total=12845 * MIB,
         power=126.0,
@@ -149,7 +149,7 @@ def test_a_gpu_s_figures_are_shown_with_their_units(found):
     assert dict(sections["GPU 0"]) == {
         "name": "NVIDIA GeForce RTX 3060",
         "driver": "470.141.03",
-        "utilisation": "98%",
+        "utilization": "98%",
         "memory": "2715 MiB used of 12845 MiB",
         "temperature": "66 °C",
         "power": "126 W",
@@ -167,7 +167,7 @@ MEASURED = EnergyReport(
     idle_memory=72 * MIB,
     mean_memory=2700 * MIB,
     peak_memory=2715 * MIB,
-    mean_utilisation=0.98,
+    mean_utilization=0.98,
     watt_hours=126,
     measured_seconds=3600,
     method="energy counter",
@@ -186,7 +186,7 @@ def test_energy_is_told_for_the_run_for_an_epoch_and_as_co2e():
 
 def test_what_was_not_measured_is_unavailable_and_never_zero():
     rows = dict(energy_rows(EnergyReport(device="AMD EPYC", seconds=0.0), epochs=5, g_per_kwh=56))
-    assert rows["energy"] == rows["energy an epoch"] == rows["utilisation"] == UNAVAILABLE
+    assert rows["energy"] == rows["energy an epoch"] == rows["utilization"] == UNAVAILABLE
     assert rows["before"] == "power unavailable, memory unavailable"
     assert rows["CO2e"] == "unavailable at 56 g/kWh"
     assert not re.search(r"\b0 (W|Wh|g|MiB)\b", " ".join(rows.values()))
@@ -209,5 +209,5 @@ def test_small_powers_keep_a_decimal():
 
 
 def test_a_reading_s_line_leaves_out_what_the_device_does_not_tell():
-    assert reading_line(Reading("CPU", utilisation=0.5, memory_used=MIB)) == "CPU, 50%, 1 MiB"
+    assert reading_line(Reading("CPU", utilization=0.5, memory_used=MIB)) == "CPU, 50%, 1 MiB"
     assert reading_line(Reading("GPU", power=126.0, temperature=66)) == "GPU, 126 W, 66 °C"

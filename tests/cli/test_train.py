@@ -173,7 +173,7 @@ def test_energy_at_the_end_is_a_figure_or_unavailable(finished_run):
     done = sr_train("--resume", "a", "--steps", 3, "--carbon-intensity", 56, folder=finished_run)
     assert done.returncode == 0, done.stderr
     lines = dict(re.findall(r"^(\w[\w ]*): +(.*)$", done.stderr, re.MULTILINE))
-    assert {"device", "before", "mean", "peak", "utilisation", "energy", "energy an epoch", "CO2e"} <= lines.keys()
+    assert {"device", "before", "mean", "peak", "utilization", "energy", "energy an epoch", "CO2e"} <= lines.keys()
     for label in ("energy", "energy an epoch", "CO2e"):
         assert lines[label].startswith("unavailable") or float(lines[label].split()[0]) > 0
     assert json.loads((finished_run / "runs/a/config.json").read_text())["carbon_intensity"] == 56

@@ -9,12 +9,12 @@ import time
 import pytest
 
 from sr_cli.errors import OutputError
-from sr_cli.system.atomic_files import write_whole, written_whole
+from sr_cli.system.atomic_files import atomic_write, write_atomically
 
 
 def test_a_file_appears_at_the_end(tmp_path):
     path = tmp_path / "new" / "file"
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         file.write(b"half")
         assert not path.exists()
         file.write(b" and half")
@@ -27,7 +27,7 @@ def test_an_error_leaves_what_was_there(tmp_path, exists):
     path = tmp_path / "file"
     if exists:
         path.write_text("old")
-    with pytest.raises(KeyError), written_whole(path) as file:
+    with pytest.raises(KeyError), atomic_write(path) as file:
         file.write(b"new")
         raise KeyError
     assert [p.read_text() for p in tmp_path.iterdir()] == (["old"] if exists else [])
@@ -35,18 +35,18 @@ def test_an_error_leaves_what_was_there(tmp_path, exists):
 
 def test_replacing_is_a_choice(tmp_path):
     path = tmp_path / "file"
-    write_whole(path, "one")
-    write_whole(path, "two")
+    write_atomically(path, "one")
+    write_atomically(path, "two")
     with pytest.raises(OutputError, match="already exists"):
-        write_whole(path, "three", overwrite=False)
+        write_atomically(path, "three", overwrite=False)
     assert [p.read_text() for p in tmp_path.iterdir()] == ["two"]
 
 
 def test_the_usual_permissions(tmp_path):
     old = os.umask(0o027)
     try:
-        write_whole(tmp_path / "file", "x")
-        write_whole(tmp_path / "file", "y")
+        write_atomically(tmp_path / "file", "x")
+        write_atomically(tmp_path / "file", "y")
     finally:
         os.umask(old)
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
@@ -56,8 +56,8 @@ def test_a_kill_leaves_nothing_under_the_name(tmp_path):
     program = textwrap.dedent(f"""
         import sys, time
         from pathlib import Path
-        from sr_cli.files import written_whole
-        with written_whole(Path({str(tmp_path / "file")!r})) as file:
+        from sr_cli.system.atomic_files import atomic_write
+        with atomic_write(Path({str(tmp_path / "file")!r})) as file:
             file.write(b"x" * 100_000)
             file.flush()
             print("written", flush=True)
@@ -77,7 +77,7 @@ def test_a_full_disk_is_named(tmp_path):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
         try:
-            write_whole(path, b"x" * 5000)
+            write_atomically(path, b"x" * 5000)
         except OutputError as error:
             os._exit(0 if "no space left" in str(error) and str(path) in str(error) else 2)
         os._exit(3)
@@ -91,4 +91,4 @@ def test_a_full_disk_is_named(tmp_path):
 def test_a_folder_that_is_a_file(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="cannot be written"):
-        write_whole(tmp_path / "file" / "below", "y")
+        write_atomically(tmp_path / "file" / "below", "y")

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from sr_cli.system.cpu_tuning import wait_briefly
+from sr_cli.system.cpu_tuning import limit_openmp_spin
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ def test_what_the_environment_says_goes_before(monkeypatch, before, spins):
         monkeypatch.delenv(name)
     for name, value in before.items():
         monkeypatch.setenv(name, value)
-    wait_briefly()
+    limit_openmp_spin()
     assert {name: os.environ[name] for name in before} == before
     assert ("GOMP_SPINCOUNT" in os.environ) == spins
     assert "OMP_WAIT_POLICY" in os.environ

@@ -101,10 +101,10 @@ def test_odd_shares_are_refused(photo_folder, tmp_path):
 
 
 def test_energy_side_by_side():
-    one = EnergyReport(device="GPU", seconds=10, watt_hours=2.0, mean_watts=100.0, mean_utilisation=0.5)
-    other = EnergyReport(device="GPU", seconds=12, watt_hours=3.0, mean_watts=110.0, mean_utilisation=0.7)
+    one = EnergyReport(device="GPU", seconds=10, watt_hours=2.0, mean_watts=100.0, mean_utilization=0.5)
+    other = EnergyReport(device="GPU", seconds=12, watt_hours=3.0, mean_watts=110.0, mean_utilization=0.7)
     total = in_parallel([one, other])
     assert (total.watt_hours, total.mean_watts, total.seconds) == (5.0, 210.0, 12)
-    assert total.mean_utilisation == pytest.approx(0.6)
+    assert total.mean_utilization == pytest.approx(0.6)
     assert in_parallel([one, EnergyReport(device="GPU", seconds=10)]).watt_hours is None
     assert in_parallel([one]) is one

@@ -21,9 +21,9 @@ MIB = 2**20
 GPU = "NVIDIA GeForce RTX 3060"
 
 # The report's figure 8: nvidia-smi before the training, and during it.
-IDLE = Reading(GPU, utilisation=0.0, memory_used=72 * MIB, memory_total=12845 * MIB, power=15.0, temperature=38.0)
+IDLE = Reading(GPU, utilization=0.0, memory_used=72 * MIB, memory_total=12845 * MIB, power=15.0, temperature=38.0)
 RUNNING = Reading(
-    GPU, utilisation=0.98, memory_used=2715 * MIB, memory_total=12845 * MIB, power=126.0, temperature=66.0
+    GPU, utilization=0.98, memory_used=2715 * MIB, memory_total=12845 * MIB, power=126.0, temperature=66.0
 )
 
 
@@ -47,7 +47,7 @@ def test_an_hour_like_the_report_s_training():
     assert report.mean_watts == pytest.approx(126, rel=1e-3)
     assert (report.idle_watts, report.peak_watts) == (15, 126)
     assert (report.idle_memory, report.mean_memory, report.peak_memory) == (72 * MIB, 2715 * MIB, 2715 * MIB)
-    assert report.mean_utilisation == pytest.approx(0.98)
+    assert report.mean_utilization == pytest.approx(0.98)
     assert report.method == "power over time"
     assert report.grams_co2e(56) == pytest.approx(0.126 * 56, rel=1e-3)
 
@@ -132,7 +132,7 @@ def test_each_of_several_counters_wraps_for_itself():
 readings = st.builds(
     Reading,
     st.just(GPU),
-    utilisation=st.floats(0, 1),
+    utilization=st.floats(0, 1),
     memory_used=st.integers(0, 2**34),
     power=st.floats(1, 400),
 )
@@ -212,10 +212,10 @@ def test_a_machine_without_rapl_says_so(tmp_path):
     assert rapl.status(tmp_path / "absent").startswith("unavailable")
 
 
-def test_the_cpu_tells_its_name_memory_and_utilisation():
+def test_the_cpu_tells_its_name_memory_and_utilization():
     reading = telemetry.sample("cpu")
     assert reading.name
-    assert 0 <= reading.utilisation <= 1
+    assert 0 <= reading.utilization <= 1
     assert 0 < reading.memory_used < reading.memory_total
     assert reading.power is None or reading.power > 0
 
@@ -307,7 +307,7 @@ def test_reading_the_cpu_needs_no_torch():
 
 ASK_NVIDIA = """
 import dataclasses, json
-from sr_cli.telemetry import nvidia
+from sr_cli.system.telemetry import nvidia
 handle = nvidia.handle("5f1f2a3b-0000-1111-2222-333344445555")
 print(json.dumps({
     "absence": nvidia.absence(),
@@ -335,7 +335,7 @@ def test_nvml_s_answers_become_shares_bytes_watts_and_joules(fake_driver):
     assert told["absence"] is None
     assert told["found"] == new["name"] == GPU
     assert told["lost"] is None
-    assert (new["utilisation"], new["power"], new["temperature"]) == (0.98, 126, 66)
+    assert (new["utilization"], new["power"], new["temperature"]) == (0.98, 126, 66)
     assert (new["memory_used"], new["memory_total"]) == (2715 * MIB, 12845 * MIB)
     assert new["driver"] == "470.141.03"
     assert new["counters"][0]["joules"] == pytest.approx(5063)

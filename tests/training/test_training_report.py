@@ -71,10 +71,10 @@ def test_tables_and_settings(run):
 
 
 def test_energy_has_units_and_a_share_for_each_epoch():
-    energy = {"watt_hours": 12.0, "mean_watts": 126.0, "peak_memory": 3 * 2**20, "mean_utilisation": 0.5}
+    energy = {"watt_hours": 12.0, "mean_watts": 126.0, "peak_memory": 3 * 2**20, "mean_utilization": 0.5}
     rows = dict(energy_rows(energy, epochs=4))
     assert rows["energy"] == "12 Wh" and rows["energy an epoch"] == "3 Wh" and rows["power, mean"] == "126 W"
-    assert rows["memory, peak"] == "3 MiB" and rows["utilisation, mean"] == "50%"
+    assert rows["memory, peak"] == "3 MiB" and rows["utilization, mean"] == "50%"
     assert rows["power, peak"] == "unavailable" and "CO2e" not in rows
     assert dict(energy_rows(energy, epochs=4, g_per_kwh=500))["CO2e"] == "6 g at 500 g/kWh"
 

@@ -75,7 +75,7 @@ def test_every_registered_entry_says_whose_it_is():
     for entry in weights.entries().values():
         if entry.path is None:
             assert entry.urls, entry.name
-            assert entry.licence, entry.name
+            assert entry.license, entry.name
             assert entry.source, entry.name
 
 
@@ -143,14 +143,14 @@ def shipped(home, monkeypatch) -> Path:
     shutil.copy(registry.PRETRAINED / "registry.toml", folder)
     monkeypatch.setattr(registry, "PRETRAINED", folder)
     path = folder / "compact-x4.safetensors"
-    header = {"format": "sr-cli 1", "architecture": json.dumps({"name": "compact", "scale": 4}), "licence": '"MIT"'}
+    header = {"format": "sr-cli 1", "architecture": json.dumps({"name": "compact", "scale": 4}), "license": '"MIT"'}
     save_file({"weight": torch.zeros(3)}, path, header)
     return path
 
 
 def test_shipped_weights_describe_themselves(shipped):
     entry = weights.entry("compact-x4", kind="upscaler")
-    assert (entry.scale, entry.licence, entry.size) == (4, "MIT", shipped.stat().st_size)
+    assert (entry.scale, entry.license, entry.size) == (4, "MIT", shipped.stat().st_size)
     assert weights.state(entry) == "shipped"
     assert weights.locate("compact-x4", kind="upscaler") == shipped
     assert weights.fetch("compact-x4") == shipped

@@ -15,7 +15,7 @@ from sr_cli.evaluation import thresholds as gates
 from sr_cli.evaluation.measures import MEASURES, measures_named
 from sr_cli.evaluation.report import as_csv, as_json, as_markdown
 from sr_cli.evaluation.result import EvaluationReport, NothingMeasuredError
-from sr_cli.system.atomic_files import write_whole, written_whole
+from sr_cli.system.atomic_files import atomic_write, write_atomically
 from sr_cli.weights import Kind
 
 if TYPE_CHECKING:
@@ -212,9 +212,9 @@ def _write(found: EvaluationReport, gallery: "Gallery", *, report: Path | None, 
     from sr_cli.evaluation.report.sheet import sheet as sheet_of
 
     if report:
-        write_whole(report, page(found, gallery.exhibits))
+        write_atomically(report, page(found, gallery.exhibits))
         console.note(f"wrote {report}")
     if sheet:
-        with written_whole(sheet) as file:
+        with atomic_write(sheet) as file:
             sheet_of(found, gallery.exhibits).save(file, "PNG")
         console.note(f"wrote {sheet}")

@@ -9,10 +9,10 @@ import typer
 
 def info(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Say what is here: versions, devices, the GPU's and the CPU's state, and the weights."""
-    from sr_cli import info as inventory
     from sr_cli.console import info as view
+    from sr_cli.info import collect
 
-    found = inventory.take()
+    found = collect()
     if as_json:
         typer.echo(json.dumps(asdict(found), indent=2))
     else:

@@ -20,7 +20,7 @@ def models(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
             "state": weights.state(entry),
             "default": entry.name == DEFAULT_MODEL,
             "note": entry.note,
-            "licence": entry.licence,
+            "license": entry.license,
         }
         for entry in weights.entries().values()
         if entry.kind == "upscaler"

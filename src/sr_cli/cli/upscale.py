@@ -10,7 +10,7 @@ from sr_cli import console
 from sr_cli.cli import upscale_options as options
 from sr_cli.cli.upscale_batch import PIPE, Loading, Request, Telling, run_batch, run_pipe
 from sr_cli.errors import UsageError
-from sr_cli.system.cpu_tuning import wait_briefly
+from sr_cli.system.cpu_tuning import limit_openmp_spin
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ def upscale(
         preview = False
         if not quiet:
             console.note("--preview needs a terminal; --compare FILE writes a picture instead")
-    wait_briefly()
+    limit_openmp_spin()
 
     from sr_cli.images import MAX_PIXELS
     from sr_cli.images.codecs.png import DEFAULT_LEVEL

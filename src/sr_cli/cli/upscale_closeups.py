@@ -43,7 +43,7 @@ class Closeups:
         from PIL import Image
 
         from sr_cli.console import preview
-        from sr_cli.system.atomic_files import write_whole
+        from sr_cli.system.atomic_files import write_atomically
         from sr_cli.upscaling.crop_compare import side_by_side
 
         panels = self._closeups.pop(0).panels()
@@ -52,7 +52,7 @@ class Closeups:
         if self._compare:
             file = io.BytesIO()
             side_by_side(panels).save(file, "PNG")
-            write_whole(self._compare, file.getvalue())
+            write_atomically(self._compare, file.getvalue())
 
 
 def watcher_of(progress: UpscalingProgress, *, preview: bool, compare: Path | None) -> Closeups:

@@ -65,7 +65,7 @@ def _cpu(cpu: Cpu) -> list[tuple[str, str]]:
         ("name", cpu.name),
         ("cores", str(cpu.cores or UNAVAILABLE)),
         ("threads", f"{cpu.threads or UNAVAILABLE}{usable}"),
-        ("utilisation", share(cpu.utilisation)),
+        ("utilization", share(cpu.utilization)),
         ("memory", part_of(cpu.memory_available, cpu.memory_total, name="free")),
         ("temperature", celsius(cpu.temperature)),
         ("power", watts(cpu.power)),
@@ -84,7 +84,7 @@ def _gpu(gpu: Reading) -> list[tuple[str, str]]:
     return [
         ("name", gpu.name),
         ("driver", gpu.driver or UNAVAILABLE),
-        ("utilisation", share(gpu.utilisation)),
+        ("utilization", share(gpu.utilization)),
         ("memory", part_of(gpu.memory_used, gpu.memory_total, name="used")),
         ("temperature", celsius(gpu.temperature)),
         ("power", watts(gpu.power)),

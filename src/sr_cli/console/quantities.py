@@ -42,8 +42,8 @@ def significant(value: float, *, digits: int = 3) -> str:
 def reading_line(reading: "Reading") -> str:
     """A device's state in one line; what it doesn't tell is left out."""
     parts = [reading.name]
-    if reading.utilisation is not None:
-        parts.append(share(reading.utilisation))
+    if reading.utilization is not None:
+        parts.append(share(reading.utilization))
     if reading.memory_used is not None:
         parts.append(memory(reading.memory_used))
     if reading.power is not None:
@@ -67,7 +67,7 @@ def energy_rows(
         ("before", f"power {watts(report.idle_watts)}, memory {memory(report.idle_memory)}"),
         ("mean", f"power {watts(report.mean_watts)}, memory {memory(report.mean_memory)}"),
         ("peak", f"power {watts(report.peak_watts)}, memory {memory(report.peak_memory)}"),
-        ("utilisation", share(report.mean_utilisation)),
+        ("utilization", share(report.mean_utilization)),
         ("energy", _energy(report)),
     ]
     if epochs:

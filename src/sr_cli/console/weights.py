@@ -110,8 +110,8 @@ def print_json(rows: Rows, *, folder: Path | None = None) -> None:
 
 
 def _agreed(entry: weights.Entry) -> bool:
-    licence = f", licence: {entry.licence}" if entry.licence else ""
-    console.note(f"{entry.name} is needed: {_size(entry.size)} from {entry.urls[0]}{licence}")
+    license = f", license: {entry.license}" if entry.license else ""
+    console.note(f"{entry.name} is needed: {_size(entry.size)} from {entry.urls[0]}{license}")
     try:
         return Confirm.ask(f"Download it to {weights.path_of(entry).parent}?", console=console.err, default=True)
     except EOFError:

@@ -22,7 +22,7 @@ from sr_cli.images.reading import (
     opened,
 )
 from sr_cli.images.writing import pillow_image, pillow_options
-from sr_cli.system.atomic_files import written_whole
+from sr_cli.system.atomic_files import atomic_write
 
 ANIMATED_FORMATS = ("GIF", "WEBP", "PNG", "AVIF")
 _MOST_FRAMES_OF_FULL_SIZE = 16
@@ -115,7 +115,7 @@ def write_animation(
         options["disposal"] = 2  # each frame is whole, so the one before must not show through
     if not (format == "GIF" and loop == 1):
         options["loop"] = loop
-    with written_whole(path, overwrite=overwrite) as file:
+    with atomic_write(path, overwrite=overwrite) as file:
         image = pillow_image(first.picture, format)
         others = rest() if format == "GIF" else list(rest())  # only the GIF encoder asks for them once
         image.save(file, format, save_all=True, append_images=others, duration=durations, **options)

@@ -11,7 +11,7 @@ from sr_cli.images.codecs.png import DEFAULT_LEVEL, PngRows
 from sr_cli.images.codecs.tiff_write import TiffRows
 from sr_cli.images.formats import check_side, format_of
 from sr_cli.images.picture import Picture, Pixels, band_rows
-from sr_cli.system.atomic_files import written_whole
+from sr_cli.system.atomic_files import atomic_write
 
 STRIP_FORMATS = ("PNG", "TIFF")
 
@@ -96,7 +96,7 @@ def strip_writer(
     """
     format = format or format_of(path)
     with (
-        written_whole(path, overwrite=overwrite) as file,
+        atomic_write(path, overwrite=overwrite) as file,
         strips_into(file, picture, width=width, height=height, format=format, png_level=png_level) as strips,
     ):
         yield strips

@@ -17,7 +17,7 @@ from sr_cli.images.formats import FORMATS, check_side, format_of
 from sr_cli.images.picture import Picture, bands, to_8_bit
 from sr_cli.images.plugins import heif_is_there
 from sr_cli.images.strip_writer import STRIP_FORMATS, strips_into
-from sr_cli.system.atomic_files import written_whole
+from sr_cli.system.atomic_files import atomic_write
 
 
 def write(
@@ -45,7 +45,7 @@ def write(
     """
     format = format or format_of(path)
     check_side(format, picture.width, picture.height)
-    with written_whole(path, overwrite=overwrite) as file:
+    with atomic_write(path, overwrite=overwrite) as file:
         encode(picture, file, format=format, quality=quality, png_level=png_level)
 
 

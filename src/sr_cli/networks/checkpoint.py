@@ -16,7 +16,7 @@ from sr_cli.errors import TrainingError, WeightsError
 from sr_cli.networks.compact import Compact
 from sr_cli.networks.johnson import Johnson
 from sr_cli.networks.registry import build
-from sr_cli.system.atomic_files import write_whole, written_whole
+from sr_cli.system.atomic_files import atomic_write, write_atomically
 
 FORMAT = "sr-cli 1"
 
@@ -29,7 +29,7 @@ def save_network(
     Args:
         path: a ``.safetensors`` file; written whole or not at all.
         network: the network.
-        about: what the header shall say (training command, data, loss, metrics, licence …), each value as JSON.
+        about: what the header shall say (training command, data, loss, metrics, license …), each value as JSON.
         dtype: precision of the stored weights.
 
     Raises:
@@ -45,7 +45,7 @@ def save_network(
         key: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
         for key, tensor in network.state_dict().items()
     }
-    write_whole(path, save(tensors, header))
+    write_atomically(path, save(tensors, header))
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
         OutputError: the file cannot be written.
     """
     # Through memory, as torch.save turns the errors of a full disk into its own.
-    with io.BytesIO() as content, written_whole(path) as file:
+    with io.BytesIO() as content, atomic_write(path) as file:
         torch.save(dict(state), content)
         file.write(content.getbuffer())
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sr_cli.errors import OutputError, UsageError
 from sr_cli.networks.compact import Compact
 from sr_cli.networks.johnson import Johnson
-from sr_cli.system.atomic_files import write_whole
+from sr_cli.system.atomic_files import write_atomically
 
 OPSET = 18
 TOLERANCE = 1e-4
@@ -75,7 +75,7 @@ def export_onnx(network: Johnson | Compact, path: Path, *, header: Mapping[str, 
     difference = _difference(content, clamped)
     if not difference <= TOLERANCE:
         raise OutputError(f"{path}: not written, its results differ from torch's by {difference:.1e}")
-    write_whole(path, content, overwrite=overwrite)
+    write_atomically(path, content, overwrite=overwrite)
     return difference
 
 

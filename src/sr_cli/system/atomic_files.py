@@ -12,7 +12,7 @@ from sr_cli.errors import OutputError
 
 
 @contextmanager
-def written_whole(path: Path, *, overwrite: bool = True) -> Iterator[BinaryIO]:
+def atomic_write(path: Path, *, overwrite: bool = True) -> Iterator[BinaryIO]:
     """Write a file that gets its name only when the block ends without an error.
 
     Until then it has no name at all where the file system can do that (Linux ``O_TMPFILE``): not even SIGKILL leaves
@@ -56,9 +56,9 @@ def written_whole(path: Path, *, overwrite: bool = True) -> Iterator[BinaryIO]:
                 temporary.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, content: bytes | str, *, overwrite: bool = True) -> None:
-    """Write ``content`` (text as UTF-8) to ``path`` by `written_whole`."""
-    with written_whole(path, overwrite=overwrite) as file:
+def write_atomically(path: Path, content: bytes | str, *, overwrite: bool = True) -> None:
+    """Write ``content`` (text as UTF-8) to ``path`` by `atomic_write`."""
+    with atomic_write(path, overwrite=overwrite) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 

@@ -27,7 +27,7 @@ def keep_freed_memory(kept: int = _KEPT) -> None:
         mallopt(_M_TRIM_THRESHOLD, min(4 * kept, (1 << 31) - 1))
 
 
-def give_back_memory() -> None:
+def release_freed_memory() -> None:
     """Give freed blocks back after all, before something large is done next: memory in pieces adds up.
 
     Source: glibc's malloc_trim(3).
@@ -44,7 +44,7 @@ def _glibc(name: str) -> Any:
 _SPINS = "20000"
 
 
-def wait_briefly() -> None:
+def limit_openmp_spin() -> None:
     """Let threads that have nothing to do look out for more for a millisecond, then sleep. Call it before torch comes.
 
     A thread that sleeps at once is late for the next layer, by a third of the time that a small picture takes; one

@@ -17,12 +17,12 @@ def in_parallel(reports: Sequence[EnergyReport]) -> EnergyReport:
         return None if None in values else sum(values)
 
     added = ("idle_watts", "mean_watts", "peak_watts", "idle_memory", "mean_memory", "peak_memory", "watt_hours")
-    busy = [report.mean_utilisation for report in reports if report.mean_utilisation is not None]
+    busy = [report.mean_utilization for report in reports if report.mean_utilization is not None]
     return replace(
         reports[0],
         device=f"{len(reports)} × {reports[0].device}",
         seconds=max(report.seconds for report in reports),
         measured_seconds=min(report.measured_seconds for report in reports),
-        mean_utilisation=sum(busy) / len(busy) if busy else None,
+        mean_utilization=sum(busy) / len(busy) if busy else None,
         **{name: total(name) for name in added},
     )

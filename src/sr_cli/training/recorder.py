@@ -14,7 +14,7 @@ from sr_cli.config import TrainConfig
 from sr_cli.data import Pair, Photos
 from sr_cli.errors import TrainingError
 from sr_cli.networks.checkpoint import save_network
-from sr_cli.system.atomic_files import write_whole
+from sr_cli.system.atomic_files import write_atomically
 from sr_cli.system.telemetry import EnergyReport, Reading
 from sr_cli.training import provenance
 from sr_cli.training import run_folder as runs
@@ -111,7 +111,7 @@ class Recorder:
         if self.config.samples:
             png = sample(learner.result, crops[: self.config.samples], learner.device)
             path = self.run.path / runs.SAMPLES / f"step-{progress.step:08}.png"
-            write_whole(path, png)
+            write_atomically(path, png)
             self._show(path, progress.step)
         self.write_report()
 
@@ -181,7 +181,7 @@ def open_run(
 def _status(reading: Reading) -> dict[str, str]:
     mib = None if reading.memory_used is None else reading.memory_used / 2**20
     return {
-        "device_utilisation": "" if reading.utilisation is None else f"{reading.utilisation:.3f}",
+        "device_utilization": "" if reading.utilization is None else f"{reading.utilization:.3f}",
         "device_memory_mib": "" if mib is None else f"{mib:.0f}",
         "device_watts": "" if reading.power is None else f"{reading.power:.2f}",
         "device_celsius": "" if reading.temperature is None else f"{reading.temperature:.0f}",

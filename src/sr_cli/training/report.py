@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined
 
 from sr_cli import __version__
 from sr_cli.errors import TrainingError
-from sr_cli.system.atomic_files import write_whole
+from sr_cli.system.atomic_files import write_atomically
 
 MOST_POINTS = 600
 """Points in one curve; of longer ones neighbouring values are averaged."""
@@ -86,7 +86,7 @@ def write_report(run: Path) -> Path:
         width=WIDTH,
         height=HEIGHT,
     )
-    write_whole(run / "report.html", page)
+    write_atomically(run / "report.html", page)
     return run / "report.html"
 
 
@@ -162,7 +162,7 @@ def energy_rows(energy: Mapping[str, Any], *, epochs: float, g_per_kwh: float | 
         ("memory before the run", of("idle_memory", mib, times=mebi)),
         ("memory, mean", of("mean_memory", mib, times=mebi)),
         ("memory, peak", of("peak_memory", mib, times=mebi)),
-        ("utilisation, mean", of("mean_utilisation", "{:.0%}")),
+        ("utilization, mean", of("mean_utilization", "{:.0%}")),
         ("energy", of("watt_hours", "{:.4g} Wh")),
         ("energy an epoch", told(watt_hours / epochs if watt_hours is not None and epochs else None, "{:.4g} Wh")),
         ("measured for", told(energy.get("measured_seconds") or None, "{:.0f} s")),

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from sr_cli.errors import OutputError, TrainingError
 from sr_cli.networks.checkpoint import load_state, save_state
-from sr_cli.system.atomic_files import output_error, write_whole
+from sr_cli.system.atomic_files import output_error, write_atomically
 
 CONFIG, STATE, METRICS, VALIDATION, ENERGY = "config.json", "last.pt", "metrics.csv", "validation.csv", "energy.json"
 EARLIER, SAMPLES = "earlier", "samples"
@@ -43,7 +43,7 @@ class Run:
         check_free(path)
         run = cls._locked(path)
         try:
-            write_whole(path / CONFIG, _json(config), overwrite=False)
+            write_atomically(path / CONFIG, _json(config), overwrite=False)
         except OutputError:
             run.close()
             check_free(path)  # another process was faster
@@ -59,7 +59,7 @@ class Run:
         """
         read_config(path)
         run = cls._locked(path)
-        write_whole(path / CONFIG, _json(config))
+        write_atomically(path / CONFIG, _json(config))
         return run
 
     @classmethod
@@ -125,14 +125,14 @@ class Run:
         for name in (METRICS, VALIDATION):
             path = self.path / name
             if path.exists():
-                write_whole(path, _rows_until(path.read_text(encoding="utf-8"), step))
+                write_atomically(path, _rows_until(path.read_text(encoding="utf-8"), step))
         for sample in (self.path / SAMPLES).glob("step-*.png"):
             if int(sample.stem.removeprefix("step-")) > step:
                 sample.unlink()
 
     def write_energy(self, report: Mapping[str, Any]) -> None:
         """Write ``energy.json``."""
-        write_whole(self.path / ENERGY, _json(report))
+        write_atomically(self.path / ENERGY, _json(report))
 
 
 def check_free(path: Path) -> None:

@@ -16,7 +16,7 @@ from sr_cli.networks.compact import Compact
 from sr_cli.networks.fast.fused import FoldedCompact, FoldedJohnson, Stream, fold
 from sr_cli.networks.fast.onednn import Layer
 from sr_cli.system import device as devices
-from sr_cli.system.cpu_tuning import give_back_memory
+from sr_cli.system.cpu_tuning import release_freed_memory
 from sr_cli.upscaling.tiling import Span, TileTooLarge, upscale_strips
 
 BUDGET = 512 << 20
@@ -179,7 +179,7 @@ class Inference:
         lr = lr.to(device=self.device)
         sr = (_mean_over_symmetries(run, lr) if self.ensemble else run(lr)).float().cpu()
         if sr.nbytes > _LARGE:
-            give_back_memory()
+            release_freed_memory()
         return sr
 
     def _ready(self, device: torch.device, dtype: torch.dtype) -> "InferenceForm":

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from sr_cli.errors import WeightsError
-from sr_cli.system.atomic_files import write_whole
+from sr_cli.system.atomic_files import write_atomically
 from sr_cli.weights.locks import alone
 from sr_cli.weights.progress import OnProgress, Patience, ignore
 from sr_cli.weights.receipts import sha256_of
@@ -62,4 +62,4 @@ def _append(new: Entry) -> None:
             lines.append(f"{field.name} = {json.dumps(value, ensure_ascii=False)}")
     path = own_registry()
     before = path.read_text("utf-8").rstrip() + "\n\n" if path.exists() else ""
-    write_whole(path, before.lstrip() + "\n".join(lines) + "\n")
+    write_atomically(path, before.lstrip() + "\n".join(lines) + "\n")

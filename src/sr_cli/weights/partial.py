@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sr_cli.system.atomic_files import write_whole
+from sr_cli.system.atomic_files import write_atomically
 
 if TYPE_CHECKING:
     import requests
@@ -63,7 +63,7 @@ class Partial:
         strong = etag if etag.startswith('"') else None
         version = strong or response.headers.get("Last-Modified")
         self._label = {"url": url, "version": version, "sha256": self._sha256}
-        write_whole(self._label_path, json.dumps(self._label))
+        write_atomically(self._label_path, json.dumps(self._label))
 
     def discard(self) -> None:
         """Throw away what there is."""

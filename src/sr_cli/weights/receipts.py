@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sr_cli.errors import OutputError, WeightsError
-from sr_cli.system.atomic_files import write_whole
+from sr_cli.system.atomic_files import write_atomically
 
 
 def sha256_of(path: Path) -> str:
@@ -78,4 +78,4 @@ def _read(path: Path) -> object:
 
 def _write(path: Path, receipt: dict[str, object]) -> None:
     with suppress(OutputError):
-        write_whole(receipt_of(path), json.dumps(receipt))
+        write_atomically(receipt_of(path), json.dumps(receipt))

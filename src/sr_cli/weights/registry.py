@@ -52,7 +52,7 @@ class Entry:
     size: int | None = None
     sha256: str | None = None
     scale: int | None = None
-    licence: str = ""
+    license: str = ""
     source: str = ""
     note: str = ""
     path: Path | None = None
@@ -177,7 +177,7 @@ def _shipped(path: Path) -> Entry:
         file=path.name,
         size=path.stat().st_size,
         scale=_scale(metadata),
-        licence=str(metadata.get("licence", "")),
+        license=str(metadata.get("license", metadata.get("licence", ""))),  # shipped headers have the older word
         source="ships with the package",
         note=str(metadata.get("note", "")),
         path=path,

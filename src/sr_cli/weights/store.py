@@ -14,7 +14,7 @@ from typing import Literal
 import platformdirs
 
 from sr_cli.errors import DownloadError, WeightsError
-from sr_cli.system.atomic_files import written_whole
+from sr_cli.system.atomic_files import atomic_write
 from sr_cli.weights.header import is_whole
 from sr_cli.weights.locks import alone, folder_errors
 from sr_cli.weights.partial import Partial
@@ -206,7 +206,7 @@ def take_in(wanted: Entry, source: Path, *, folder: Path | None = None) -> Path:
 
 def _copy(source: Path, path: Path, sha256: str) -> None:
     digest = hashlib.sha256()
-    with source.open("rb") as file, written_whole(path) as copy:
+    with source.open("rb") as file, atomic_write(path) as copy:
         while piece := file.read(1 << 20):
             digest.update(piece)
             copy.write(piece)

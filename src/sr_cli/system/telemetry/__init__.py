@@ -1,4 +1,4 @@
-"""Utilisation, memory, power and energy of a device, sampled while work runs. No torch until a GPU is asked for."""
+"""Utilization, memory, power and energy of a device, sampled while work runs. No torch until a GPU is asked for."""
 
 from sr_cli.system.telemetry.energy import EnergyReport, Tally
 from sr_cli.system.telemetry.meter import EnergyMeter

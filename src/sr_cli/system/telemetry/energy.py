@@ -24,7 +24,7 @@ class EnergyReport:
         idle_watts, idle_memory: the reading before the run; watts and bytes.
         mean_watts, peak_watts: during the run; the peak is the highest reading, so short spikes escape it.
         mean_memory, peak_memory: bytes, during the run.
-        mean_utilisation: 0 to 1.
+        mean_utilization: 0 to 1.
         watt_hours: energy; ``None`` where the device doesn't tell, never 0.
         measured_seconds: the part of ``seconds`` that ``watt_hours`` covers.
         method: how it was measured: `BY_COUNTER`, `BY_POWER`, both, or ``None``.
@@ -38,7 +38,7 @@ class EnergyReport:
     idle_memory: int | None = None
     mean_memory: int | None = None
     peak_memory: int | None = None
-    mean_utilisation: float | None = None
+    mean_utilization: float | None = None
     watt_hours: float | None = None
     measured_seconds: float = 0.0
     method: str | None = None
@@ -63,7 +63,7 @@ class EnergyReport:
             idle_memory=later.idle_memory if self.idle_memory is None else self.idle_memory,
             mean_memory=None if memory is None else round(memory),
             peak_memory=_max(self.peak_memory, later.peak_memory),
-            mean_utilisation=_mean((self.mean_utilisation, self.seconds), (later.mean_utilisation, later.seconds)),
+            mean_utilization=_mean((self.mean_utilization, self.seconds), (later.mean_utilization, later.seconds)),
             watt_hours=watt_hours,
             measured_seconds=measured,
             method=_both(self.method, later.method),
@@ -87,12 +87,12 @@ class Tally:
         self._peak_watts: float | None = None
         self._peak_memory: int | None = None
         self._memory = _WeightedMean()
-        self._utilisation = _WeightedMean()
+        self._utilization = _WeightedMean()
 
     def add(self, reading: Reading, *, time: float) -> None:
         """Take in a reading during the run."""
         self._memory.add(reading.memory_used, time - self._last)
-        self._utilisation.add(reading.utilisation, time - self._last)
+        self._utilization.add(reading.utilization, time - self._last)
         self._peak_memory = _max(self._peak_memory, reading.memory_used)
         self._peak_watts = _max(self._peak_watts, reading.power)
         self._last = time
@@ -112,7 +112,7 @@ class Tally:
             idle_memory=self._idle.memory_used,
             mean_memory=None if memory is None else round(memory),
             peak_memory=self._peak_memory,
-            mean_utilisation=self._utilisation.value,
+            mean_utilization=self._utilization.value,
             watt_hours=self._joules / 3600 if self._measured else None,
             measured_seconds=self._measured,
             method=" and ".join(sorted(self._methods)) or None,

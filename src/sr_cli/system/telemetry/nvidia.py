@@ -54,7 +54,7 @@ def handle(uuid: str) -> Any | None:
 def read(handle: Any) -> Reading:
     """A GPU now. Each figure that it doesn't tell is ``None``."""
     nvml, driver = _library()
-    utilisation = _ask(lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+    utilization = _ask(lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
     # Version 2 leaves out what the driver reserves for itself, as nvidia-smi does; older drivers have only version 1.
     memory = _ask(lambda: nvml.nvmlDeviceGetMemoryInfo(handle, version=nvml.nvmlMemory_v2)) or _ask(
         lambda: nvml.nvmlDeviceGetMemoryInfo(handle)
@@ -64,7 +64,7 @@ def read(handle: Any) -> Reading:
     temperature = _ask(lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU))
     return Reading(
         name=_ask(lambda: nvml.nvmlDeviceGetName(handle)) or "NVIDIA GPU",
-        utilisation=None if utilisation is None else utilisation / 100,
+        utilization=None if utilization is None else utilization / 100,
         memory_used=None if memory is None else memory.used,
         memory_total=None if memory is None else memory.total,
         power=milliwatts / 1000 if milliwatts else None,

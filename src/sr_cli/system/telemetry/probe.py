@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 SHORTEST = 0.1
-"""Seconds over which a CPU's utilisation and power are averaged at least: the kernel counts time in steps of 10 ms."""
+"""Seconds over which a CPU's utilization and power are averaged at least: the kernel counts time in steps of 10 ms."""
 
 CPU_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal")
 
@@ -51,33 +51,33 @@ class Moment(NamedTuple):
 
 
 def averages(before: Moment, after: Moment) -> tuple[float | None, float | None]:
-    """The CPU's utilisation (0 to 1) and power (watts) between two moments; ``None`` for what cannot be told."""
+    """The CPU's utilization (0 to 1) and power (watts) between two moments; ``None`` for what cannot be told."""
     total = after.total - before.total
     joules = joules_between(before.counters, after.counters)
     # Linux may take back a little of the time that it counted as idle.
-    utilisation = min(1.0, max(0.0, (after.busy - before.busy) / total)) if total > 0 else None
-    return utilisation, None if joules is None else joules / (after.time - before.time)
+    utilization = min(1.0, max(0.0, (after.busy - before.busy) / total)) if total > 0 else None
+    return utilization, None if joules is None else joules / (after.time - before.time)
 
 
 class CpuProbe:
-    """Reads the CPU. Utilisation and power are averages since the reading before."""
+    """Reads the CPU. Utilization and power are averages since the reading before."""
 
     def __init__(self) -> None:
         self._name = machine.cpu_name()
         self._process = psutil.Process(os.getpid())
         self._before = _moment()
-        self._utilisation: float | None = None
+        self._utilization: float | None = None
         self._power: float | None = None
         time.sleep(SHORTEST)
 
     def __call__(self) -> Reading:
         now = _moment()
         if now.time - self._before.time >= SHORTEST:
-            self._utilisation, self._power = averages(self._before, now)
+            self._utilization, self._power = averages(self._before, now)
             self._before = now
         return Reading(
             name=self._name,
-            utilisation=self._utilisation,
+            utilization=self._utilization,
             memory_used=self._process.memory_info().rss,
             memory_total=machine.memory().total,
             power=self._power,

@@ -22,7 +22,7 @@ class Reading:
 
     Attributes:
         name: the device's name, such as ``NVIDIA GeForce RTX 3060``.
-        utilisation: the share of time that the device was busy lately, 0 to 1.
+        utilization: the share of time that the device was busy lately, 0 to 1.
         memory_used: bytes in use: on a GPU by everybody, on a CPU by this process.
         memory_total: bytes that there are.
         power: watts.
@@ -32,7 +32,7 @@ class Reading:
     """
 
     name: str
-    utilisation: float | None = None
+    utilization: float | None = None
     memory_used: int | None = None
     memory_total: int | None = None
     power: float | None = None
