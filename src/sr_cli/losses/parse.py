@@ -153,7 +153,7 @@ class CheckerboardPairLoss(nn.Module):
         two images ``(N, 3, H, W)``, H and W twice ``scale`` at least → scalar, zero for a difference without a pattern.
         No gradient flows through ``hr``. What is left over of the last period isn't looked at.
 
-    Source: ours; ``benchmarks/faint_noise.py`` shows what it is for.
+    Source: ours; ``docs/research/faint_noise.py`` shows what it is for.
     """
 
     PAIRS = 5

@@ -1,7 +1,7 @@
 """Which shape of ``compact``, and which optimizer, learns most for the same arithmetic? Short trainings, compared on
 photos that were held out.
 
-    python benchmarks/shapes.py PHOTOS 48x8 64x12 48x16 --optimizers adam muon
+    python docs/research/shapes.py PHOTOS 48x8 64x12 48x16 --optimizers adam muon
 
 Every training gets the same number of floating-point operations, as many steps as that buys; printed are the steps, the
 time and the PSNR on Y over 16 photos that were held out.

@@ -1,7 +1,7 @@
 """Draw pictures of text, line art and charts to train on: photographs hold hardly any.
 
     python -m pip install font-source-sans-pro font-source-serif-pro font-fredoka-one font-amatic-sc
-    python benchmarks/draw_pages.py pages --count 96
+    python docs/research/draw_pages.py pages --count 96
 
 The fonts are free (SIL Open Font License); only those that are installed are used, and Pillow's own
 in any case. The same packages and the same --seed draw the same pictures. They are drawn at several times their size,

@@ -1,6 +1,6 @@
 """Draw the picture of a report's page in ``docs/images/evaluation-page.jpg``.
 
-    python benchmarks/evaluation_page.py [MODEL]
+    python tools/evaluation_page.py [MODEL]
 
 Needs Chromium. The photographs come with scikit-image: ``astronaut`` (NASA, public domain), ``coffee`` (Rachel
 Michetti, CC0) and ``chelsea`` (Stéfan van der Walt, CC0).

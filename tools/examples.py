@@ -1,6 +1,6 @@
 """Make the pictures in ``examples/``, the README's before and after, and the comparison of the models.
 
-    python benchmarks/examples.py
+    python tools/examples.py
 
 The photographs come with scikit-image: ``astronaut`` (NASA, public domain), ``coffee`` (Rachel Michetti, CC0) and
 ``chelsea`` (Stéfan van der Walt, CC0).

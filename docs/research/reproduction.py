@@ -1,13 +1,13 @@
 """The report's experiment again: train its four networks, measure them, draw its figures. One command:
 
-    python benchmarks/reproduction.py --photos photos800 --loss-weights VGG16.safetensors --benchmarks FOLDER
+    python docs/research/reproduction.py --photos photos800 --loss-weights VGG16.safetensors --benchmarks FOLDER
 
 Trained are the report's four networks (x4 and x8, feature loss without and with pixel loss), each twice: by the letter
 of the report (`literal-…`) and by the recipe of the weights that ship (`johnson-…`, which begin with a few minutes on
 pixels, `start-…`); `mesh-x4` goes on from `johnson-x4` with our mesh penalty. Every training is a `sr train` command,
 printed before it runs; runs that are complete are not repeated, interrupted ones go on. FOLDER holds ``NAME/HR`` for
 each test set. ``--only train``, ``measure`` or ``draw`` does a part; ``--names`` picks runs. Tables are printed as
-Markdown, pictures go to ``docs/images/reproduction/``.
+Markdown, pictures go to ``docs/research/images/``.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sr_cli import Upscaler, degrade
 
-PICTURES = Path(__file__).parents[1] / "docs" / "images" / "reproduction"
+PICTURES = Path(__file__).with_name("images")
 SETS = ("Set5", "Set14", "BSD100")
 MEASURES = ("psnr", "ssim", "dss", "haarpsi", "color_shift", "sharpness", "checkerboard")
 
@@ -159,7 +159,7 @@ def draw(runs: Path) -> None:
         grid(cells).save(PICTURES / f"{figure}.jpg", quality=90)
     closer = [[(closeup(picture), name) for picture, name in row(hr, ("johnson-x4", "mesh-x4"), runs)]
               for hr in list(photos.values())[:2]]  # fmt: skip
-    grid(closer).save(PICTURES / "mesh.jpg", quality=95)
+    grid(closer).save(PICTURES / "checkerboard.jpg", quality=95)
 
 
 def row(hr: Image.Image, names: Sequence[str], runs: Path) -> list[Cell]:

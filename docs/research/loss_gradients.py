@@ -1,6 +1,6 @@
 """How hard does each loss term pull? Gradients with respect to the pixels of SR, for the terms of a loss.
 
-    python benchmarks/loss_gradients.py PHOTOS --vgg FILE --loss johnson+pixel
+    python docs/research/loss_gradients.py PHOTOS --vgg FILE --loss johnson+pixel
 
 For bicubic interpolation as SR, as after a little training, and for an untrained network's grey output: the value of
 every term, the root mean square of its gradient, and how that compares with the first term's. Mean over 16 patches of

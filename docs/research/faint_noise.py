@@ -1,6 +1,6 @@
 """What a network makes of faint noise on a smooth ground: does it keep it, take it away, or make a pattern of it?
 
-    python benchmarks/faint_noise.py [WEIGHTS …] [--noise 0.3 0.7 1.5 3]
+    python docs/research/faint_noise.py [WEIGHTS …] [--noise 0.3 0.7 1.5 3]
 
 Upscales a grey picture with white noise of some levels, rounded to 8 bit as a file would be. Printed are the standard
 deviation of the result over that of the input, and the largest gain of any of its frequencies, in eight bands down and

@@ -1,9 +1,9 @@
 """Put a run's weights into the package: half precision, what people should know, and measured figures in the header.
 
-    python benchmarks/ship.py runs/compact-x4/model.safetensors compact-x4 --benchmarks FOLDER
+    python tools/ship.py runs/compact-x4/model.safetensors compact-x4 --benchmarks FOLDER
 
 FOLDER holds ``NAME/HR`` and, for the scale 4, ``NAME/LRbicx4`` for each of the test sets. What the header says for
-people comes from ``benchmarks/cards.toml``. Then ``python benchmarks/model_cards.py`` writes ``docs/models/``.
+people comes from ``tools/cards.toml``. Then ``python tools/model_cards.py`` writes ``docs/models/``.
 """
 
 import argparse
@@ -50,11 +50,12 @@ def main() -> None:
     options = parser.parse_args()
 
     network, header = load_network(options.weights)
-    card = tomllib.loads(CARDS.read_text(encoding="utf-8"))[options.name]
-    # What it was trained from is a file of that training's; the card names the shipped model that it became, if any.
+    cards = tomllib.loads(CARDS.read_text(encoding="utf-8"))
+    card = cards["defaults"] | cards[options.name]
+    # The run's own "init" is a file on the trainer's disk; the card names the shipped model instead, if there is one.
     dropped = ("format", "version", "architecture", "init")
     about = {key: value for key, value in header.items() if key not in dropped} | card
-    about["command"] = re.sub(r"(?<=\s)/(\S*/)?", "", about["command"])  # folders that nobody else has
+    about["command"] = re.sub(r"(?<=\s)/(\S*/)?", "", about["command"])  # paths of the trainer's machine
     with tempfile.TemporaryDirectory() as folder:
         half = Path(folder) / "half.safetensors"
         as_shipped = {"color_match": card["color_match"]} if "color_match" in card else {}
