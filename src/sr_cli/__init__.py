@@ -6,7 +6,7 @@ The public names are resolved when they are first used, so that importing the pa
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from sr_cli.config import EvaluateConfig, TrainConfig

@@ -1,0 +1,71 @@
+"""Pages of the site that are generated at build time: the command line, the contributors' guide and the changelog."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import typer.main
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+from sr_cli.cli import app
+
+ROOT = Path(__file__).parents[1]
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the generated pages."""
+    pages = {
+        "reference/cli.md": command_line(),
+        "contributing.md": from_root("CONTRIBUTING.md"),
+        "changelog.md": from_root("CHANGELOG.md"),
+    }
+    for name, text in pages.items():
+        files.append(File.generated(config, name, content=text))
+    return files
+
+
+def from_root(name: str) -> str:
+    """A page of the repository's root, its links made relative to the docs folder."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return re.sub(r"\]\(docs/", "](", text)
+
+
+def command_line() -> str:
+    """Every command with its arguments and options, as the commands themselves define them."""
+    group: Any = typer.main.get_command(app)
+    parts = [
+        "# Command line",
+        "This page is generated from the commands. `sr COMMAND --help` prints the same.",
+        "Results go to stdout, progress and errors to stderr; see also the [exit codes](exit-codes.md).",
+    ]
+    for name, command in group.commands.items():
+        parts += [f"## sr {name}", command.help.split("\f")[0].strip()]
+        context = command.make_context(f"sr {name}", [], resilient_parsing=True)
+        parts.append(f"```text\n{' '.join(command.get_usage(context).split()).removeprefix('Usage: ')}\n```")
+        panels: dict[str, list[Any]] = {}
+        for parameter in command.params:
+            if not parameter.hidden:
+                fallback = "Arguments" if parameter.param_type_name == "argument" else "Options"
+                panels.setdefault(parameter.rich_help_panel or fallback, []).append(parameter)
+        for panel, parameters in panels.items():
+            rows = [row(parameter, context) for parameter in parameters]
+            parts.append("\n".join([f"**{panel}**\n", "| | | default |", "| --- | --- | --- |", *rows]))
+    return "\n\n".join(parts) + "\n"
+
+
+def row(parameter: Any, context: Any) -> str:
+    """One line of the table: spelling, help, default."""
+    spelling, text = parameter.get_help_record(context)
+    extras = re.findall(r"\[([^][]*)\]\s*$", text)
+    default = ""
+    if extras and re.search(r"default: |required", extras[-1]):
+        text = text[: text.rindex("[")].strip()
+        parts = [part.strip() for part in extras[-1].split(";")]
+        default = "; ".join(f"`{part.removeprefix('default: ')}`" if "default: " in part else part for part in parts)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in (f"`{spelling}`", escape(text), default)) + " |"
+
+
+def escape(text: str) -> str:
+    """Markdown's and HTML's special characters as they are."""
+    return re.sub(r"([<*_{])", r"\\\1", text)
