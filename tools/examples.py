@@ -1,4 +1,4 @@
-"""Make the pictures in ``examples/``, the README's before and after, and the comparison of the models.
+"""Make the pictures in ``examples/`` and the before/after pictures in ``docs/images/``.
 
     python tools/examples.py
 
@@ -19,10 +19,17 @@ from sr_cli import Upscaler, degrade
 ROOT = Path(__file__).parents[1]
 PHOTOS = ("astronaut", "coffee", "chelsea")
 SCALE = 4
+SLIDERS = (
+    ("astronaut-bicubic", "clean", "bicubic"),
+    ("astronaut-compact-x4", "clean", "compact-x4"),
+    ("astronaut-jpeg-compact-x4", "jpeg", "compact-x4"),
+    ("astronaut-jpeg-photo-x4", "jpeg", "photo-x4"),
+)
+"""File, input and model of the pictures behind the sliders."""
 
 
-def reduced(name: str) -> Image.Image:
-    """The photo at a quarter of its size, as MATLAB's bicubic makes it."""
+def downscale(name: str) -> Image.Image:
+    """The photo at a quarter of its size, by MATLAB's bicubic kernel."""
     pixels = getattr(skimage.data, name)()[..., :3]
     height, width = (length // SCALE * SCALE for length in pixels.shape[:2])
     hr = torch.from_numpy(np.ascontiguousarray(pixels[:height, :width])).permute(2, 0, 1)[None].float() / 255
@@ -30,11 +37,18 @@ def reduced(name: str) -> Image.Image:
     return Image.fromarray((lr * 255).round().byte().numpy())
 
 
-def compressed(photo: Image.Image) -> Image.Image:
+def compress(photo: Image.Image) -> Image.Image:
     """The photo through a JPEG file of quality 75."""
     file = io.BytesIO()
     photo.save(file, "JPEG", quality=75)
     return Image.open(file).convert("RGB")
+
+
+def upscale(lr: Image.Image, model: str) -> Image.Image:
+    """The whole picture, four times larger; ``bicubic`` is a model too."""
+    if model == "bicubic":
+        return lr.resize((SCALE * lr.width, SCALE * lr.height), Image.Resampling.BICUBIC)
+    return Upscaler.from_pretrained(model).upscale(lr)
 
 
 def side_by_side(lr: Image.Image, *models: str, left: int, top: int, side: int) -> Image.Image:
@@ -42,9 +56,7 @@ def side_by_side(lr: Image.Image, *models: str, left: int, top: int, side: int) 
     detail = (left, top, left + side, top + side)
     size = (2 * SCALE * side, 2 * SCALE * side)
     bicubic = lr.crop(detail).resize((SCALE * side, SCALE * side), Image.Resampling.BICUBIC)
-    upscaled = [
-        Upscaler.from_pretrained(model).upscale(lr).crop(tuple(SCALE * edge for edge in detail)) for model in models
-    ]
+    upscaled = [upscale(lr, model).crop(tuple(SCALE * edge for edge in detail)) for model in models]
     sheet = Image.new("RGB", ((1 + len(models)) * (size[0] + 8) - 8, size[1]), "white")
     for i, picture in enumerate([bicubic, *upscaled]):
         sheet.paste(picture.resize(size, Image.Resampling.NEAREST), (i * (size[0] + 8), 0))
@@ -53,14 +65,16 @@ def side_by_side(lr: Image.Image, *models: str, left: int, top: int, side: int) 
 
 def main() -> None:
     (ROOT / "examples").mkdir(exist_ok=True)
-    (ROOT / "docs" / "images").mkdir(parents=True, exist_ok=True)
-    for name in PHOTOS:
-        reduced(name).save(ROOT / "examples" / f"{name}.png", optimize=True)
     images = ROOT / "docs" / "images"
-    detail = side_by_side(reduced("astronaut"), "compact-x4", left=36, top=8, side=56)
-    detail.save(images / "before-after.png", optimize=True)
-    jpeg = compressed(reduced("astronaut"))
+    images.mkdir(parents=True, exist_ok=True)
+    for name in PHOTOS:
+        downscale(name).save(ROOT / "examples" / f"{name}.png", optimize=True)
+    lr = downscale("astronaut")
+    jpeg = compress(lr)
+    side_by_side(lr, "compact-x4", left=36, top=8, side=56).save(images / "before-after.png", optimize=True)
     side_by_side(jpeg, "compact-x4", "photo-x4", left=36, top=8, side=56).save(images / "models.png", optimize=True)
+    for name, picture, model in SLIDERS:
+        upscale(jpeg if picture == "jpeg" else lr, model).save(images / f"{name}.jpg", quality=92)
 
 
 if __name__ == "__main__":
