@@ -27,13 +27,12 @@ from torch import Tensor, nn
 
 from inference import gemm_rate
 from sr_cli.networks.checkpoint import load_network
-from sr_cli.networks.fast.fused import fold
 from sr_cli.networks.registry import build
 from sr_cli.system import memory as machine
 from sr_cli.system.cpu_tuning import keep_freed_memory
 from sr_cli.system.device import DTYPES
+from sr_cli.upscaling.load import find_weights
 from sr_cli.upscaling.runner import InferenceForm
-from sr_cli.upscaling.upscaler import weights_file
 
 Engine = Callable[[Tensor], Tensor]
 
@@ -48,7 +47,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     keep_freed_memory()  # as `sr upscale` does
     torch.manual_seed(0)
-    networks = {"compact-x4": load_network(weights_file("compact-x4"))[0], "johnson-x4": settled_johnson()}
+    networks = {"compact-x4": load_network(find_weights("compact-x4"))[0], "johnson-x4": settled_johnson()}
     print(f"{machine.cpu_name()}, {options.threads} threads, torch {torch.__version__}, ", end="")
     print(f"float32 GEMM {gemm_rate(options.repetitions) / 1e9:.0f} GFLOP/s")
     print(f"{'network':>12} {'size':>5} {'engine':>24} {'seconds':>8} {'to torch':>9} {'difference':>11}")
@@ -90,7 +89,7 @@ def in_turns(engines: dict[str, Engine], lr: Tensor, repetitions: int) -> dict[s
 def engines_of(network: nn.Module, size: int, threads: int, dtype: torch.dtype) -> dict[str, Engine]:
     """All that is installed, torch first, for square images of that size."""
     engines = {"torch": InferenceForm(network, device=torch.device("cpu"), dtype=dtype)}
-    folded = fold(network).eval()
+    folded = network.fuse().eval()
     forms = {"": network} if folded is network else {"": network, ", folded": folded}
     for suffix, form in forms.items():
         onnx = exported(form, size)

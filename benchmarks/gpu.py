@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from sr_cli.config import TrainConfig
 from sr_cli.data import Batch
 from sr_cli.errors import DeviceError
-from sr_cli.networks.fast.fused import fold
 from sr_cli.networks.registry import build
 from sr_cli.system import device as devices
 from sr_cli.system.telemetry import EnergyMeter
@@ -74,7 +73,7 @@ def upscaling(name: str, device: torch.device, options: argparse.Namespace) -> N
     """A line for each dtype, layout and way to run."""
     network = build(**NETWORKS[name]).eval().requires_grad_(False)  # type: ignore[arg-type]
     lr = torch.rand(1, 3, options.side, options.side, device=device)
-    exact = copy.deepcopy(fold(network)).eval().to(device)(lr)
+    exact = copy.deepcopy(network.fuse()).eval().to(device)(lr)
     megapixels = exact[0, 0].numel() / 1e6
     for dtype in DTYPES:
         for layout, memory_format in LAYOUTS.items():
@@ -83,7 +82,7 @@ def upscaling(name: str, device: torch.device, options: argparse.Namespace) -> N
                 with reported(label):
                     torch_dtype = devices.DTYPES[dtype]
                     by_row = not devices.has_matrix_units(device, torch_dtype)  # as `sr upscale` does
-                    folded = fold(network, by_row=by_row)
+                    folded = network.fuse(matrix_units=not by_row)
                     fast = copy.deepcopy(folded).eval().to(device=device, dtype=torch_dtype)
                     fast.to(memory_format=memory_format)  # type: ignore[call-overload]
                     source = lr.to(torch_dtype).contiguous(memory_format=memory_format)

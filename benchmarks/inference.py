@@ -29,9 +29,8 @@ from sr_cli.networks.registry import build
 from sr_cli.system import memory as machine
 from sr_cli.system.cpu_tuning import keep_freed_memory
 from sr_cli.system.device import DTYPES
-from sr_cli.upscaling.runner import Inference
+from sr_cli.upscaling.runner import Runner
 from sr_cli.upscaling.tiling import plan_tiles
-from sr_cli.upscaling.upscaler import geometry_of
 
 NETWORKS = {
     "johnson-x4": {"name": "johnson", "scale": 4},
@@ -67,7 +66,7 @@ def operations(network: nn.Module, size: int) -> float:
     return float(counter.get_total_flops()) * (size / 64) ** 2
 
 
-def seen(inference: Inference, size: int) -> float:
+def seen(inference: Runner, size: int) -> float:
     """Pixels that the network is shown, halos included, over those that there are."""
     if inference.streams(size, size):
         return 1.0
@@ -77,7 +76,7 @@ def seen(inference: Inference, size: int) -> float:
     return sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in spans) / size**2
 
 
-def enlarge(inference: Inference, lr: torch.Tensor) -> None:
+def enlarge(inference: Runner, lr: torch.Tensor) -> None:
     """As `sr upscale` does it: strip by strip, each forgotten when the next is there."""
     height, width = lr.shape[-2:]
     for strip in inference.strips(lambda rows: lr[..., rows, :], (height, width)):
@@ -118,7 +117,7 @@ def table(name: str, options: argparse.Namespace, rate: float) -> None:
             with torch.inference_mode():
                 naive = best(lambda: network(lr), options.repetitions)  # noqa: B023
         for tile in options.tiles or ["auto"]:
-            inference = Inference(network, geometry_of(network), device=torch.device("cpu"), tile=tile,
+            inference = Runner(network, device=torch.device("cpu"), tile=tile,
                                   dtype=DTYPES[options.dtype])  # fmt: skip
             inference.fit(size, size)
             ours = best(lambda: enlarge(inference, lr), options.repetitions)  # noqa: B023

@@ -10,9 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sr_cli.networks.base import Network
 from sr_cli.networks.checkpoint import save_network
-from sr_cli.networks.compact import Compact
-from sr_cli.networks.johnson import Johnson
 from sr_cli.networks.registry import build
 from sr_cli.networks.vgg import VGG_LAYERS
 
@@ -49,10 +48,10 @@ def photo_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def lively() -> Callable[..., Johnson | Compact]:
+def lively() -> Callable[..., Network]:
     """Builds networks in eval mode whose every parameter and statistic matters, as after a training."""
 
-    def make(**architecture: object) -> Johnson | Compact:
+    def make(**architecture: object) -> Network:
         torch.manual_seed(0)
         network = build(**architecture)  # type: ignore[arg-type]
         for module in network.modules():
@@ -69,7 +68,7 @@ def lively() -> Callable[..., Johnson | Compact]:
 
 
 @pytest.fixture
-def weights_of(tmp_path: Path, lively: Callable[..., Johnson | Compact]) -> Callable[..., Path]:
+def weights_of(tmp_path: Path, lively: Callable[..., Network]) -> Callable[..., Path]:
     """Writes the weights of a lively network and gives their path."""
 
     def make(**architecture: object) -> Path:

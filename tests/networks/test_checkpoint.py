@@ -4,8 +4,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sr_cli.errors import TrainingError, WeightsError
-from sr_cli.networks.checkpoint import load_network, load_state, read_header, save_network, save_state
+from sr_cli.errors import WeightsError
+from sr_cli.networks.checkpoint import load_network, read_header, save_network
 
 
 @pytest.mark.parametrize(
@@ -55,20 +55,3 @@ def test_what_is_no_checkpoint_is_refused_by_name(tmp_path, lively):
 
 def test_a_header_can_be_read_alone(weights_of):
     assert read_header(weights_of(name="compact", scale=2, width=4, depth=1))["architecture"]["width"] == 4
-
-
-def test_state_comes_back_and_nothing_else_is_unpickled(tmp_path):
-    path = tmp_path / "last.pt"
-    save_state(path, {"step": 3, "network": {"a": torch.ones(2)}})
-    assert load_state(path)["step"] == 3
-
-    class Malice:
-        def __reduce__(self):
-            return (tmp_path.joinpath("harm").mkdir, ())
-
-    torch.save({"step": Malice()}, path)
-    with pytest.raises(TrainingError, match=r"last\.pt"):
-        load_state(path)
-    assert not (tmp_path / "harm").exists()
-    with pytest.raises(TrainingError, match="nothing to resume"):
-        load_state(tmp_path / "missing.pt")

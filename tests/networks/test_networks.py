@@ -51,7 +51,7 @@ def test_johnson_sums_without_a_relu():
 def test_johnson_can_start_as_a_bilinear_enlargement(photo, scale):
     torch.manual_seed(0)
     network = Johnson(scale=scale)
-    network.begin_bilinear()
+    network.start_bilinear()
     lr = resize(photo, (32, 32)).clamp(0, 1)
     with torch.inference_mode():
         sr = network.eval()(lr)
@@ -117,7 +117,8 @@ def test_compact_computes_at_lr_resolution():
 def test_the_halo_is_the_reach_of_an_output_pixel(lively, architecture):
     """Input further away than the halo changes nothing; input within it does."""
     network = lively(**architecture).double()
-    halo, side = network.halo, 2 * network.halo + 9
+    halo = network.geometry.halo
+    side = 2 * halo + 9
     middle = side // 2
     lr = torch.rand(1, 3, side, side, dtype=torch.float64)
     kept = slice(middle * network.scale, (middle + 1) * network.scale)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sr_cli.networks.fast.fused import FoldedJohnson, fold
+from sr_cli.networks.fast.fused import FusedJohnson
 from sr_cli.networks.fast.polyphase import conv_transposed, conv_unshuffled
 
 
@@ -42,8 +42,8 @@ def test_gradients_are_the_same():
 @pytest.mark.parametrize("by_row", [True, False])
 def test_the_inference_form_is_the_same_function(lively, scale, shape, by_row):
     network = lively(name="johnson", scale=scale)
-    folded = fold(network, by_row=by_row)
-    assert isinstance(folded, FoldedJohnson)
+    folded = network.fuse(matrix_units=not by_row)
+    assert isinstance(folded, FusedJohnson)
     lr = torch.rand(2, 3, *shape)
     with torch.inference_mode():
         expected = network(lr)
@@ -52,5 +52,5 @@ def test_the_inference_form_is_the_same_function(lively, scale, shape, by_row):
 
 
 def test_the_inference_form_has_no_norm_and_no_transposed_convolution(lively):
-    kinds = {type(module).__name__ for module in fold(lively(name="johnson", scale=4)).modules()}
+    kinds = {type(module).__name__ for module in lively(name="johnson", scale=4).fuse().modules()}
     assert not any("Norm" in kind or "Transpose" in kind for kind in kinds)

@@ -6,10 +6,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from sr_cli.images import Picture
-from sr_cli.networks.fast.fused import fold
-from sr_cli.upscaling.runner import Inference, InferenceForm
+from sr_cli.upscaling.runner import InferenceForm, Runner
 from sr_cli.upscaling.tiling import put_together
-from sr_cli.upscaling.upscaler import Upscaler, geometry_of
+from sr_cli.upscaling.upscaler import Upscaler
 
 CPU = torch.device("cpu")
 ARCHITECTURES = [
@@ -36,7 +35,7 @@ def enlarged(inference, lr, **more):
 
 def in_strips(network, rows, **more):
     """An inference that takes strips of so many rows, whatever memory there is."""
-    found = Inference(network, geometry_of(network), device=CPU, **more)
+    found = Runner(network, device=CPU, **more)
     found._fitting = lambda _, width: (rows, width)
     return found
 
@@ -96,7 +95,7 @@ def test_colors_are_matched_over_strips(match, lively):
 
 @ids
 def test_strips_cost_what_the_whole_costs(architecture, lively):
-    folded = fold(lively(**architecture))
+    folded = lively(**architecture).fuse()
 
     def operations(run):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -150,13 +149,13 @@ def test_half_precision_that_overflows_is_done_again_in_tiles(lively):
 
 def test_large_images_come_in_strips_and_others_do_not(lively):
     network = lively(name="compact", scale=4, width=64, depth=16)
-    inference = Inference(network, geometry_of(network), device=CPU)
+    inference = Runner(network, device=CPU)
     for height, width, expected in [(64, 64, False), (3000, 4000, True), (60, 100_000, False)]:
         inference.fit(height, width)
         assert inference.streams(height, width) == expected
-    chosen = Inference(network, geometry_of(network), device=CPU, tile=4096)
+    chosen = Runner(network, device=CPU, tile=4096)
     chosen.fit(3000, 4000)
     assert not chosen.streams(3000, 4000)
-    ensemble = Inference(network, geometry_of(network), device=CPU, ensemble=True)
+    ensemble = Runner(network, device=CPU, ensemble=True)
     ensemble.fit(3000, 4000)
     assert not ensemble.streams(3000, 4000)

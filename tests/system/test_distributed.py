@@ -9,10 +9,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sr_cli.networks.checkpoint import load_network, load_state, read_header
+from sr_cli.networks.checkpoint import load_network, read_header
 from sr_cli.system.distributed import SynchronizedBatchNorm2d
 from sr_cli.system.telemetry import EnergyReport
 from sr_cli.training.energy import in_parallel
+from sr_cli.training.run_folder import load_state
 from support.distributed_parts import CONFIGS, gradients
 from support.trainings import OPTIONS, digest, environment
 

@@ -12,9 +12,10 @@ from sr_cli import Upscaler
 from sr_cli.config import RECIPES, TrainConfig
 from sr_cli.errors import DeviceError, ImageError, TrainingError, UsageError
 from sr_cli.losses.parse import PixelLoss
-from sr_cli.networks.checkpoint import load_network, load_state, read_header, save_network
+from sr_cli.networks.checkpoint import load_network, read_header, save_network
 from sr_cli.networks.registry import build
 from sr_cli.training import Stop, fraction_done, learning_rate, train
+from sr_cli.training.run_folder import load_state
 from sr_cli.training.schedule import ends_epoch
 from sr_cli.training.trainer import Learner
 from sr_cli.training.validation import held_out

@@ -8,9 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sr_cli.networks.base import Geometry
-from sr_cli.upscaling.runner import Inference
+from sr_cli.upscaling.runner import Runner
 from sr_cli.upscaling.tiling import TileTooLarge, plan_tiles, upscale_strips, upscale_whole
-from sr_cli.upscaling.upscaler import geometry_of
 
 ARCHITECTURES = [
     {"name": "compact", "scale": 2, "width": 8, "depth": 2},
@@ -38,7 +37,7 @@ class Enlarging:
 
 
 def inference(network, *, tile, **more):
-    return Inference(network, geometry_of(network), device=torch.device("cpu"), tile=tile, **more)
+    return Runner(network, device=torch.device("cpu"), tile=tile, **more)
 
 
 @given(
@@ -73,7 +72,8 @@ def test_tiled_equals_untiled(architecture, height, width, tile, lively):
 def test_a_halo_that_is_too_small_would_be_noticed(lively):
     network = lively(name="compact", scale=2, width=8, depth=3)
     lr = torch.rand(1, 3, 30, 30, generator=torch.Generator().manual_seed(1))
-    small = Inference(network, Geometry(scale=2, halo=1), device=torch.device("cpu"), tile=7)
+    small = inference(network, tile=7)
+    small.geometry = Geometry(scale=2, halo=1)
     with torch.no_grad():
         assert (upscale_whole(small, lr) - network(lr).clamp(0, 1)).abs().max() > 1e-4
 

@@ -1,4 +1,4 @@
-"""Pictures in, pictures out: size, depth, alpha, color spaces, foreign networks, and too little memory."""
+"""Pictures in, pictures out: size, depth, alpha, color spaces, third-party networks, and too little memory."""
 
 import subprocess
 import sys
@@ -12,23 +12,27 @@ from torch import nn
 from sr_cli import images
 from sr_cli.errors import DeviceError, WeightsError
 from sr_cli.images import Picture
-from sr_cli.networks.base import Geometry
+from sr_cli.networks.base import Geometry, Network
 from sr_cli.networks.checkpoint import save_network
 from sr_cli.networks.registry import build
-from sr_cli.upscaling.runner import BUDGET, Inference
+from sr_cli.upscaling.runner import BUDGET, Runner
 from sr_cli.upscaling.tiling import TileTooLarge
 from sr_cli.upscaling.upscaler import Upscaler
 
 CPU = torch.device("cpu")
 
 
-class Repeating(nn.Module):
+class Repeating(Network):
     """Repeats pixels. Keeps a record of what it was shown; ``room`` is the largest side that there is memory for."""
 
     def __init__(self, scale=2, room=10_000):
-        super().__init__()
-        self.scale, self.halo, self.room, self.shown = scale, 2, room, []
+        super().__init__(scale=scale)
+        self.room, self.shown = room, []
         self.gain = nn.Parameter(torch.ones(1))
+
+    @property
+    def geometry(self):
+        return Geometry(scale=self.scale, halo=2)
 
     def __deepcopy__(self, memo):
         return self
@@ -168,7 +172,7 @@ def test_less_memory_means_smaller_tiles_and_the_same_picture():
 
 
 def test_no_memory_at_all_is_said():
-    inference = Inference(Repeating(room=8), Geometry(scale=2, halo=2), device=CPU, tile=None)
+    inference = Runner(Repeating(room=8), device=CPU, tile=None)
     with pytest.raises(DeviceError, match="not enough memory"):
         for _ in range(20):
             try:
@@ -180,9 +184,7 @@ def test_no_memory_at_all_is_said():
 def test_the_cpu_takes_over_when_the_device_is_too_small():
     """The meta device stands for a GPU: what is computed there has no values, which is an error of its own."""
     told = []
-    inference = Inference(
-        Repeating(room=40), Geometry(scale=2, halo=0), device=torch.device("meta"), tile=40, on_step_down=told.append
-    )
+    inference = Runner(Repeating(room=40), device=torch.device("meta"), tile=40, on_step_down=told.append)
     inference._step_down(40)
     assert inference.device == CPU
     assert inference.dtype == torch.float32
@@ -197,7 +199,7 @@ def test_half_precision_that_overflows_is_done_again():
         def forward(self, lr):
             return super().forward(lr * 60_000 * 2) / 120_000
 
-    inference = Inference(Overflowing(), Geometry(scale=2, halo=0), device=CPU, dtype=torch.float16, tile=None)
+    inference = Runner(Overflowing(), device=CPU, dtype=torch.float16, tile=None)
     lr = torch.rand(1, 3, 6, 6) * 0.5 + 0.5
     torch.testing.assert_close(inference(lr), lr.repeat_interleave(2, -1).repeat_interleave(2, -2), atol=1e-3, rtol=0)
 
@@ -230,7 +232,7 @@ def test_real_allocation_failures_are_survived(weights_of):
     program = f"""
 import resource, torch
 from pathlib import Path
-from sr_cli.upscaler import Upscaler
+from sr_cli.upscaling.upscaler import Upscaler
 told = []
 upscaler = Upscaler.from_pretrained(Path({str(weights)!r}), tile=None, on_step_down=told.append)
 lr = torch.rand(1, 3, 900, 900)
@@ -253,7 +255,7 @@ print(tuple(sr.shape), len(told), bool(sr.isfinite().all()))
 )
 def test_automatic_tiles_fit_into_the_budget(lively, architecture, budgets):
     network = lively(**architecture)
-    inference = Inference(network, Geometry(scale=4, halo=network.halo), device=CPU)
+    inference = Runner(network, device=CPU)
     inference.fit(3000, 4000)
     height, width = inference.tile
     assert inference.network_memory(height, width) + inference.strip_memory(height, 4000) <= budgets * BUDGET
@@ -264,7 +266,7 @@ def test_automatic_tiles_fit_into_the_budget(lively, architecture, budgets):
     assert inference.tile == small
 
 
-class TestForeign:
+class TestThirdParty:
     spandrel = pytest.importorskip("spandrel")
 
     @pytest.fixture
@@ -333,4 +335,4 @@ def test_networks_of_ours_without_spandrel(weights_of):
 def test_johnson_in_an_upscaler(weights_of):
     upscaler = Upscaler.from_pretrained(weights_of(name="johnson", scale=2))
     assert upscaler.upscale_picture(picture_of(9, 9)).color.shape == (18, 18, 3)
-    assert build(name="johnson", scale=2).halo == upscaler.inference.geometry.halo
+    assert build(name="johnson", scale=2).geometry == upscaler.inference.geometry

@@ -22,9 +22,9 @@ def export(
     """
     from sr_cli.networks.checkpoint import load_network
     from sr_cli.networks.onnx import export_onnx
-    from sr_cli.upscaling.upscaler import weights_file
+    from sr_cli.upscaling.load import find_weights
 
-    source = weights_file(weights)
+    source = find_weights(weights)
     path = output or Path(f"{source.stem}.onnx")
     network, header = load_network(source)
     difference = export_onnx(network, path, header=header, overwrite=force)

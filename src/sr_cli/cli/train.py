@@ -318,7 +318,7 @@ def _train(
     from sr_cli.system import device as devices
     from sr_cli.system import distributed
     from sr_cli.training.run_folder import check_free
-    from sr_cli.upscaling.upscaler import weights_file
+    from sr_cli.upscaling.load import find_weights
 
     if before is None:
         check_free(run)
@@ -352,7 +352,7 @@ def _train(
                 device,
                 run=run,
                 vgg_state=vgg_state,
-                init=weights_file(init) if init else None,
+                init=find_weights(init) if init else None,
                 resume=before is not None,
                 about=about,
                 notes=notes,
@@ -378,9 +378,9 @@ def _commands(before: dict[str, Any] | None) -> dict[str, Any]:
 
 def _origin(init: str | None) -> str | None:
     """Where the weights to start from are, for those who look for them later: a name, or a file's whole path."""
-    from sr_cli.upscaling.upscaler import weights_file
+    from sr_cli.upscaling.load import find_weights
 
-    if init is None or weights_file(init) != Path(init):
+    if init is None or find_weights(init) != Path(init):
         return init
     return str(Path(init).absolute())
 

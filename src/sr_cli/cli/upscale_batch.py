@@ -157,7 +157,6 @@ def load(loading: Loading) -> "Upscaler":
     """
     import torch
 
-    from sr_cli.networks.third_party import Foreign
     from sr_cli.system import device as devices
     from sr_cli.upscaling.batch.shards import torchrun_device, torchrun_shard
     from sr_cli.upscaling.batch.target_size import model_for
@@ -174,7 +173,7 @@ def load(loading: Loading) -> "Upscaler":
         on_step_down=lambda told: None if loading.quiet else console.warning(told),
     )  # fmt: skip
     lacks = loading.scale in (2, 3, 4, 8) and loading.scale != upscaler.scale
-    if loading.model and lacks and not isinstance(upscaler.network, Foreign):
+    if loading.model and lacks and upscaler.network.scales:
         raise UsageError(
             f"{model} upscales by {upscaler.scale}, not by {loading.scale:g}; leave out --model for a network that "
             "does, or ask for --width, --height or --size"

@@ -1,7 +1,10 @@
-"""What every network here has in common."""
+"""`Network`: what the rest of the package asks of a network, with defaults that are safe for any."""
 
+import inspect
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
+
+from torch import nn
 
 
 @dataclass(frozen=True)
@@ -10,8 +13,8 @@ class Geometry:
 
     Attributes:
         scale: SR over LR.
-        halo: what a tile is shown beyond what it keeps.
-        blend: half the width of the zone in which neighbouring tiles are blended; 0 for exact tiles.
+        halo: context that a tile is given on every side beyond the pixels that are kept.
+        blend: half the width of the zone in which neighboring tiles are blended; 0 for exact tiles.
     """
 
     scale: int
@@ -20,25 +23,96 @@ class Geometry:
 
     @property
     def smallest(self) -> int:
-        """The smallest side of a tile that may be cut further: between two blended zones there must be some room."""
+        """The smallest side of a tile that may be cut further: two blended zones must not meet."""
         return max(1, 4 * self.blend)
 
 
-class Network(Protocol):
-    """What the rest of the package knows of a network."""
+class Network(nn.Module):
+    """A super-resolution network: ``(N, 3, H, W)`` in [0, 1] → ``(N, 3, scale·H, scale·W)``, clamped or not.
 
-    scales: ClassVar[tuple[int, ...]]
-    scale: int
+    A subclass takes ``scale`` and other keyword arguments, all of them JSON values, and keeps each as an attribute of
+    the same name; so its weights files can rebuild it. All other methods have defaults that suit any network.
 
-    @property
-    def halo(self) -> int:
-        """LR pixels around a region that its output depends on: the radius of the receptive field."""
+    Args:
+        scale: one of the class's ``scales``.
+
+    Raises:
+        ValueError: the network doesn't come in that scale.
+    """
+
+    scales: ClassVar[tuple[int, ...]] = ()
+    """The scales it comes in; empty for a network that is known by one set of weights only."""
+
+    inner_layers: ClassVar[tuple[str, ...]] = ("body", "upsampling")
+    """Modules between the first and the last layer; `sr_cli.training.muon` is for their kernels."""
+
+    output_layers: ClassVar[tuple[str, ...]] = ("tail",)
+    """Modules whose learning rate ``output_lr`` scales."""
+
+    streams: ClassVar[bool] = False
+    """Whether the module that `fuse` returns has ``stream() -> Stream``, see `sr_cli.networks.fast.streaming`."""
+
+    tolerates_bfloat16: ClassVar[bool] = True
+    """Whether ``--dtype auto`` may choose bfloat16 on CPUs."""
+
+    def __init__(self, *, scale: int) -> None:
+        super().__init__()
+        if self.scales and scale not in self.scales:
+            raise ValueError(f"scale {scale} is not one of {', '.join(map(str, self.scales))}")
+        self.scale = scale
 
     @property
     def architecture(self) -> dict[str, Any]:
-        """Its name and the arguments that build it again: ``build(**network.architecture)``."""
+        """Its name and the arguments that rebuild it: ``build(**network.architecture)``."""
+        from sr_cli.networks.registry import name_of
 
+        arguments = inspect.signature(type(self)).parameters
+        return {"name": name_of(type(self)), **{name: getattr(self, name) for name in arguments}}
 
-def check_scale(scale: int, scales: tuple[int, ...]) -> None:
-    if scale not in scales:
-        raise ValueError(f"scale {scale} is not one of {', '.join(map(str, scales))}")
+    @property
+    def geometry(self) -> Geometry:
+        """How its tiles overlap. The default suits a receptive field of any size: wide, blended overlaps."""
+        return Geometry(scale=self.scale, halo=16, blend=16)
+
+    def fuse(self, *, matrix_units: bool = False) -> nn.Module:  # noqa: ARG002
+        """The inference form: a module with the same results to about 1e-6 that runs faster; by default the network.
+
+        Args:
+            matrix_units: whether it will run where matrices are multiplied by units of their own, such as bfloat16
+                on AMX or half precision on a GPU.
+
+        Returns:
+            A module for inference. Buffers that it names in ``keep_in_float32`` stay float32 in half precision, and its
+            input too.
+        """
+        return self
+
+    def memory(self, height: int, width: int, *, itemsize: int = 4) -> int | None:
+        """About how many bytes the inference form takes for an LR image, its result in float32 included.
+
+        Args:
+            height: of the LR image, in pixels.
+            width: of the LR image, in pixels.
+            itemsize: bytes of a value inside.
+
+        Returns:
+            ``None``: unknown; it is then estimated from a run on a small image.
+        """
+
+    def initialize(self, how: str) -> None:
+        """Reinitialize as ``--initialization`` says; by default the network starts in its own way."""
+
+    def can_start_from(self, other: "Network") -> bool:
+        """Whether ``--init`` may take over another network's weights; tensors of other shapes keep their values."""
+        return other.architecture | {"scale": self.scale} == self.architecture
+
+    def kernels_and_output(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """The 4-D kernels of `inner_layers`, and the parameters of `output_layers`."""
+        kernels, output = [], []
+        for name, parameter in self.named_parameters():
+            layer = name.partition(".")[0]
+            if layer in self.inner_layers and parameter.ndim == 4:
+                kernels.append(parameter)
+            elif layer in self.output_layers:
+                output.append(parameter)
+        return kernels, output

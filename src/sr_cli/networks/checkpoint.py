@@ -1,8 +1,6 @@
-"""Weights that describe themselves (safetensors), and the state that a training resumes from."""
+"""Weights files that describe themselves (safetensors)."""
 
-import io
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,18 +10,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from sr_cli import __version__
-from sr_cli.errors import TrainingError, WeightsError
-from sr_cli.networks.compact import Compact
-from sr_cli.networks.johnson import Johnson
+from sr_cli.errors import WeightsError
+from sr_cli.networks.base import Network
 from sr_cli.networks.registry import build
-from sr_cli.system.atomic_files import atomic_write, write_atomically
+from sr_cli.system.atomic_files import write_atomically
 
 FORMAT = "sr-cli 1"
 
 
-def save_network(
-    path: Path, network: Johnson | Compact, *, about: Mapping[str, Any], dtype: torch.dtype = torch.float32
-) -> None:
+def save_network(path: Path, network: Network, *, about: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> None:
     """Write a network's weights with what is needed to build it again and to judge it.
 
     Args:
@@ -66,7 +61,7 @@ def read_header(path: Path) -> dict[str, Any]:
         raise WeightsError(f"{path}: not a weights file that sr can read (damaged, or no safetensors)") from error
 
 
-def load_network(path: Path) -> tuple[Johnson | Compact, dict[str, Any]]:
+def load_network(path: Path) -> tuple[Network, dict[str, Any]]:
     """Build the network that a weights file describes, in eval mode, float32, on the CPU.
 
     Returns:
@@ -83,32 +78,3 @@ def load_network(path: Path) -> tuple[Johnson | Compact, dict[str, Any]]:
     except (SafetensorError, OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
         raise WeightsError(f"{path}: its weights don't fit its architecture") from error
     return network.eval(), header
-
-
-def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a training's whole state; the file appears whole or not at all.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    # Through memory, as torch.save turns the errors of a full disk into its own.
-    with io.BytesIO() as content, atomic_write(path) as file:
-        torch.save(dict(state), content)
-        file.write(content.getbuffer())
-
-
-def load_state(path: Path) -> dict[str, Any]:
-    """Read what `save_state` wrote, without unpickling anything but tensors and plain values.
-
-    Raises:
-        TrainingError: the file is missing or damaged.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise TrainingError(f"{path}: nothing to resume from") from error
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"{path}: not a training state that can be read") from error
-    if not isinstance(state, dict):
-        raise TrainingError(f"{path}: not a training state")
-    return state

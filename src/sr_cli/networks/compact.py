@@ -1,6 +1,6 @@
 """A small network of 3×3 convolutions at LR resolution, with sub-pixel upsampling."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from sr_cli.config import SCALES
 from sr_cli.imageops.resize import resize
-from sr_cli.networks.base import check_scale
+from sr_cli.networks.base import Geometry, Network
 from sr_cli.networks.fast.training_convolutions import Conv2d
 
 NEGATIVE_SLOPE = 0.1
@@ -17,7 +17,7 @@ NEGATIVE_SLOPE = 0.1
 _NOISE = 0.3
 
 
-class Compact(nn.Module):
+class Compact(Network):
     """A stack of 3×3 convolutions at LR resolution that adds detail to the bicubically upscaled input.
 
     No batch normalisation. The inner convolutions start as the identity plus noise, which trains like a residual
@@ -36,12 +36,12 @@ class Compact(nn.Module):
     """
 
     scales: ClassVar[tuple[int, ...]] = SCALES["compact"]
+    streams: ClassVar[bool] = True
     bicubic: Tensor
 
     def __init__(self, *, scale: int, width: int = 64, depth: int = 16) -> None:
-        super().__init__()
-        check_scale(scale, self.scales)
-        self.scale, self.width, self.depth = scale, width, depth
+        super().__init__(scale=scale)
+        self.width, self.depth = width, depth
         self.head = Conv2d(3, width, 3, padding=1)
         self.body = nn.ModuleList(Conv2d(width, width, 3, padding=1) for _ in range(depth))
         self.tail = Conv2d(width, 3 * scale**2, 3, padding=1)
@@ -63,12 +63,19 @@ class Compact(nn.Module):
             nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
 
     @property
-    def halo(self) -> int:
-        return self.depth + 2  # as far as the bicubic skip reaches even without inner convolutions
+    def geometry(self) -> Geometry:
+        return Geometry(scale=self.scale, halo=self.depth + 2)  # the bicubic skip alone reaches 2 pixels
 
-    @property
-    def architecture(self) -> dict[str, Any]:
-        return {"name": "compact", "scale": self.scale, "width": self.width, "depth": self.depth}
+    def fuse(self, *, matrix_units: bool = False) -> nn.Module:  # noqa: ARG002
+        from sr_cli.networks.fast.fused import FusedCompact
+
+        return FusedCompact(self)
+
+    def can_start_from(self, other: Network) -> bool:
+        free = {"scale": self.scale}
+        if isinstance(other, Compact) and other.depth < self.depth:
+            free["depth"] = self.depth  # inner layers start near the identity, so more of them change little
+        return other.architecture | free == self.architecture
 
     def forward(self, lr: Tensor) -> Tensor:
         features = F.leaky_relu(self.head(lr.to(self.head.weight.dtype)), NEGATIVE_SLOPE)

@@ -1,19 +1,19 @@
 """The image transformation network of Johnson et al. 2016, as the Bordeaux report describes it."""
 
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from sr_cli.config import SCALES
-from sr_cli.networks.base import check_scale
+from sr_cli.networks.base import Geometry, Network
 from sr_cli.networks.fast.training_convolutions import Conv2d, ConvTranspose2d
 
 _PHOTO_MEAN, _PHOTO_DEVIATION = 0.45, 0.25  # of values in [0, 1]
 _TANH_SLOPE = 2.4
 
 
-class Johnson(nn.Module):
+class Johnson(Network):
     """The report's image transformation network.
 
     9×9 convolution; four residual blocks; log2(scale) transposed convolutions of kernel 4 and stride 2; 9×9
@@ -31,11 +31,10 @@ class Johnson(nn.Module):
     scales: ClassVar[tuple[int, ...]] = SCALES["johnson"]
     width: ClassVar[int] = 64
     blocks: ClassVar[int] = 4
+    streams: ClassVar[bool] = True
 
     def __init__(self, *, scale: int) -> None:
-        super().__init__()
-        check_scale(scale, self.scales)
-        self.scale = scale
+        super().__init__(scale=scale)
         doublings = scale.bit_length() - 1
         self.head = nn.Sequential(
             Conv2d(3, self.width, 9, padding=4, bias=False), nn.BatchNorm2d(self.width), nn.ReLU(inplace=True)
@@ -53,8 +52,12 @@ class Johnson(nn.Module):
         )
         self.tail = Conv2d(self.width, 3, 9, padding=4)
 
+    def initialize(self, how: str) -> None:
+        if how == "bilinear":
+            self.start_bilinear()
+
     @torch.no_grad()
-    def begin_bilinear(self) -> None:
+    def start_bilinear(self) -> None:
         """Initialise so that the untrained network enlarges its input, nearly as bilinear interpolation does.
 
         Three channels carry red, green and blue through: a 9×9 impulse; residual branches that are zero at first (the
@@ -85,15 +88,21 @@ class Johnson(nn.Module):
             state[f"body.{i}.branch.4.weight"].zero_()
 
     @property
-    def halo(self) -> int:
+    def geometry(self) -> Geometry:
         radius = 4  # the last convolution, at the output's resolution
         for _ in self.upsampling:
             radius = radius // 2 + 1  # output 2i − 1 + k, k = 0 … 3, comes from input i
-        return radius + 2 * self.blocks + 4
+        return Geometry(scale=self.scale, halo=radius + 2 * self.blocks + 4)
 
-    @property
-    def architecture(self) -> dict[str, Any]:
-        return {"name": "johnson", "scale": self.scale}
+    def fuse(self, *, matrix_units: bool = False) -> nn.Module:
+        from sr_cli.networks.fast.fused import FusedJohnson
+
+        return FusedJohnson(self, by_row=not matrix_units)
+
+    def memory(self, height: int, width: int, *, itemsize: int = 4) -> int:
+        from sr_cli.networks.fast.fused import memory_of_johnson
+
+        return memory_of_johnson(height, width, doublings=len(self.upsampling), channels=self.width, itemsize=itemsize)
 
     def forward(self, lr: Tensor) -> Tensor:
         features = self.upsampling(self.body(self.head(lr)))

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sr_cli.errors import OutputError, UsageError
-from sr_cli.networks.compact import Compact
-from sr_cli.networks.johnson import Johnson
+from sr_cli.networks.base import Network
 from sr_cli.system.atomic_files import write_atomically
 
 OPSET = 18
@@ -31,7 +30,7 @@ class _Clamped(nn.Module):
         return self.network(lr).clamp(0, 1)  # type: ignore[no-any-return]
 
 
-def export_onnx(network: Johnson | Compact, path: Path, *, header: Mapping[str, Any], overwrite: bool = False) -> float:
+def export_onnx(network: Network, path: Path, *, header: Mapping[str, Any], overwrite: bool = False) -> float:
     """Write a network as ONNX, after checking it in ONNX Runtime against torch.
 
     Its input ``lr`` is ``(N, 3, H, W)``, float32 RGB in [0, 1], of any size; its output ``sr`` is

@@ -1,13 +1,19 @@
 """The networks by name."""
 
 from sr_cli.errors import WeightsError
+from sr_cli.networks.base import Network
 from sr_cli.networks.compact import Compact
 from sr_cli.networks.johnson import Johnson
 
-ARCHITECTURES: dict[str, type[Johnson] | type[Compact]] = {"johnson": Johnson, "compact": Compact}
+ARCHITECTURES: dict[str, type[Network]] = {"johnson": Johnson, "compact": Compact}
 
 
-def build(*, name: str, scale: int, width: int | None = None, depth: int | None = None) -> Johnson | Compact:
+def name_of(kind: type[Network]) -> str:
+    """The name under which a network is registered."""
+    return next(name for name, known in ARCHITECTURES.items() if known is kind)
+
+
+def build(*, name: str, scale: int, width: int | None = None, depth: int | None = None) -> Network:
     """Build a network with fresh weights.
 
     Args:

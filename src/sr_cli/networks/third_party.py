@@ -1,7 +1,7 @@
 """Networks of other projects, through the package `spandrel`: Real-ESRGAN, SPAN, SwinIR, DAT and many more."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from safetensors.torch import load_file
@@ -9,36 +9,33 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sr_cli.errors import WeightsError
-from sr_cli.networks.base import Geometry
+from sr_cli.networks.base import Network
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor
 
 SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 
-_HALO, _BLEND = 16, 16  # LR pixels at a tile's edge: as many are dropped, and then as many blended on each side
 _LEAST = 32  # side of the smallest image that every architecture can take
 
 
-class Foreign(nn.Module):
+class ThirdPartyNetwork(Network):
     """A network of another project, with the interface of ours.
-
-    Its receptive field may have no bounds (attention, global pooling), so its tiles overlap and are blended.
 
     Shapes:
         ``(1, 3, H, W)`` in [0, 1] → ``(1, 3, scale·H, scale·W)`` in [0, 1].
     """
 
+    tolerates_bfloat16: ClassVar[bool] = False
+
     def __init__(self, descriptor: "ImageModelDescriptor[nn.Module]") -> None:
-        super().__init__()
+        super().__init__(scale=descriptor.scale)
         self.model = descriptor.model
         self.descriptor = descriptor
-        self.scale = descriptor.scale
-        self.architecture = descriptor.architecture.name
 
     @property
-    def geometry(self) -> Geometry:
-        return Geometry(scale=self.scale, halo=_HALO, blend=_BLEND)
+    def architecture(self) -> dict[str, Any]:
+        return {"name": self.descriptor.architecture.name, "scale": self.scale}
 
     def forward(self, lr: Tensor) -> Tensor:
         height, width = lr.shape[-2:]
@@ -48,7 +45,7 @@ class Foreign(nn.Module):
         return sr[..., start : start + height * self.scale, start : start + width * self.scale]
 
 
-def load_foreign(path: Path) -> Foreign:
+def load_third_party(path: Path) -> ThirdPartyNetwork:
     """Load a network of any architecture that spandrel knows, in float32, on the CPU. Only tensors are unpickled.
 
     Raises:
@@ -72,7 +69,7 @@ def load_foreign(path: Path) -> Foreign:
     if (descriptor.input_channels, descriptor.output_channels) != (3, 3):
         channels = f"{descriptor.input_channels} channels in and {descriptor.output_channels} out"
         raise WeightsError(f"{path}: has {channels}; sr needs a network for RGB")
-    return Foreign(descriptor)
+    return ThirdPartyNetwork(descriptor)
 
 
 def _first_line(error: Exception) -> str:

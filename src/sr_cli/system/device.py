@@ -43,15 +43,14 @@ def name_of(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else machine.cpu_name()
 
 
-def dtype_for(device: torch.device, name: str = "auto", *, foreign: bool = False) -> torch.dtype:
+def dtype_for(device: torch.device, name: str = "auto", *, bfloat16: bool = True) -> torch.dtype:
     """The dtype to run a network in.
 
     Args:
         name: ``float32``, ``float16``, ``bfloat16``, or ``auto``: float16 on CUDA GPUs with fast half precision
             (compute capability 7.0 and above), bfloat16 on CPUs that multiply it faster than float32, and
             float32 on everything else.
-        foreign: whether it is another project's network; ``auto`` keeps it from bfloat16, as nobody knows what that
-            does to it.
+        bfloat16: whether ``auto`` may choose bfloat16, see `sr_cli.networks.base.Network.tolerates_bfloat16`.
 
     Raises:
         DeviceError: the device has no such dtype.
@@ -60,7 +59,7 @@ def dtype_for(device: torch.device, name: str = "auto", *, foreign: bool = False
     if name == "auto":
         if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (7, 0):
             return torch.float16
-        if device.type == "cpu" and not foreign and multiplies_bfloat16():
+        if device.type == "cpu" and bfloat16 and multiplies_bfloat16():
             return torch.bfloat16
         return torch.float32
     if name not in DTYPES:

@@ -4,17 +4,18 @@ import csv
 import io
 import json
 import os
+import pickle
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 
 from sr_cli.errors import OutputError, TrainingError
-from sr_cli.networks.checkpoint import load_state, save_state
-from sr_cli.system.atomic_files import output_error, write_atomically
+from sr_cli.system.atomic_files import atomic_write, output_error, write_atomically
 
 CONFIG, STATE, METRICS, VALIDATION, ENERGY = "config.json", "last.pt", "metrics.csv", "validation.csv", "energy.json"
 EARLIER, SAMPLES = "earlier", "samples"
@@ -183,6 +184,35 @@ def read_state(path: Path) -> dict[str, Any]:
         if not earlier:
             raise
         raise TrainingError(f"{error}; to go on from the state before it: cp {earlier[-1]} {path / STATE}") from error
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a training's whole state; the file appears whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    # Through memory, as torch.save turns the errors of a full disk into its own.
+    with io.BytesIO() as content, atomic_write(path) as file:
+        torch.save(dict(state), content)
+        file.write(content.getbuffer())
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read what `save_state` wrote, without unpickling anything but tensors and plain values.
+
+    Raises:
+        TrainingError: the file is missing or damaged.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise TrainingError(f"{path}: nothing to resume from") from error
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"{path}: not a training state that can be read") from error
+    if not isinstance(state, dict):
+        raise TrainingError(f"{path}: not a training state")
+    return state
 
 
 def _second_name(path: Path, second: Path) -> None:

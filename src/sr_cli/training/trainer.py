@@ -16,9 +16,8 @@ from sr_cli.data import Batch
 from sr_cli.errors import DeviceError, TrainingError, UsageError
 from sr_cli.imageops import dihedral
 from sr_cli.losses.parse import WeightedSum, feature_layers, parse_loss, self_ensemble_loss
+from sr_cli.networks.base import Network
 from sr_cli.networks.checkpoint import load_network
-from sr_cli.networks.compact import Compact
-from sr_cli.networks.johnson import Johnson
 from sr_cli.networks.registry import build
 from sr_cli.networks.vgg import VGGFeatures
 from sr_cli.system.device import dtype_for
@@ -62,8 +61,7 @@ class Learner:
         self.autocast = _autocast(config, device)
         torch.manual_seed(config.seed)
         self.network = build(name=config.arch, scale=config.scale, width=config.width, depth=config.depth)
-        if config.initialization == "bilinear" and isinstance(self.network, Johnson):
-            self.network.begin_bilinear()
+        self.network.initialize(config.initialization)
         if init is not None:
             _start_from(self.network, init)
         by_batch = config.batch_norm == "batch"
@@ -79,7 +77,7 @@ class Learner:
         self._forward = self._parallel()
 
     @property
-    def result(self) -> Johnson | Compact:
+    def result(self) -> Network:
         """The network to keep: the moving average, or the network itself where there is none."""
         return self.network if self.averaged is None else self.averaged.module  # type: ignore[return-value]
 
@@ -191,27 +189,22 @@ class Learner:
         return torch.compile(forward) if self.config.compile else forward
 
 
-def _optimizers(config: TrainConfig, network: Johnson | Compact) -> list[torch.optim.Optimizer]:
+def _optimizers(config: TrainConfig, network: Network) -> list[torch.optim.Optimizer]:
     """What moves which parameters; a group's ``part`` is its share of the learning rate."""
-    kernels: list[nn.Parameter] = []
-    output: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for name, parameter in network.named_parameters():
-        inner = name.startswith(("body.", "upsampling.")) and parameter.ndim == 4
-        by_muon = inner and config.optimizer == "muon"
-        (kernels if by_muon else output if name.startswith("tail.") else others).append(parameter)
+    kernels, output = network.kernels_and_output()
+    if config.optimizer != "muon":
+        kernels = []
+    grouped = {id(parameter) for parameter in (*kernels, *output)}
+    others = [parameter for parameter in network.parameters() if id(parameter) not in grouped]
     groups: list[dict[str, Any]] = [{"params": others}, {"params": output, "part": config.output_lr}]
     adam = torch.optim.Adam(groups, lr=config.lr)
     return [adam, Muon(kernels, lr=config.lr)] if kernels else [adam]
 
 
-def _start_from(network: Johnson | Compact, init: Path) -> None:
+def _start_from(network: Network, init: Path) -> None:
     """Take over the weights of a file, as far as it has them in the same shape: see `Learner`."""
     other, _ = load_network(init)
-    free = {"scale": network.scale}
-    if isinstance(network, Compact) and isinstance(other, Compact) and other.depth < network.depth:
-        free["depth"] = network.depth  # inner layers start near the identity, so more of them change little
-    if other.architecture | free != network.architecture:
+    if not network.can_start_from(other):
         raise TrainingError(f"{init}: holds {other.architecture}, but the training is of {network.architecture}")
     own, theirs = network.state_dict(), other.state_dict()
     network.load_state_dict({key: theirs[key] if _same_shape(key, own, theirs) else own[key] for key in own})

@@ -13,8 +13,7 @@ from sr_cli import metrics
 from sr_cli.config import TrainConfig
 from sr_cli.data import Pair, quantize
 from sr_cli.imageops.resize import resize
-from sr_cli.networks.compact import Compact
-from sr_cli.networks.johnson import Johnson
+from sr_cli.networks.base import Network
 from sr_cli.system.distributed import ALONE, Group
 
 _GAP = 4  # pixels between the pictures of a sample
@@ -29,7 +28,7 @@ def held_out(config: TrainConfig, photos: int) -> int:
 
 @torch.no_grad()
 def validate(
-    network: Johnson | Compact, pairs: Sequence[Pair], *, device: torch.device, group: Group = ALONE
+    network: Network, pairs: Sequence[Pair], *, device: torch.device, group: Group = ALONE
 ) -> tuple[float, float]:
     """Mean PSNR (dB) and SSIM on Y over the pairs, which the processes of the group share out.
 
@@ -46,7 +45,7 @@ def validate(
 
 
 @torch.no_grad()
-def sample(network: Johnson | Compact, pairs: Sequence[Pair], device: torch.device) -> bytes:
+def sample(network: Network, pairs: Sequence[Pair], device: torch.device) -> bytes:
     """A PNG with a row for each pair: LR, bicubic, SR, HR, all at the size of HR."""
     rows = []
     for pair in pairs:
@@ -61,7 +60,7 @@ def sample(network: Johnson | Compact, pairs: Sequence[Pair], device: torch.devi
 
 
 @torch.no_grad()
-def super_resolve(network: Johnson | Compact, lr: Tensor, device: torch.device) -> Tensor:
+def super_resolve(network: Network, lr: Tensor, device: torch.device) -> Tensor:
     """``(3, H, W)`` → ``(1, 3, scale·H, scale·W)`` in [0, 1], float32, on the CPU; by the network in eval mode."""
     was_training = network.training
     sr: Tensor = network.eval()(lr[None].to(device)).float().clamp(0, 1).cpu()

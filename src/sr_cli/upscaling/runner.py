@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from sr_cli.errors import DeviceError, WeightsError
 from sr_cli.imageops import dihedral
-from sr_cli.networks.base import Geometry
-from sr_cli.networks.compact import Compact
-from sr_cli.networks.fast.fused import FoldedCompact, FoldedJohnson, Stream, fold
+from sr_cli.networks.base import Network
+from sr_cli.networks.fast.fused import Stream
 from sr_cli.networks.fast.onednn import Layer
 from sr_cli.system import device as devices
 from sr_cli.system.cpu_tuning import release_freed_memory
@@ -35,7 +34,7 @@ _ESTIMATE = 2.0  # a network takes about so many times the largest input and out
 _LAYOUT = torch.channels_last
 
 
-class Inference:
+class Runner:
     """Runs a network over strips of an image, or over tiles; see `sr_cli.upscaling.tiling.TiledNetwork`.
 
     An image that is too large for one run comes in strips as wide as it is, if the network is one of ours: they need no
@@ -46,8 +45,7 @@ class Inference:
     the CPU takes over; what worked is remembered.
 
     Args:
-        network: float32, anywhere; ``(N, 3, h, w)`` → ``(N, 3, scale·h, scale·w)``. It is left as it is.
-        geometry: the network's.
+        network: float32, anywhere; it is left as it is.
         device: where to compute.
         dtype: what to compute in.
         tile: largest side of a tile, in LR pixels; ``"auto"``: what fits into the free memory; ``None``: no tiles.
@@ -57,8 +55,7 @@ class Inference:
 
     def __init__(
         self,
-        network: nn.Module,
-        geometry: Geometry,
+        network: Network,
         *,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
@@ -68,7 +65,7 @@ class Inference:
     ) -> None:
         if isinstance(tile, int) and tile < 1:
             raise ValueError(f"tile size must be 1 or more, not {tile}")
-        self.network, self.geometry = network, geometry
+        self.network, self.geometry = network, network.geometry
         self.device, self.dtype, self.ensemble = device, dtype, ensemble
         self.on_step_down = on_step_down
         self.tile: tuple[int, int] | None = (tile, tile) if isinstance(tile, int) else None
@@ -83,7 +80,7 @@ class Inference:
 
     def streams(self, height: int, width: int) -> bool:
         """Whether an image of that size comes in strips, now that the tile is chosen."""
-        if not self._automatic or self.ensemble or self.tile is None or not hasattr(self._folded, "stream"):
+        if not self._automatic or self.ensemble or self.tile is None or not self.network.streams:
             return False
         rows = Span(0, height, height).cut(self.tile[0])
         return self.tile[1] >= width and len(rows) > 1 and min(each.size for each in rows) >= self._shortest
@@ -228,7 +225,7 @@ class Inference:
 
     def _strip(self, height: int, width: int) -> tuple[int, int] | None:
         """The tallest strips of equal height that fit into the budget, or a multiple; nothing if there are none."""
-        if self.ensemble or not hasattr(self._folded, "stream") or (self._limit or width) < width:
+        if self.ensemble or not self.network.streams or (self._limit or width) < width:
             return None
         margin = self._margin
         for times in (1, _TIMES // 2, _TIMES):
@@ -268,8 +265,9 @@ class Inference:
     def network_memory(self, tile_height: int, tile_width: int) -> int:
         """About how many bytes of the device's memory a tile of that size takes."""
         height, width = tile_height + self._margin, tile_width + self._margin
-        if isinstance(self._folded, FoldedJohnson):
-            return self._folded.memory(height, width, self.dtype.itemsize) * (2 if self.ensemble else 1)
+        known = self.network.memory(height, width, itemsize=self.dtype.itemsize)
+        if known is not None:
+            return known * (2 if self.ensemble else 1)
         return round(self.bytes_per_pixel * self.dtype.itemsize / torch.float32.itemsize * height * width)
 
     def strip_memory(self, tile_height: int, width: int) -> int:
@@ -285,10 +283,6 @@ class Inference:
     def _margin(self) -> int:
         """What a tile is shown beyond what it keeps, both sides together."""
         return 2 * (self.geometry.halo + self.geometry.blend)
-
-    @cached_property
-    def _folded(self) -> nn.Module:
-        return fold(self.network)
 
     @cached_property
     def bytes_per_pixel(self) -> float:
@@ -314,17 +308,13 @@ class Inference:
 
 
 class InferenceForm:
-    """The network as it runs fastest: a copy on the device, in the dtype and the memory layout that suit it.
+    """The network as it runs fastest: a copy on the device, in the dtype and the memory layout that suit it."""
 
-    In half precision the bicubic skip of `Compact` stays float32, so that only what the network adds is rounded: the
-    eight bits of a bfloat16 would show as steps in a clear sky.
-    """
-
-    def __init__(self, network: nn.Module, *, device: torch.device, dtype: torch.dtype) -> None:
-        by_row = not devices.has_matrix_units(device, dtype)
-        fast = copy.deepcopy(fold(network, by_row=by_row)).eval().requires_grad_(False).to(device=device, dtype=dtype)
-        if isinstance(network, Compact) and isinstance(fast, FoldedCompact):
-            fast.bicubic = network.bicubic.to(device=device, dtype=torch.float32)
+    def __init__(self, network: Network, *, device: torch.device, dtype: torch.dtype) -> None:
+        fused = network.fuse(matrix_units=devices.has_matrix_units(device, dtype))
+        fast = copy.deepcopy(fused).eval().requires_grad_(False).to(device=device, dtype=dtype)
+        for name in getattr(fused, "keep_in_float32", ()):
+            setattr(fast, name, getattr(fused, name).to(device=device, dtype=torch.float32))
             dtype = torch.float32
         fast.to(memory_format=_LAYOUT)
         for layer in fast.modules():
@@ -337,7 +327,7 @@ class InferenceForm:
         return self.network(self._prepared(lr))  # type: ignore[no-any-return]
 
     def stream(self) -> Stream:
-        """The same over one image that comes in strips; for those networks only that can, see `Inference.streams`."""
+        """The same over one image that comes in strips; for those networks only that can, see `Runner.streams`."""
         run: Stream = self.network.stream()  # type: ignore[operator]
         return lambda lr, last: run(self._prepared(lr), last)
 

@@ -9,21 +9,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sr_cli import images, weights
+from sr_cli import images
 from sr_cli.config import COLOR_MATCHES, DEFAULT_MODEL, ColorMatch
-from sr_cli.errors import WeightsError
 from sr_cli.imageops.color import match_histogram, match_low_frequencies
 from sr_cli.imageops.streaming_resize import cubic_taps, resized_strips
 from sr_cli.images import Picture
-from sr_cli.networks.base import Geometry
-from sr_cli.networks.checkpoint import load_network
-from sr_cli.networks.compact import Compact
-from sr_cli.networks.johnson import Johnson
-from sr_cli.networks.third_party import Foreign, load_foreign
+from sr_cli.networks.base import Network
 from sr_cli.system import device as devices
-from sr_cli.upscaling.runner import Inference
+from sr_cli.upscaling.load import find_weights, interpolate, load_weights
+from sr_cli.upscaling.runner import Runner
 from sr_cli.upscaling.tiling import put_together, upscale_whole
-from sr_cli.weights.header import read_metadata
 
 OnTile = Callable[[int, int], None]
 _RowsOf = Callable[[slice], Tensor]
@@ -48,7 +43,7 @@ class Upscaler:
 
     def __init__(
         self,
-        network: Johnson | Compact | Foreign,
+        network: Network,
         *,
         name: str,
         header: dict[str, Any] | None = None,
@@ -64,10 +59,10 @@ class Upscaler:
         self.color_match = (own if own in COLOR_MATCHES else "none") if color_match == "auto" else color_match
         device = torch.device(device)
         if isinstance(dtype, str):
-            dtype = devices.dtype_for(device, dtype, foreign=isinstance(network, Foreign))
-        self.inference = Inference(
-            network.eval().requires_grad_(False), geometry_of(network), device=device, dtype=dtype,
-            tile=tile, ensemble=ensemble, on_step_down=on_step_down,
+            dtype = devices.dtype_for(device, dtype, bfloat16=network.tolerates_bfloat16)
+        self.inference = Runner(
+            network.eval().requires_grad_(False), device=device, dtype=dtype, tile=tile, ensemble=ensemble,
+            on_step_down=on_step_down,
         )  # fmt: skip
         self.scale = network.scale
 
@@ -87,16 +82,16 @@ class Upscaler:
         """Load weights by name (shipped or downloaded) or from a file, ours or another project's.
 
         Args:
-            strength: from 0, the weights that these were trained from (``sr train --init``), to 1; see `between`.
+            strength: from 0, the weights that these were trained from, to 1; see `sr_cli.upscaling.load.interpolate`.
 
         Raises:
             WeightsError: no weights have that name, or the file is missing, damaged, or of an unknown kind; or
                 ``strength`` is below 1 and these weights weren't trained from others of the same architecture.
         """
-        path = weights_file(model)
-        network, header = _load(path)
+        path = find_weights(model)
+        network, header = load_weights(path)
         if strength != 1:
-            network = between(network, header, strength, name=path.stem)
+            network = interpolate(network, header, strength, name=path.stem)
         return cls(
             network, name=path.stem, header=header, device=device, dtype=dtype, tile=tile, color_match=color_match,
             ensemble=ensemble, on_step_down=on_step_down,
@@ -256,57 +251,3 @@ class _AlphaRows:
 
 def _rows_of(picture: Picture, rows: slice) -> Picture:
     return Picture(color=picture.color[rows], metadata=picture.metadata, format=picture.format)
-
-
-def between(
-    network: Johnson | Compact | Foreign, header: dict[str, Any], strength: float, *, name: str
-) -> Johnson | Compact:
-    """``network`` with weights on the straight line from those that it was trained from (0) to its own (1).
-
-    Of weights that were trained for fidelity, and from there on for looks, those in between make pictures in between.
-
-    Source: network interpolation, Wang et al. 2018 (ESRGAN, arXiv 1809.00219), section 3.4.
-
-    Raises:
-        WeightsError: it was not trained from others, or from others of another shape.
-    """
-    init = header.get("init")
-    if isinstance(network, Foreign) or not init:
-        raise WeightsError(f"{name}: was not trained from other weights, so there is nothing for --strength to mix")
-    origin, _ = load_network(weights_file(init))
-    if origin.architecture != network.architecture:
-        raise WeightsError(f"{name}: was trained from {init}, which is {origin.architecture}: nothing to mix it with")
-    first = origin.state_dict()
-    line = {
-        key: torch.lerp(first[key], last, strength) if last.is_floating_point() else last
-        for key, last in network.state_dict().items()
-    }
-    network.load_state_dict(line)
-    return network
-
-
-def geometry_of(network: Johnson | Compact | Foreign) -> Geometry:
-    """How the network's tiles must lie."""
-    if isinstance(network, Foreign):
-        return network.geometry
-    return Geometry(scale=network.scale, halo=network.halo)
-
-
-def weights_file(model: str | Path) -> Path:
-    """The file of weights that are named, or given as a path (anything with a suffix or a folder in it).
-
-    Raises:
-        WeightsError: there is no such file, or no weights of that name.
-    """
-    path = Path(model)
-    if path.suffix or len(path.parts) > 1:
-        if not path.is_file():
-            raise WeightsError(f"{path}: no such weights file")
-        return path
-    return weights.locate(str(model), kind="upscaler")
-
-
-def _load(path: Path) -> tuple[Johnson | Compact | Foreign, dict[str, Any]]:
-    if path.suffix == ".safetensors" and str(read_metadata(path).get("format", "")).startswith("sr-cli"):
-        return load_network(path)
-    return load_foreign(path), {}

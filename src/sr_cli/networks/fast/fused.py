@@ -27,23 +27,11 @@ _STRIP = 16 << 20  # bytes that a strip of phases may take: about what a cache h
 _ROWS = 8  # the fewest rows of a strip
 
 
-def fold(network: nn.Module, *, by_row: bool = True) -> nn.Module:
-    """The inference form of a network, or the network itself where it has none.
-
-    Args:
-        network: in eval mode and float32; it is left as it is.
-        by_row: of `FoldedJohnson`; others don't ask.
-
-    Returns:
-        A module that maps the same input to the same output, to about 1e-6; for inference only.
-    """
-    if isinstance(network, Johnson):
-        return FoldedJohnson(network, by_row=by_row)
-    return FoldedCompact(network) if isinstance(network, Compact) else network
-
-
-class FoldedCompact(nn.Module):
+class FusedCompact(nn.Module):
     """`Compact` whose activations belong to its convolutions, and whose skip is added by the last of them."""
+
+    keep_in_float32 = ("bicubic",)
+    """In half precision only what the network adds is rounded: the eight bits of a bfloat16 show in a clear sky."""
 
     bicubic: Tensor
 
@@ -82,7 +70,7 @@ class FoldedCompact(nn.Module):
         return run
 
 
-class FoldedJohnson(nn.Module):
+class FusedJohnson(nn.Module):
     """`Johnson` with its BatchNorms folded into the convolutions and its upsampling done on phases.
 
     The transposed convolutions become 2×2 convolutions. The phases of the last one are not put in place. The 9×9
@@ -101,7 +89,7 @@ class FoldedJohnson(nn.Module):
         super().__init__()
         self.scale = network.scale
         self.head = Layer(_fuse(network.head[0], network.head[1]), "relu")
-        self.blocks = nn.ModuleList(_fold_block(block) for block in network.body)  # type: ignore[arg-type]
+        self.blocks = nn.ModuleList(_fuse_block(block) for block in network.body)  # type: ignore[arg-type]
         self.upsampling = nn.ModuleList()
         for level, (convolution, norm, _) in enumerate(network.upsampling):  # type: ignore[misc]
             fused = _fuse(convolution, norm)  # type: ignore[has-type]
@@ -113,20 +101,6 @@ class FoldedJohnson(nn.Module):
         # (tanh(x) + 1) / 2 is the sigmoid of 2x: one pass over the result in place of three.
         assert network.tail.bias is not None
         self.tail = (_RowTail if by_row else _CellTail)(2 * network.tail.weight, 2 * network.tail.bias)
-
-    def memory(self, height: int, width: int, itemsize: int = 4) -> int:
-        """About how many bytes an LR image of that size takes at once, its result, in float32, included.
-
-        Args:
-            itemsize: bytes of a value inside.
-        """
-        body = itemsize * Johnson.width * height * width  # what an inner convolution gives
-        growth: int = 4 ** (len(self.upsampling) - 1)
-        cells = growth * height * width
-        row: int = 4 * itemsize * Johnson.width * 2 ** (len(self.upsampling) - 1) * width
-        phases = min(4 * itemsize * Johnson.width * cells, max(_STRIP + _STRIP // 4, _ROWS * row))
-        upsampling = body + 2 * growth * body if growth > 1 else 4 * body  # once as phases, once in place
-        return max(upsampling, growth * body + phases + phases // 3 + 2 * 48 * cells)
 
     def _strip(self, features: Tensor) -> int:
         """How many rows of phases are computed at once."""
@@ -261,6 +235,17 @@ class _CellTail(nn.Module):
         return F.pixel_shuffle(results, 2)
 
 
+def memory_of_johnson(height: int, width: int, *, doublings: int, channels: int, itemsize: int) -> int:
+    """See `sr_cli.networks.base.Network.memory`."""
+    body = itemsize * channels * height * width  # what an inner convolution gives
+    growth: int = 4 ** (doublings - 1)
+    cells = growth * height * width
+    row: int = 4 * itemsize * channels * 2 ** (doublings - 1) * width
+    phases = min(4 * itemsize * channels * cells, max(_STRIP + _STRIP // 4, _ROWS * row))
+    upsampling = body + 2 * growth * body if growth > 1 else 4 * body  # once as phases, once in place
+    return max(upsampling, growth * body + phases + phases // 3 + 2 * 48 * cells)
+
+
 def _below(above: Tensor | None, features: Tensor) -> Tensor:
     return features if above is None else torch.cat([above, features], dim=2)
 
@@ -281,7 +266,7 @@ def _shuffled(phases: Tensor, *, above: bool, below: bool) -> Tensor:
     return features
 
 
-def _fold_block(block: ResidualBlock) -> nn.ModuleList:
+def _fuse_block(block: ResidualBlock) -> nn.ModuleList:
     first, first_norm, _, second, second_norm = block.branch
     return nn.ModuleList([Layer(_fuse(first, first_norm), "relu"), Layer(_fuse(second, second_norm))])
 

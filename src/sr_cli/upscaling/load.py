@@ -1,0 +1,69 @@
+"""From a model's name or file to its network."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sr_cli import weights
+from sr_cli.errors import WeightsError
+from sr_cli.networks.base import Network
+from sr_cli.networks.checkpoint import load_network
+from sr_cli.networks.third_party import load_third_party
+from sr_cli.weights.header import read_metadata
+
+
+def find_weights(model: str | Path) -> Path:
+    """The weights file of a model: by its name, or the path itself (anything with a suffix or a folder in it).
+
+    Raises:
+        WeightsError: the file doesn't exist, or no model has that name.
+    """
+    path = Path(model)
+    if path.suffix or len(path.parts) > 1:
+        if not path.is_file():
+            raise WeightsError(f"{path}: no such weights file")
+        return path
+    return weights.locate(str(model), kind="upscaler")
+
+
+def load_weights(path: Path) -> tuple[Network, dict[str, Any]]:
+    """The network of a weights file, by `sr` or another project, and the file's header (empty for the latter).
+
+    Raises:
+        WeightsError: the file is missing, damaged, or of an unknown architecture.
+    """
+    if path.suffix == ".safetensors" and str(read_metadata(path).get("format", "")).startswith("sr-cli"):
+        return load_network(path)
+    return load_third_party(path), {}
+
+
+def interpolate(network: Network, header: dict[str, Any], strength: float, *, name: str) -> Network:
+    """Set the weights to a point on the line from those that it was trained from (0) to its current ones (1).
+
+    Between weights trained for fidelity, and the same ones trained further for looks, the pictures are in between too.
+
+    Source: network interpolation, Wang et al. 2018 (ESRGAN, arXiv 1809.00219), section 3.4.
+
+    Args:
+        network: is changed.
+        header: of its weights file.
+        strength: 0 to 1.
+        name: of the model, for messages.
+
+    Raises:
+        WeightsError: it was not trained from others, or from others of another shape.
+    """
+    init = header.get("init")
+    if not init:
+        raise WeightsError(f"{name}: was not trained from other weights, so --strength has nothing to blend with")
+    origin, _ = load_network(find_weights(init))
+    if origin.architecture != network.architecture:
+        raise WeightsError(f"{name}: was trained from {init}, which is {origin.architecture}: nothing to blend it with")
+    first = origin.state_dict()
+    line = {
+        key: torch.lerp(first[key], last, strength) if last.is_floating_point() else last
+        for key, last in network.state_dict().items()
+    }
+    network.load_state_dict(line)
+    return network
