@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sr_cli.data import Photos, TrainingPairs
 from sr_cli.imageops.resize import resize
-from sr_cli.losses.parse import WeightedSum, feature_layers, parse_loss
+from sr_cli.losses.parse import WeightedSum, parse_loss
 from sr_cli.networks.vgg import VGG_LAYERS, VGGFeatures, load_vgg_state
 
 PATCHES = 16
@@ -42,9 +42,8 @@ def main() -> None:
 
     photos = Photos.below(options.photos, min_side=288, cache_bytes=1 << 30)
     pairs = TrainingPairs(photos, scale=options.scale, crop_size=288, degradation="paper")
-    terms = parse_loss(options.loss)
     state = load_vgg_state(options.vgg)
-    loss = WeightedSum(terms, scale=options.scale, vgg=VGGFeatures(state, feature_layers(terms)))
+    loss = WeightedSum(parse_loss(options.loss), scale=options.scale, vgg_state=state)
     totals: dict[tuple[str, str], list[tuple[float, float]]] = {}
     active: list[float] = []
     tapped = VGGFeatures(state, ["relu2_2"])

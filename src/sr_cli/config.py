@@ -45,7 +45,7 @@ class TrainConfig:
             output value of ``johnson`` at once, by ``lr`` each: without this its tanh saturates within a few steps.
         loss: see `sr_cli.losses.parse.parse_loss`.
         symmetry: weight of the distance to the moving average's result for the same patch, turned or mirrored, see
-            `sr_cli.losses.parse.self_ensemble_loss`; 0 for none.
+            `sr_cli.losses.self_ensemble_loss`; 0 for none.
         degradation: how LR is made from HR, see `sr_cli.data.degrade`.
         ema: decay of the moving average of the weights that is saved and validated; 0 for none.
         clip: largest norm of the gradient; ``None`` for no clipping.

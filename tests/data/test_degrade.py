@@ -4,7 +4,8 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from sr_cli.data import degrade, gaussian_blur, quantize
+from sr_cli.data import degrade, quantize
+from sr_cli.imageops.gaussian import gaussian_blur
 
 
 def pixels(path):

@@ -6,19 +6,11 @@ import torch
 from torch.nn import functional as F
 
 from sr_cli.errors import UsageError, WeightsError
-from sr_cli.losses.parse import (
-    PRESETS,
-    CheckerboardLoss,
-    CheckerboardPairLoss,
-    FeatureReconstructionLoss,
-    LossTerm,
-    PixelLoss,
-    RelativeFeatureLoss,
-    WeightedSum,
-    feature_layers,
-    parse_loss,
-    self_ensemble_loss,
-)
+from sr_cli.losses.checkerboard import CheckerboardLoss, CheckerboardPairLoss
+from sr_cli.losses.features import FeatureReconstructionLoss, RelativeFeatureLoss
+from sr_cli.losses.parse import FEATURE_LOSSES, LOSSES, PRESETS, LossTerm, WeightedSum, feature_layers, parse_loss
+from sr_cli.losses.pixel import ChromaLoss, L1Loss, L2Loss, PsnrLoss
+from sr_cli.losses.self_ensemble import self_ensemble_loss
 from sr_cli.networks.vgg import VGG_LAYERS, VGGFeatures, load_vgg_state
 
 
@@ -44,8 +36,8 @@ def test_before_the_relu_there_are_negative_values(vgg_state, photo):
 
 
 def test_the_loss_network_is_frozen(vgg_state, photo):
-    vgg = VGGFeatures(vgg_state, ["relu2_2"])
-    loss = WeightedSum(parse_loss("johnson+pixel"), scale=4, vgg=vgg)
+    loss = WeightedSum(parse_loss("johnson+pixel"), scale=4, vgg_state=vgg_state)
+    vgg = loss.terms["feature"].vgg
     loss.train()
     sr, hr = photo.flip(2).requires_grad_(), photo.clone().requires_grad_()
     sum(loss(sr, hr).values()).backward()
@@ -69,26 +61,26 @@ def test_feature_loss_is_equation_2_summed_as_in_equation_1(vgg_state, photo):
 
 def test_pixel_loss_is_a_mean(photo):
     sr = photo.flip(2)
-    torch.testing.assert_close(PixelLoss("l2")(sr, photo), (sr - photo).square().mean())
-    torch.testing.assert_close(PixelLoss("l1")(sr, photo), (sr - photo).abs().mean())
+    torch.testing.assert_close(L2Loss()(sr, photo), (sr - photo).square().mean())
+    torch.testing.assert_close(L1Loss()(sr, photo), (sr - photo).abs().mean())
 
 
 def test_psnr_loss_is_the_psnr_of_luma(photo):
     """Twenty times smaller errors are 26 dB, whatever the error was; and of colors it knows nothing."""
-    loss, error = PixelLoss("psnr"), 0.2 * torch.randn(2, 3, *photo.shape[2:])
+    loss, error = PsnrLoss(), 0.2 * torch.randn(2, 3, *photo.shape[2:])
     hr = photo.expand(2, -1, -1, -1)
     luma = (error * torch.tensor([65.481, 128.553, 24.966]).view(3, 1, 1) / 255).sum(1)
     decibels = 10 * (luma.square().mean((1, 2)) / 1e-5 + 1).log10().mean()
     torch.testing.assert_close(loss(hr + error, hr) * 10 / math.log(10), decibels, rtol=1e-4, atol=1e-4)
     tint = torch.tensor([128.553, -65.481, 0]).view(3, 1, 1) / 1000
-    assert loss(hr, hr) == 0 and loss(hr + tint, hr) < 1e-6 < PixelLoss("l1")(hr + tint, hr)
+    assert loss(hr, hr) == 0 and loss(hr + tint, hr) < 1e-6 < L1Loss()(hr + tint, hr)
 
 
 def test_psnr_loss_counts_every_patch_the_same(photo):
     """A tenth off the error of any patch is worth the same: so the two patches' gradients differ as their errors do."""
     hr = photo.expand(2, -1, -1, -1)
     sr = (hr + torch.randn(hr.shape) * torch.tensor([0.3, 0.1]).view(2, 1, 1, 1)).requires_grad_()
-    PixelLoss("psnr")(sr, hr).backward()
+    PsnrLoss()(sr, hr).backward()
     worth = ((sr - hr) * sr.grad).sum((1, 2, 3))
     torch.testing.assert_close(worth[0], worth[1], rtol=0.05, atol=0)
 
@@ -103,13 +95,13 @@ def test_relative_feature_loss_does_not_depend_on_the_size_of_the_features(vgg_s
 
 
 def test_chroma_is_what_luma_is_not(photo):
-    loss = PixelLoss("chroma")
+    loss = ChromaLoss()
     assert loss(photo + 0.1, photo) < 1e-6
     off_blue = torch.tensor((0.0, 0.0, 0.1)).view(3, 1, 1)
     torch.testing.assert_close(loss(photo + off_blue, photo), torch.tensor((0.05 + 0.0081312) / 2), rtol=1e-4, atol=0)
 
 
-def test_asymmetry_is_a_part_of_the_error(photo):
+def test_self_ensemble_loss_is_relative_to_the_error(photo):
     sr = photo + 0.1
     assert self_ensemble_loss(sr, sr, photo) == 0
     torch.testing.assert_close(self_ensemble_loss(sr, photo, photo), torch.tensor(1.0), rtol=2e-3, atol=0)
@@ -127,16 +119,16 @@ def test_luma_features_see_structure_and_no_colors(vgg_state, photo):
 
 
 @pytest.mark.parametrize("scale", [2, 4])
-def test_mesh_penalty_is_the_rms_of_the_pattern(scale):
+def test_checkerboard_loss_is_the_rms_of_the_pattern(scale):
     torch.manual_seed(0)
     hr = torch.rand(2, 3, 24 * scale, 20 * scale)
     cell = torch.randn(scale, scale)
-    mesh = 0.01 * (cell - cell.mean()).repeat(24, 20)
+    pattern = 0.01 * (cell - cell.mean()).repeat(24, 20)
     penalty = CheckerboardLoss(scale)
-    torch.testing.assert_close(penalty(hr + mesh, hr), (mesh**2).mean().sqrt(), rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(penalty(hr + pattern, hr), (pattern**2).mean().sqrt(), rtol=1e-3, atol=1e-6)
 
 
-def test_mesh_penalty_spares_what_is_no_mesh(photo):
+def test_checkerboard_loss_spares_texture_and_tints(photo):
     penalty = CheckerboardLoss(4)
     assert penalty(photo, photo) < 2e-6
     assert penalty(photo + 0.1, photo) < 2e-6
@@ -144,7 +136,7 @@ def test_mesh_penalty_spares_what_is_no_mesh(photo):
     assert penalty(photo + noise, photo) < 0.1 * noise.square().mean().sqrt()
 
 
-def test_dots_that_change_their_sign_between_blocks():
+def test_dots_that_change_sign_between_blocks():
     """Over 15×15 cells they cancel out, over 5×5 they don't."""
     torch.manual_seed(0)
     hr = torch.rand(1, 3, 48 * 4, 48 * 4)
@@ -154,7 +146,7 @@ def test_dots_that_change_their_sign_between_blocks():
     dots *= signs * signs.view(-1, 1)
     parts = WeightedSum(parse_loss("checkerboard:rms=2,block=2"), scale=4)(hr + dots, hr)
     size = 2 * dots.square().mean().sqrt()
-    assert parts["checkerboard"] < 0.25 * size < 0.6 * size < parts["checkerboard_block"] < size
+    assert parts["checkerboard_rms"] < 0.25 * size < 0.6 * size < parts["checkerboard_block"] < size
 
 
 def checkerboard(cells, scale):
@@ -163,7 +155,7 @@ def checkerboard(cells, scale):
 
 
 @pytest.mark.parametrize("scale", [2, 4])
-def test_checkerboard_penalty_is_the_rms_of_the_pattern_that_a_cell_cannot_show(scale):
+def test_checkerboard_pair_loss_is_the_rms_of_a_pattern_of_two_cells(scale):
     torch.manual_seed(0)
     hr = torch.rand(2, 3, 24 * scale, 24 * scale)
     pattern = checkerboard(24, scale)
@@ -180,7 +172,7 @@ def test_a_checkerboard_counts_as_much_beside_strong_texture():
     smooth = torch.cat([checkerboard(48, 4), torch.zeros(192, 192)], dim=1)
     penalty = CheckerboardPairLoss(4)
     assert penalty(hr + texture + smooth, hr) - penalty(hr + texture, hr) > 0.4 * 0.01
-    whole = CheckerboardLoss(8, 5)
+    whole = CheckerboardLoss(8, cells=5)
     assert whole(hr + texture + smooth, hr) - whole(hr + texture, hr) < 0.1 * 0.01
 
 
@@ -195,6 +187,19 @@ def test_terms_are_weighted_and_kept_apart(photo):
     parts = WeightedSum(parse_loss("pixel:l1=3,l2=0.5"), scale=4)(photo.flip(2), photo)
     torch.testing.assert_close(parts["pixel_l1"], 3 * F.l1_loss(photo.flip(2), photo))
     torch.testing.assert_close(parts["pixel_l2"], 0.5 * F.mse_loss(photo.flip(2), photo))
+
+
+def test_a_loss_says_what_patches_it_needs():
+    assert WeightedSum(parse_loss("pixel:l1"), scale=4).min_size == 1
+    assert WeightedSum(parse_loss("pixel:l1+checkerboard:rms,pair"), scale=4).min_size == 8
+
+
+def test_every_part_by_its_name_gives_a_scalar(photo, vgg_state):
+    texts = [f"{kind}:{part}" for kind, parts in LOSSES.items() for part in parts]
+    texts += [f"{kind}:conv1_2" for kind in FEATURE_LOSSES]
+    for text in texts:
+        (value,) = WeightedSum(parse_loss(text), scale=2, vgg_state=vgg_state)(photo.flip(2), photo).values()
+        assert value.shape == () and value > 0, text
 
 
 def test_the_syntax():
@@ -225,7 +230,7 @@ def test_the_syntax():
         "pixel:l1+pixel:l2",
     ],
 )
-def test_nonsense_is_refused_by_name(text):
+def test_nonsense_is_refused_with_its_name(text):
     with pytest.raises(UsageError, match=re.escape(repr(text)) if len(text) < 8 else None):
         parse_loss(text)
 

@@ -11,7 +11,7 @@ from PIL import Image
 from sr_cli import Upscaler
 from sr_cli.config import RECIPES, TrainConfig
 from sr_cli.errors import DeviceError, ImageError, TrainingError, UsageError
-from sr_cli.losses.parse import PixelLoss
+from sr_cli.losses.pixel import L1Loss
 from sr_cli.networks.checkpoint import load_network, read_header, save_network
 from sr_cli.networks.registry import build
 from sr_cli.training import Stop, fraction_done, learning_rate, train
@@ -152,9 +152,9 @@ def poisoned(monkeypatch):
     """Makes the pixel loss NaN whenever it is computed for the n-th time, n in a set."""
 
     def at(*calls):
-        healthy, count = PixelLoss.forward, iter(range(1, 1000))
+        healthy, count = L1Loss.forward, iter(range(1, 1000))
         monkeypatch.setattr(
-            PixelLoss, "forward", lambda self, sr, hr: healthy(self, sr, hr) * (math.nan if next(count) in calls else 1)
+            L1Loss, "forward", lambda self, sr, hr: healthy(self, sr, hr) * (math.nan if next(count) in calls else 1)
         )
 
     return at
@@ -206,8 +206,8 @@ def test_a_gradient_that_is_not_finite_changes_nothing(photo_folder, tmp_path, m
         def backward(_, gradient):
             return gradient * math.inf
 
-    healthy = PixelLoss.forward
-    monkeypatch.setattr(PixelLoss, "forward", lambda self, sr, hr: Infinite.apply(healthy(self, sr, hr)))
+    healthy = L1Loss.forward
+    monkeypatch.setattr(L1Loss, "forward", lambda self, sr, hr: Infinite.apply(healthy(self, sr, hr)))
     with pytest.raises(TrainingError, match=r"gradient's norm is .* at step 1"):
         trained(photo_folder, tmp_path / "run")
     network, _ = load_network(tmp_path / "run/model.safetensors")
@@ -218,7 +218,7 @@ def test_too_little_memory_is_an_error_with_a_remedy(photo_folder, tmp_path, mon
     def exhausted(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(PixelLoss, "forward", exhausted)
+    monkeypatch.setattr(L1Loss, "forward", exhausted)
     with pytest.raises(DeviceError, match="2 patches of 32 pixels; take a smaller --batch-size"):
         trained(photo_folder, tmp_path / "run")
 

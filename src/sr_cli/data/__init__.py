@@ -4,7 +4,7 @@
 gathers pairs into the batches of a step.
 """
 
-from sr_cli.data.degradation import degrade, gaussian_blur, quantize
+from sr_cli.data.degradation import degrade, quantize
 from sr_cli.data.loader import Batch, Batches, Loader
 from sr_cli.data.pairs import Pair, TrainingPairs, augment, crop_patch, validation_pairs
 from sr_cli.data.photos import Photos
@@ -19,7 +19,6 @@ __all__ = [
     "augment",
     "crop_patch",
     "degrade",
-    "gaussian_blur",
     "quantize",
     "validation_pairs",
 ]

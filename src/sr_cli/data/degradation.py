@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from sr_cli.config import Degradation
+from sr_cli.imageops.gaussian import gaussian_blur
 from sr_cli.imageops.resize import resize
 
 
@@ -44,24 +44,6 @@ def degrade(
         return resize(gaussian_blur(hr, sigma), size).clamp(0, 1)
     # As MATLAB does with 8-bit images: rows first, rounded to 8 bit, then columns.
     return quantize(resize(quantize(resize(hr, (size[0], width))), size))
-
-
-def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
-    """Blur by a Gaussian cut at 4 σ, edge pixels repeated.
-
-    Args:
-        image: ``(N, C, H, W)``.
-        sigma: standard deviation, in pixels; 0 leaves the image as it is.
-    """
-    if sigma == 0:
-        return image
-    radius = max(1, round(4 * sigma))
-    offsets = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)
-    taps = torch.softmax(-(offsets**2) / (2 * sigma**2), dim=0)
-    channels = image.shape[1]
-    padded = F.pad(image, (radius,) * 4, mode="replicate")
-    rows = F.conv2d(padded, taps.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
-    return F.conv2d(rows, taps.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
 
 
 def quantize(image: Tensor) -> Tensor:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from sr_cli.imageops.color import FULL_RANGE_LUMA
 from sr_cli.images.icc import tone_curves
 from sr_cli.images.picture import Picture, Pixels, bands
 
 if TYPE_CHECKING:  # torch takes a second to import, and who only looks for files or reads them needs none
     from torch import Tensor
 
-_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
+_LUMA = np.array(FULL_RANGE_LUMA, dtype=np.float32)
 _FINE = (1 << 20) - 1  # so fine that even at gamma 2.6 the darkest two of 256 values stay apart
 
 

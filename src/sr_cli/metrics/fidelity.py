@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sr_cli.imageops.color import luma
+from sr_cli.imageops.gaussian import gaussian_weights
 
 Channel = Literal["y", "grey", "rgb"]
 """What is measured: luma from 16 to 235, luma from 0 to 255, or all three channels.
@@ -98,9 +99,7 @@ def _compared(sr: Tensor, hr: Tensor, shave: int, channel: Channel) -> tuple[Ten
 
 
 def _window_mean(image: Tensor) -> Tensor:
-    offsets = torch.arange(WINDOW, dtype=image.dtype, device=image.device) - WINDOW // 2
-    window = torch.exp(-(offsets**2) / (2 * SIGMA**2))
-    window = (window / window.sum()).expand(image.shape[1], 1, 1, WINDOW)
+    window = gaussian_weights(SIGMA, radius=WINDOW // 2).to(image).expand(image.shape[1], 1, 1, WINDOW)
     image = F.conv2d(image, window, groups=image.shape[1])
     return F.conv2d(image, window.mT, groups=image.shape[1])
 

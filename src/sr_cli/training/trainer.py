@@ -15,11 +15,11 @@ from sr_cli.config import TrainConfig
 from sr_cli.data import Batch
 from sr_cli.errors import DeviceError, TrainingError, UsageError
 from sr_cli.imageops import dihedral
-from sr_cli.losses.parse import WeightedSum, feature_layers, parse_loss, self_ensemble_loss
+from sr_cli.losses.parse import WeightedSum, parse_loss
+from sr_cli.losses.self_ensemble import self_ensemble_loss
 from sr_cli.networks.base import Network
 from sr_cli.networks.checkpoint import load_network
 from sr_cli.networks.registry import build
-from sr_cli.networks.vgg import VGGFeatures
 from sr_cli.system.device import dtype_for
 from sr_cli.system.distributed import ALONE, Group, synchronize_batch_norm
 from sr_cli.training.muon import Muon
@@ -215,13 +215,12 @@ def _same_shape(key: str, one: Mapping[str, Tensor], other: Mapping[str, Tensor]
 
 
 def _loss(config: TrainConfig, vgg_state: Mapping[str, Tensor] | None) -> WeightedSum:
-    terms = parse_loss(config.loss)
-    layers = feature_layers(terms)
-    if config.crop_size < 2 * config.scale and any("pair" in term.weights for term in terms):
+    loss = WeightedSum(parse_loss(config.loss), scale=config.scale, vgg_state=vgg_state)
+    if config.crop_size < loss.min_size:
         raise UsageError(
-            f"checkerboard:pair needs patches of {2 * config.scale} pixels or more, not {config.crop_size}"
+            f"--loss {config.loss} needs patches of {loss.min_size} pixels or more, not {config.crop_size}"
         )
-    return WeightedSum(terms, scale=config.scale, vgg=VGGFeatures(vgg_state or {}, layers) if layers else None)
+    return loss
 
 
 def _autocast(config: TrainConfig, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:

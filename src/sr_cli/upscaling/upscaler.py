@@ -11,11 +11,11 @@ from torch import Tensor
 
 from sr_cli import images
 from sr_cli.config import COLOR_MATCHES, DEFAULT_MODEL, ColorMatch
-from sr_cli.imageops.color import match_histogram, match_low_frequencies
-from sr_cli.imageops.streaming_resize import cubic_taps, resized_strips
+from sr_cli.imageops.streaming_resize import bicubic_weights, resize_strips
 from sr_cli.images import Picture
 from sr_cli.networks.base import Network
 from sr_cli.system import device as devices
+from sr_cli.upscaling.color_match import match_histogram, match_low_frequencies
 from sr_cli.upscaling.load import find_weights, interpolate, load_weights
 from sr_cli.upscaling.runner import Runner
 from sr_cli.upscaling.tiling import put_together, upscale_whole
@@ -160,7 +160,7 @@ class Upscaler:
             picture = Picture(color=bled, metadata=picture.metadata, format=picture.format)
         large, reached = self._passes(picture, wanted, on_tile)
         top = 0
-        for strip in resized_strips(large, reached, wanted):
+        for strip in resize_strips(large, reached, wanted):
             for rows in images.bands(strip.shape[-2], strip.shape[-1]):
                 own = images.own_values(picture, strip[0, :, rows].permute(1, 2, 0).numpy())
                 part = slice(top, top + len(own))
@@ -239,7 +239,7 @@ class _AlphaRows:
     def __init__(self, alpha: images.Pixels, wanted: tuple[int, int]) -> None:
         self._alpha = alpha
         self._top = float(np.iinfo(alpha.dtype).max)
-        self._down, self._across = (cubic_taps(*lengths) for lengths in zip(alpha.shape, wanted, strict=True))
+        self._down, self._across = (bicubic_weights(*lengths) for lengths in zip(alpha.shape, wanted, strict=True))
 
     def rows(self, rows: slice) -> images.Pixels:
         down = self._down.part(rows.start, rows.stop)
