@@ -1,12 +1,14 @@
-"""The settings and their defaults; this is the only place that has them."""
+"""The settings and their defaults. This is the only place that has them; the options are generated from them."""
 
-from dataclasses import dataclass, fields
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args, get_origin
 
 ArchitectureName = Literal["johnson", "compact"]
 Degradation = Literal["bicubic", "paper", "photo"]
 Schedule = Literal["constant", "cosine"]
-Crop = Literal["random", "center"]
 Precision = Literal["float32", "bfloat16", "float16"]
 Initialization = Literal["random", "bilinear"]
 BatchNorm = Literal["batch", "frozen"]
@@ -15,144 +17,191 @@ OnNan = Literal["stop", "rollback"]
 Interpolation = Literal["bicubic", "nearest", "lanczos"]
 
 SCALES: dict[ArchitectureName, tuple[int, ...]] = {"johnson": (2, 4, 8), "compact": (2, 3, 4, 8)}
-"""How many times larger each network can make an image."""
+"""The factors by which each network can enlarge an image."""
+
+
+def setting(
+    default: Any,
+    help: str,
+    panel: str | None = None,
+    *,
+    flags: tuple[str, ...] = (),
+    metavar: str | None = None,
+    shown: str | None = None,
+    min: float | None = None,
+    max: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    parse: Callable[[str], object] | None = None,
+) -> Any:
+    """A field of a config that `check_settings` checks and the command line has an option for.
+
+    Args:
+        default: the field's default.
+        help: the option's help text.
+        panel: the heading that the option stands under in ``--help``.
+        flags: the option's names; empty: one made from the field's name.
+        metavar: what the help shows in place of the value's type.
+        shown: what the help shows in place of ``default``.
+        min, max: the smallest and the largest value that is allowed.
+        above, below: bounds that are not allowed themselves.
+        parse: reads the option's text and raises ``ValueError``; ``None``: the option has the field's type.
+    """
+    limits = {"min": min, "max": max, "above": above, "below": below}
+    words = {"help": help, "panel": panel, "flags": flags, "metavar": metavar, "shown": shown, "parse": parse}
+    return field(default=default, metadata={**limits, **words})
+
+
+_LIMITS = {
+    "min": ("at least", operator.ge),
+    "max": ("at most", operator.le),
+    "above": ("above", operator.gt),
+    "below": ("below", operator.lt),
+}
+
+
+def check_settings(config: Any) -> None:
+    """Check the types and ranges of a config's fields: a settings file may hold anything.
+
+    Raises:
+        ValueError: a value has the wrong type or is out of range.
+    """
+    for each in fields(config):
+        value = getattr(config, each.name)
+        _check_type(each.name, each.type, value)
+        for name, (words, holds) in _LIMITS.items():
+            limit = each.metadata.get(name)
+            if limit is not None and value is not None and not holds(value, limit):
+                raise ValueError(f"{each.name} must be {words} {limit:g}, not {value}")
+
+
+_TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+def _check_type(name: str, kind: Any, value: object) -> None:
+    if type(None) in get_args(kind):
+        if value is None:
+            return
+        kind = next(one for one in get_args(kind) if one is not type(None))
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, not {value!r}")
+    elif kind in _TYPES and type(value) is not kind and not (kind is float and type(value) is int):
+        raise ValueError(f"{name} must be {_TYPES[kind]}, not {value!r}")
+
+
+def hours(text: str) -> float:
+    """Read a duration such as ``2h30m``, ``90m`` or ``45s``, in hours.
+
+    Raises:
+        ValueError: the text is not a duration.
+    """
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    if not match or not text:
+        raise ValueError(f"{text!r} is not a duration; write 2h30m, 90m or 45s")
+    h, m, s = (int(part or 0) for part in match.groups())
+    return h + m / 60 + s / 3600
+
+
+NETWORK, LEARNING, DATA, RUN, MACHINE = "Network", "Learning", "Data", "Run", "Machine"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """The settings of a training. The defaults are the report's, to the letter (section 4); see `RECIPES` for ours.
+    """The settings of a training. The defaults are those of the Bordeaux report (section 4); `RECIPES` has ours."""
 
-    Attributes:
-        arch: which network; ``width`` and ``depth`` are for ``compact`` only (``None``: the network's own default).
-        initialization: how ``johnson`` starts: at random, as in the report, or as a bilinear enlargement (see
-            `Johnson.begin_bilinear`). ``compact`` always starts in its own way.
-        batch_norm: what ``johnson``'s batch normalisations take off while it trains: the mean and deviation of each
-            batch, as in the report; or ``frozen`` ones, those that it began with. A batch of 4 says little about the
-            color of photos: a network that is normalised by it cannot learn which color is right.
-        crop_size: side of an HR patch, in pixels.
-        crop: where the patch is taken from.
-        reduction: half of the patches come from a photo reduced to a random size, this part of its own at least; 1
-            takes all photos as they are. A reduced photo is sharper, and shows more in a patch.
-        batch_size: patches a step, in all processes together.
-        epochs, steps, hours: the training ends with the first of them that is reached; ``None`` is no limit. An epoch
-            takes one patch from every photo.
-        patience: end after so many validations without a better one; ``None``: never.
-        optimizer: ``adam``, the report's; or ``muon`` for the kernels between the first and the last layers and
-            Adam for the rest, see `sr_cli.training.muon`.
-        lr: the learning rate; ``schedule`` says how it goes on after ``warmup`` steps of linear rise. ``cosine``
-            falls to zero at the end of the training.
-        output_lr: the learning rate of the output layer as a part of ``lr``. Adam moves all 5,184 weights behind an
-            output value of ``johnson`` at once, by ``lr`` each: without this its tanh saturates within a few steps.
-        loss: see `sr_cli.losses.parse.parse_loss`.
-        symmetry: weight of the distance to the moving average's result for the same patch, turned or mirrored, see
-            `sr_cli.losses.self_ensemble_loss`; 0 for none.
-        degradation: how LR is made from HR, see `sr_cli.data.degrade`.
-        ema: decay of the moving average of the weights that is saved and validated; 0 for none.
-        clip: largest norm of the gradient; ``None`` for no clipping.
-        seed: everything random follows from it.
-        deterministic: use only algorithms that give the same result every time; on the CPU all of ours do.
-        precision: what the network and the loss compute in; weights and their updates stay float32.
-        channels_last: lay tensors out with the channels innermost; ``None``: yes.
-        compile: compile network and loss by ``torch.compile``.
-        on_nan: what to do when a loss is not finite: stop, or go back to the last state with half the learning rate.
-        workers: processes that load photos; ``None``: none on the CPU, up to 8 beside a GPU.
-        cache_gib: decoded photos are kept in memory up to this many GiB, by all processes of a machine together.
-        validation_photos: photos held out of the training to choose the best weights by; ``None``: a twentieth of
-            them, at least one of five, 16 at most.
-        validate_every: steps between validations.
-        samples: validation crops that are drawn at each validation.
-        log_every: steps between two rows of ``metrics.csv``.
-        save_minutes: time between two savings of the state.
-        keep: how many states are kept, the newest included.
-    """
+    arch: ArchitectureName = setting("johnson", "Network: the Bordeaux report's, or our own small one.", NETWORK)
+    scale: int = setting(4, "Enlargement factor: 2, 4 or 8; compact also 3.", NETWORK, min=2)
+    width: int | None = setting(None, "Channels of compact.", NETWORK, shown="the network's own", min=1)
+    depth: int | None = setting(None, "Inner convolutions of compact.", NETWORK, shown="the network's own", min=0)
+    initialization: Initialization = setting(
+        "random", "How johnson starts: from random weights, or as bilinear interpolation.", NETWORK
+    )
+    # A batch of 4 says little about the colors of photos: a network that is normalized by it cannot learn them.
+    batch_norm: BatchNorm = setting(
+        "batch", "Statistics of johnson's batch normalization: each batch's, or frozen at the initial ones.", NETWORK
+    )
 
-    arch: ArchitectureName = "johnson"
-    scale: int = 4
-    width: int | None = None
-    depth: int | None = None
-    initialization: Initialization = "random"
-    batch_norm: BatchNorm = "batch"
-    crop_size: int = 288
-    crop: Crop = "random"
-    reduction: float = 1.0
-    batch_size: int = 4
-    epochs: float | None = 5
-    steps: int | None = None
-    hours: float | None = None
-    patience: int | None = None
-    optimizer: Optimizer = "adam"
-    lr: float = 1e-3
-    schedule: Schedule = "constant"
-    warmup: int = 0
-    output_lr: float = 1.0
-    loss: str = "johnson"
-    symmetry: float = 0.0
-    degradation: Degradation = "paper"
-    ema: float = 0.0
-    clip: float | None = None
-    seed: int = 0
-    deterministic: bool = False
-    precision: Precision = "float32"
-    channels_last: bool | None = None
-    compile: bool = False
-    on_nan: OnNan = "stop"
-    workers: int | None = None
-    cache_gib: float = 4.0
-    validation_photos: int | None = None
-    validate_every: int = 200
-    samples: int = 4
-    log_every: int = 20
-    save_minutes: float = 10.0
-    keep: int = 3
+    loss: str = setting(
+        "johnson",
+        "johnson, johnson+pixel, pixel, psnr, perceptual, or terms such as feature:relu2_2=1,relu3_3=0.5+pixel:l1=1.",
+        LEARNING,
+    )
+    epochs: float | None = setting(
+        5, "Stop after this many patches from each photo.", LEARNING, shown="no limit", above=0
+    )
+    steps: int | None = setting(None, "Stop after this many steps.", LEARNING, shown="no limit", min=1)
+    hours: float | None = setting(
+        None, "Stop after this time.", LEARNING, flags=("--time",), metavar="2h30m", shown="no limit", above=0,
+        parse=hours,
+    )  # fmt: skip
+    patience: int | None = setting(
+        None, "Stop after this many validations without improvement.", LEARNING, shown="never", min=1
+    )
+    optimizer: Optimizer = setting("adam", "Adam, or Muon for the inner kernels, which needs fewer steps.", LEARNING)
+    lr: float = setting(1e-3, "Learning rate.", LEARNING, above=0)
+    schedule: Schedule = setting("constant", "Keep the learning rate, or lower it to zero along a cosine.", LEARNING)
+    warmup: int = setting(0, "Steps over which the learning rate rises linearly.", LEARNING, min=0)
+    # Adam moves all 5,184 weights behind an output value of johnson at once, by lr each: its tanh would saturate
+    # within a few steps.
+    output_lr: float = setting(1.0, "Learning rate of the output layer, relative to --lr.", LEARNING, above=0)
+    ema: float = setting(0.0, "Decay of the moving average of the weights; 0 turns it off.", LEARNING, min=0, below=1)
+    self_ensemble_weight: float = setting(
+        0.0,
+        "Weight of the distance to the moving average's result for the flipped or rotated patch; 0 turns it off.",
+        LEARNING,
+        min=0,
+    )
+    clip: float | None = setting(None, "Largest gradient norm.", LEARNING, shown="no limit", above=0)
+    seed: int = setting(0, "Seed of everything random.", LEARNING, min=0)
+    on_nan: OnNan = setting(
+        "stop", "If a loss is not finite: stop, or go back to the last state and halve --lr.", LEARNING
+    )
+
+    crop_size: int = setting(288, "Side of the HR patches, in pixels.", DATA, min=1)
+    # A downscaled photo is sharper, and a patch of it shows more.
+    min_downscale: float = setting(
+        1.0, "Smallest random downscale, applied to half of the patches; 1 turns it off.", DATA, above=0, max=1
+    )
+    batch_size: int = setting(4, "Patches per step, over all processes.", DATA, min=1)
+    degradation: Degradation = setting("paper", "How LR is made from HR.", DATA)
+    validation_photos: int | None = setting(
+        None, "Photos held out to choose the best weights by.", DATA, shown="a twentieth, at most 16", min=0
+    )
+    validate_every: int = setting(200, "Steps between validations.", DATA, min=1)
+    samples: int = setting(4, "Validation patches drawn at each validation.", DATA, min=0)
+    workers: int | None = setting(
+        None, "Processes that load photos.", DATA, shown="0 on a CPU, up to 8 beside a GPU", min=0
+    )
+    cache_gib: float = setting(
+        4.0, "Memory for decoded photos, over all processes of a machine, in GiB.", DATA,
+        flags=("--cache",), metavar="GIB", min=0,
+    )  # fmt: skip
+
+    log_every: int = setting(20, "Steps between rows of metrics.csv.", RUN, min=1)
+    save_minutes: float = setting(10.0, "Minutes between saved states.", RUN, above=0)
+    keep: int = setting(3, "Saved states to keep.", RUN, min=1)
+
+    precision: Precision = setting(
+        "float32", "What the network and the loss compute in; weights stay float32.", MACHINE
+    )
+    compile: bool = setting(False, "Use torch.compile.", MACHINE, flags=("--compile/--no-compile",))
+    deterministic: bool = setting(
+        False, "Use only algorithms that repeat bit for bit.", MACHINE, flags=("--deterministic/--no-deterministic",)
+    )
 
     def __post_init__(self) -> None:
-        for setting in fields(self):
-            _check_kind(setting.name, setting.type, getattr(self, setting.name))
-        for name in _POSITIVE:
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be above 0, not {value}")
-        for name in _NOT_NEGATIVE:
-            value = getattr(self, name)
-            if value is not None and not value >= 0:
-                raise ValueError(f"{name} must be 0 or more, not {value}")
+        check_settings(self)
         if self.scale not in SCALES[self.arch]:
-            raise ValueError(
-                f"{self.arch} comes in the scales {', '.join(map(str, SCALES[self.arch]))}, not {self.scale}"
-            )
+            raise ValueError(f"scale must be one of {', '.join(map(str, SCALES[self.arch]))} for {self.arch}")
         if self.crop_size % self.scale:
             raise ValueError(f"crop_size {self.crop_size} is not a multiple of scale {self.scale}")
         if self.epochs is None and self.steps is None and self.hours is None:
             raise ValueError("a training needs an end: epochs, steps or hours")
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"ema must be in [0, 1), not {self.ema}")
-        if self.symmetry and not self.ema:
-            raise ValueError("symmetry needs ema: it compares with the moving average")
-        if not 0 < self.reduction <= 1:
-            raise ValueError(f"reduction must be in (0, 1], not {self.reduction}")
+        if self.self_ensemble_weight and not self.ema:
+            raise ValueError("self_ensemble_weight needs ema: it compares with the moving average")
         if self.patience is not None and self.validation_photos == 0:
             raise ValueError("patience needs validation_photos")
-
-
-_POSITIVE = (
-    "scale", "crop_size", "batch_size", "epochs", "steps", "hours", "patience", "lr", "output_lr", "clip",
-    "validate_every", "log_every", "save_minutes", "keep",
-)  # fmt: skip
-_NOT_NEGATIVE = ("warmup", "symmetry", "seed", "workers", "cache_gib", "validation_photos", "samples")
-
-
-def _check_kind(name: str, kind: Any, value: object) -> None:
-    """Raise ``ValueError`` unless ``value`` is of a setting's type: a settings file may hold anything."""
-    if get_origin(kind) is Literal:
-        if value not in get_args(kind):
-            raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, not {value!r}")
-        return
-    kinds = set(get_args(kind) or (kind,))
-    kinds |= {int} if float in kinds else set()
-    if type(value) not in kinds:
-        wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-        main = next(one for one in (bool, float, int, str) if one in kinds)
-        raise ValueError(f"{name} must be {wanted[main]}, not {value!r}")
 
 
 RECIPES: dict[str, TrainConfig] = {
@@ -173,6 +222,9 @@ RECIPES: dict[str, TrainConfig] = {
     ),
 }
 """The settings that ``sr train --arch`` starts from."""
+
+DEFAULT_ARCH: ArchitectureName = "compact"
+"""The network that ``sr train`` trains when none is named."""
 
 DEFAULT_MODEL = "compact-x4"
 """The weights that ``sr upscale`` takes when none are named."""

@@ -1,6 +1,7 @@
 import pytest
 
-from sr_cli.cli.settings import hours, read_settings
+from sr_cli.cli.settings import read_settings
+from sr_cli.config import hours
 from sr_cli.errors import UsageError
 
 
@@ -25,7 +26,7 @@ def test_settings_are_called_as_their_options(tmp_path):
         ("batchsize = 4\n", "did you mean batch_size"),
         ("crop-size = 96\ncrop_size = 48\n", "set twice"),
         ("lr = \n", "not a TOML file"),
-        ('time = "soon"\n', "'soon' is no time"),
+        ('time = "soon"\n', "time: 'soon' is not a duration"),
         ('time = "2h"\nhours = 2\n', "set twice"),
     ],
 )
@@ -43,6 +44,6 @@ def test_a_missing_file(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "2", "2.5h", "30m2h", "h"])
-def test_what_is_no_time_is_refused(text):
-    with pytest.raises(UsageError, match="is no time"):
+def test_what_is_not_a_duration_is_refused(text):
+    with pytest.raises(ValueError, match="is not a duration"):
         hours(text)

@@ -66,7 +66,7 @@ def test_half_of_the_photos_are_reduced(tmp_path):
     ramp = np.arange(256, dtype=np.uint8)[:, None, None] * np.ones((1, 256, 3), np.uint8)
     Image.fromarray(ramp).save(tmp_path / "ramp.png")
     photos = Photos.below(tmp_path, min_side=64, cache_bytes=0)
-    pairs = TrainingPairs(photos, scale=2, crop_size=64, degradation="bicubic", reduction=0.5)
+    pairs = TrainingPairs(photos, scale=2, crop_size=64, degradation="bicubic", min_downscale=0.5)
     spans = [255 * float(pairs[i].hr.max() - pairs[i].hr.min()) for i in range(200)]
     assert {pair.hr.shape for pair in (pairs[0], pairs[1])} == {(3, 64, 64)}
     assert 70 < sum(span == pytest.approx(63, abs=0.01) for span in spans) < 130
@@ -77,7 +77,7 @@ def test_half_of_the_photos_are_reduced(tmp_path):
 def test_no_photo_is_reduced_to_less_than_a_patch(tmp_path):
     Image.fromarray(np.zeros((70, 90, 3), np.uint8)).save(tmp_path / "small.png")
     photos = Photos.below(tmp_path, min_side=64, cache_bytes=0)
-    pairs = TrainingPairs(photos, scale=2, crop_size=64, degradation="bicubic", reduction=0.1)
+    pairs = TrainingPairs(photos, scale=2, crop_size=64, degradation="bicubic", min_downscale=0.1)
     assert {pairs[i].hr.shape for i in range(20)} == {(3, 64, 64)}
 
 

@@ -79,11 +79,11 @@ def test_stop_saves_after_the_step(photo_folder, tmp_path):
     assert load_state(tmp_path / "run/last.pt")["step"] == 3
 
 
-@pytest.mark.parametrize(("optimizer", "symmetry"), [("adam", 0.1), ("muon", 0.0)])
-def test_an_interrupted_training_goes_on_as_if_nothing_had_been(photo_folder, tmp_path, optimizer, symmetry):
+@pytest.mark.parametrize(("optimizer", "weight"), [("adam", 0.1), ("muon", 0.0)])
+def test_an_interrupted_training_goes_on_as_if_nothing_had_been(photo_folder, tmp_path, optimizer, weight):
     settings = {
         "optimizer": optimizer,
-        "symmetry": symmetry,
+        "self_ensemble_weight": weight,
         "schedule": "cosine",
         "warmup": 2,
         "clip": 0.1,
@@ -314,14 +314,6 @@ def test_bfloat16_learns_nearly_the_same(photo_folder, tmp_path):
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
 
 
-def test_the_layout_changes_nothing_but_rounding(photo_folder, tmp_path):
-    results = [
-        [step.losses["pixel_l1"] for step in trained(photo_folder, tmp_path / str(layout), channels_last=layout)]
-        for layout in (True, False)
-    ]
-    assert results[0] == pytest.approx(results[1], rel=1e-4)
-
-
 def test_learning_goes_somewhere(photo_folder, tmp_path):
     steps = trained(photo_folder, tmp_path / "run", steps=60, lr=3e-3, validate_every=30)
     validations = [step.validation for step in steps if step.validation is not None]
@@ -330,17 +322,17 @@ def test_learning_goes_somewhere(photo_folder, tmp_path):
     assert np.mean(losses[-12:]) < np.mean(losses[:12])
 
 
-def test_symmetry_brings_results_for_turned_images_together(photo_folder, tmp_path, photo):
+def test_the_self_ensemble_loss_brings_results_for_flipped_and_rotated_images_together(photo_folder, tmp_path, photo):
     torch.manual_seed(0)
     lopsided = build(name="compact", scale=2, width=8, depth=1)
     torch.nn.init.normal_(lopsided.tail.weight, std=0.05)
     save_network(tmp_path / "init.safetensors", lopsided, about={})
     apart = []
-    for symmetry in (0.0, 30.0):
-        config = replace(TINY, steps=100, lr=1e-2, schedule="cosine", symmetry=symmetry)
-        run = tmp_path / str(symmetry)
+    for weight in (0.0, 30.0):
+        config = replace(TINY, steps=100, lr=1e-2, schedule="cosine", self_ensemble_weight=weight)
+        run = tmp_path / str(weight)
         steps = list(train(config, photos_in(photo_folder), CPU, run=run, init=tmp_path / "init.safetensors"))
-        assert ("self_ensemble" in steps[-1].losses) == bool(symmetry)
+        assert ("self_ensemble" in steps[-1].losses) == bool(weight)
         one, mean = (
             Upscaler.from_pretrained(run / "model.safetensors", ensemble=ensemble).upscale_tensor(photo)
             for ensemble in (False, True)
@@ -348,7 +340,7 @@ def test_symmetry_brings_results_for_turned_images_together(photo_folder, tmp_pa
         apart.append(float((one - mean).abs().mean()))
     assert apart[1] < 0.8 * apart[0]
     with pytest.raises(ValueError, match="ema"):
-        replace(TINY, symmetry=1.0, ema=0.0)
+        replace(TINY, self_ensemble_weight=1.0, ema=0.0)
 
 
 def test_the_learning_rate_rises_stays_and_falls():

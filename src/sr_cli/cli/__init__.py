@@ -6,11 +6,11 @@ from sr_cli.cli.evaluate import evaluate
 from sr_cli.cli.export import export
 from sr_cli.cli.info import info
 from sr_cli.cli.models import models
-from sr_cli.cli.train import train
+from sr_cli.cli.train import TrainCommand, train
 from sr_cli.cli.upscale import upscale
 
 app.command("upscale")(upscale)
-app.command("train")(train)
+app.command("train", cls=TrainCommand)(train)
 app.command("evaluate")(evaluate)
 app.command("download-weights")(download_weights)
 app.command("export")(export)

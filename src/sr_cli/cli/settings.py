@@ -2,12 +2,12 @@
 
 import dataclasses
 import difflib
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
-from sr_cli.config import RECIPES, TrainConfig
+from sr_cli.cli.options import flag
+from sr_cli.config import DEFAULT_ARCH, RECIPES, TrainConfig
 from sr_cli.errors import TrainingError, UsageError
 
 if sys.version_info >= (3, 11):
@@ -16,26 +16,12 @@ else:
     import tomli as tomllib
 
 
-OPTIONS = {"hours": "time", "cache_gib": "cache"}
-"""Settings whose option on the command line has another name."""
+SETTINGS = {each.name: each for each in dataclasses.fields(TrainConfig)}
 
 
 def option(setting: str) -> str:
     """The option of ``sr train`` that sets this, such as ``--batch-size``."""
-    return "--" + OPTIONS.get(setting, setting).replace("_", "-")
-
-
-def hours(text: str) -> float:
-    """Read a time such as ``2h30m``, ``90m`` or ``45s``, in hours.
-
-    Raises:
-        UsageError: the text is no time.
-    """
-    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
-    if not match or not text:
-        raise UsageError(f"{text!r} is no time; write it like 2h30m, 90m or 45s")
-    h, m, s = (int(part or 0) for part in match.groups())
-    return h + m / 60 + s / 3600
+    return flag(SETTINGS[setting])
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -53,8 +39,8 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not a TOML file ({error})") from error
-    known = {field.name: field.name for field in dataclasses.fields(TrainConfig)}
-    known |= {name: setting for setting, name in OPTIONS.items()}
+    known = {name: name for name in SETTINGS}
+    known |= {option(name)[2:].replace("-", "_"): name for name in SETTINGS}
     settings = {}
     for key, value in found.items():
         name = known.get(key.replace("-", "_"))
@@ -64,10 +50,11 @@ def read_settings(path: Path) -> dict[str, Any]:
             raise UsageError(f"{path}: unknown setting {key!r}{hint}")
         if name in settings:
             raise UsageError(f"{path}: {key!r} is set twice")
+        parse = SETTINGS[name].metadata["parse"]
         try:
-            settings[name] = hours(value) if name == "hours" and isinstance(value, str) else value
-        except UsageError as error:
-            raise UsageError(f"{path}: {error}") from error
+            settings[name] = parse(value) if parse and isinstance(value, str) else value
+        except ValueError as error:
+            raise UsageError(f"{path}: {key}: {error}") from error
     return settings
 
 
@@ -83,7 +70,7 @@ def fresh_config(given: dict[str, Any]) -> TrainConfig:
     Raises:
         UsageError: a value makes no sense.
     """
-    arch = given.get("arch", "compact")
+    arch = given.get("arch", DEFAULT_ARCH)
     if arch not in RECIPES:
         raise UsageError(f"unknown arch {arch!r}; choose {', '.join(RECIPES)}")
     recipe = RECIPES[arch]

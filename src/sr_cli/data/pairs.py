@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sr_cli.config import Crop, Degradation
+from sr_cli.config import Degradation
 from sr_cli.data.degradation import degrade, quantize
 from sr_cli.data.photos import Photos
 from sr_cli.errors import ImageError
@@ -51,28 +51,27 @@ class TrainingPairs(Dataset[Pair]):
         scale: int,
         crop_size: int,
         degradation: Degradation,
-        crop: Crop = "random",
-        reduction: float = 1.0,
+        min_downscale: float = 1.0,
         seed: int = 0,
     ) -> None:
         self.photos, self.scale, self.crop_size = photos, scale, crop_size
-        self.degradation, self.crop, self.reduction, self.seed = degradation, crop, reduction, seed
+        self.degradation, self.min_downscale, self.seed = degradation, min_downscale, seed
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
     def __getitem__(self, index: int) -> Pair:
         photo, pixels, damaged = self._decoded(*divmod(index, len(self.photos)))
         rng = np.random.default_rng((self.seed, 1, index))
-        region = crop_patch(pixels, self._region(pixels, rng), crop=self.crop, rng=rng)
-        patch = augment(reduced(region, self.crop_size), rng)
+        region = crop_patch(pixels, self._region(pixels, rng), rng)
+        patch = augment(downscaled(region, self.crop_size), rng)
         hr = torch.from_numpy(np.ascontiguousarray(patch)).permute(2, 0, 1).float()[None] / 255
         lr = quantize(degrade(hr, self.scale, kind=self.degradation, rng=rng))
         return Pair(hr[0], lr[0], self.photos.paths[photo], damaged)
 
     def _region(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> int:
         """Side of the part of a photo that becomes a patch."""
-        if self.reduction == 1 or rng.random() < 0.5:
+        if self.min_downscale == 1 or rng.random() < 0.5:
             return self.crop_size
-        side = round(self.crop_size / float(rng.uniform(self.reduction, 1)))
+        side = round(self.crop_size / float(rng.uniform(self.min_downscale, 1)))
         return min(side, len(pixels), len(pixels[0]))
 
     def _decoded(self, epoch: int, position: int) -> tuple[int, NDArray[np.uint8], tuple[tuple[Path, str], ...]]:
@@ -95,20 +94,15 @@ class TrainingPairs(Dataset[Pair]):
         raise ImageError(f"{self.photos.folder}: not one of {len(self.photos)} photos can be decoded")
 
 
-def crop_patch(
-    pixels: NDArray[np.uint8], size: int, *, crop: Crop = "random", rng: np.random.Generator
-) -> NDArray[np.uint8]:
-    """Cut a ``(size, size, 3)`` patch out of ``(H, W, 3)``, at a random place or from the centre."""
+def crop_patch(pixels: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Cut a ``(size, size, 3)`` patch out of ``(H, W, 3)`` at a random place."""
     height, width = pixels.shape[:2]
-    if crop == "center":
-        top, left = (height - size) // 2, (width - size) // 2
-    else:
-        top, left = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
+    top, left = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
     return pixels[top : top + size, left : left + size]
 
 
-def reduced(patch: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """A square patch as one of ``(size, size, 3)``; bicubic, antialiased."""
+def downscaled(patch: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """A square patch at ``(size, size, 3)``; bicubic, antialiased."""
     if len(patch) == size:
         return patch
     return np.array(Image.fromarray(patch).resize((size, size), Image.Resampling.BICUBIC))

@@ -261,8 +261,7 @@ class Session:
             scale=self.config.scale,
             crop_size=self.config.crop_size,
             degradation=self.config.degradation,
-            crop=self.config.crop,
-            reduction=self.config.reduction,
+            min_downscale=self.config.min_downscale,
             seed=self.config.seed,
         )
         batches = Batches(pairs, batch_size=self.config.batch_size, part=self.group.rank, parts=self.group.size)

@@ -57,7 +57,6 @@ class Learner:
         group: Group = ALONE,
     ) -> None:
         self.config, self.device, self.group = config, device, group
-        self.layout = torch.contiguous_format if config.channels_last is False else torch.channels_last
         self.autocast = _autocast(config, device)
         torch.manual_seed(config.seed)
         self.network = build(name=config.arch, scale=config.scale, width=config.width, depth=config.depth)
@@ -67,8 +66,8 @@ class Learner:
         by_batch = config.batch_norm == "batch"
         if group.size > 1 and by_batch:
             synchronize_batch_norm(self.network, device)
-        self.network.to(device=device, memory_format=self.layout).train(by_batch)  # type: ignore[call-overload]
-        self.loss = _loss(config, vgg_state).to(device=device, memory_format=self.layout)  # type: ignore[call-overload]
+        self.network.to(device=device, memory_format=torch.channels_last).train(by_batch)  # type: ignore[call-overload]
+        self.loss = _loss(config, vgg_state).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = None
         if config.ema:
             self.averaged = AveragedModel(self.network, avg_fn=_moving_average(config.ema), use_buffers=True)
@@ -106,7 +105,7 @@ class Learner:
 
     def _learn(self, batch: Batch) -> dict[str, float]:
         hr, lr = (
-            images.to(device=self.device, memory_format=self.layout, non_blocking=True)
+            images.to(device=self.device, memory_format=torch.channels_last, non_blocking=True)
             for images in (batch.hr, batch.lr)
         )
         for optimizer in self.optimizers:
@@ -166,11 +165,11 @@ class Learner:
     @torch.no_grad()
     def _twin(self, lr: Tensor) -> Tensor | None:
         """What the moving average makes of LR when it is turned or mirrored, put back; each step another way."""
-        if not self.config.symmetry or self.averaged is None:
+        if not self.config.self_ensemble_weight or self.averaged is None:
             return None
-        symmetry = 1 + int(self.averaged.n_averaged) % (dihedral.COUNT - 1)
-        turned = dihedral.transform(lr, symmetry).contiguous(memory_format=self.layout)
-        return dihedral.inverse_transform(self.averaged.module.eval()(turned), symmetry)
+        kind = 1 + int(self.averaged.n_averaged) % (dihedral.COUNT - 1)
+        turned = dihedral.transform(lr, kind).contiguous(memory_format=torch.channels_last)
+        return dihedral.inverse_transform(self.averaged.module.eval()(turned), kind)
 
     def _parallel(self) -> Callable[[Tensor, Tensor, Tensor | None], dict[str, Tensor]]:
         """LR and HR to the terms of the loss, compiled and in step with the other processes where that is wanted."""
@@ -183,7 +182,7 @@ class Learner:
             sr = network(lr)
             terms: dict[str, Tensor] = self.loss(sr, hr)
             if twin is not None:
-                terms["self_ensemble"] = self.config.symmetry * self_ensemble_loss(sr, twin, hr)
+                terms["self_ensemble"] = self.config.self_ensemble_weight * self_ensemble_loss(sr, twin, hr)
             return terms
 
         return torch.compile(forward) if self.config.compile else forward

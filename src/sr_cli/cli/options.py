@@ -1,0 +1,101 @@
+"""Options generated from the fields of a config: a default, a help text and a range are written once."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import Field, fields
+from typing import Annotated, Any, get_args, get_origin
+
+import typer
+
+from sr_cli.errors import UsageError
+
+
+def options(config: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for every field of a config that was made by `sr_cli.config.setting`.
+
+    The options take the place of the command's parameter ``given``, which becomes a dictionary of the fields that the
+    user set, so that a recipe or a file can stand in for the others. ``--help`` shows the config's defaults.
+    """
+    settings = {each.name: each for each in fields(config) if "help" in each.metadata}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(ctx: typer.Context, **values: Any) -> None:
+            chosen = {name: values.pop(name) for name in settings}
+            command(
+                given={
+                    name: _parse(settings[name], value)
+                    for name, value in chosen.items()
+                    if (source := ctx.get_parameter_source(name)) is not None and source.name == "COMMANDLINE"
+                },
+                **values,
+            )
+
+        parameters = [inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
+        for parameter in inspect.signature(command).parameters.values():
+            if parameter.name == "given":
+                parameters += [_parameter(each) for each in settings.values()]
+            else:
+                parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorate
+
+
+def show_defaults(parameters: Iterable[Any], config: Any) -> None:
+    """Let ``--help`` show the values that ``config`` has in place of its class's defaults.
+
+    Args:
+        parameters: those of the Click command.
+    """
+    settings = {each.name: each for each in fields(config)}
+    for parameter in parameters:
+        if parameter.name in settings:
+            value, each = getattr(config, parameter.name), settings[parameter.name]
+            parameter.default, parameter.show_default = value, _shown(each, value)
+
+
+def flag(setting: Field[Any]) -> str:
+    """The option that sets a field, such as ``--batch-size``."""
+    flags: tuple[str, ...] = setting.metadata["flags"] or ("--" + setting.name.replace("_", "-"),)
+    return flags[0].split("/")[0]
+
+
+def _parameter(setting: Field[Any]) -> inspect.Parameter:
+    about: Mapping[str, Any] = setting.metadata
+    option = typer.Option(
+        *(about["flags"] or (flag(setting),)),
+        help=about["help"],
+        rich_help_panel=about["panel"],
+        metavar=about["metavar"],
+        show_default=_shown(setting, setting.default),
+        min=about["min"],
+        max=about["max"],
+    )
+    kind, default = setting.type, setting.default
+    if get_origin(kind) is tuple:
+        kind = list[get_args(kind)[0]]  # type: ignore[misc]
+    elif about["parse"]:
+        kind, default = str | None, None if default is None else str(default)
+    return inspect.Parameter(
+        setting.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
+    )
+
+
+def _shown(setting: Field[Any], value: object) -> bool | str:
+    """What ``--help`` shows as the default: a text, or the value itself unless it is ``None``."""
+    text: str | None = setting.metadata["shown"]
+    return text if text is not None and value == setting.default else value is not None
+
+
+def _parse(setting: Field[Any], value: Any) -> Any:
+    parse: Callable[[str], object] | None = setting.metadata["parse"]
+    if parse is None:
+        return tuple(value) if isinstance(value, list) else value
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise UsageError(f"{flag(setting)}: {error}") from error
