@@ -25,6 +25,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Turn links to the files in the repository's root into links to the pages made from them."""
+    return re.sub(
+        r"\]\(\.\./((?:\.\./)*)(CONTRIBUTING|CHANGELOG)\.md",
+        lambda found: f"]({found[1]}{found[2].lower()}.md",
+        markdown,
+    )
+
+
 def from_root(name: str) -> str:
     """A page of the repository's root, its links made relative to the docs folder."""
     text = (ROOT / name).read_text(encoding="utf-8")

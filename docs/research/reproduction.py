@@ -1,12 +1,12 @@
-"""The report's experiment again: train its four networks, measure them, draw its figures. One command:
+"""Repeat the experiment of the Bordeaux report: train its four networks, measure them, draw its figures.
 
     python docs/research/reproduction.py --photos photos800 --loss-weights VGG16.safetensors --benchmarks FOLDER
 
-Trained are the report's four networks (x4 and x8, feature loss without and with pixel loss), each twice: by the letter
-of the report (`literal-…`) and by the recipe of the weights that ship (`johnson-…`, which begin with a few minutes on
-pixels, `start-…`); `mesh-x4` goes on from `johnson-x4` with our mesh penalty. Every training is a `sr train` command,
-printed before it runs; runs that are complete are not repeated, interrupted ones go on. FOLDER holds ``NAME/HR`` for
-each test set. ``--only train``, ``measure`` or ``draw`` does a part; ``--names`` picks runs. Tables are printed as
+The four networks (x4 and x8, feature loss without and with pixel loss) are trained twice: to the letter of the report
+(`literal-…`) and by the recipe of the shipped weights (`johnson-…`, which begin with a few minutes on pixels,
+`start-…`). `penalized-x4` continues from `johnson-x4` with our checkerboard penalty. Every training is a `sr train`
+command, printed before it runs; complete runs are not repeated, and interrupted ones continue. FOLDER holds ``NAME/HR``
+for each test set. ``--only train``, ``measure`` or ``draw`` does a part; ``--names`` picks runs. Tables are printed as
 Markdown, pictures go to ``docs/research/images/``.
 """
 
@@ -52,7 +52,7 @@ RECIPES = {
     "johnson-x4-pixel": f"{OURS} --scale 4 --init start-x4 --loss {FEATURES}{PIXELS}",
     "johnson-x8": f"{OURS} --scale 8 --init start-x8 --loss {FEATURES}",
     "johnson-x8-pixel": f"{OURS} --scale 8 --init start-x8 --loss {FEATURES}{PIXELS}",
-    "mesh-x4": f"{MUON} --steps 250 --precision bfloat16 --validate-every 125 --scale 4 --init johnson-x4 "
+    "penalized-x4": f"{MUON} --steps 250 --precision bfloat16 --validate-every 125 --scale 4 --init johnson-x4 "
     f"--loss {MORE_COLOR}+checkerboard:rms=30",
 }
 """``sr train`` for each run; ``--init`` names another run."""
@@ -148,7 +148,7 @@ Cell = tuple[Image.Image, str]
 
 
 def draw(runs: Path) -> None:
-    """The report's figures 3 to 7, of photographs that come with scikit-image, and the mesh."""
+    """The report's figures 3 to 7, of photographs that come with scikit-image, and the checkerboard."""
     photos = {name: photograph(name) for name in ("astronaut", "coffee", "chelsea")}
     pairs = [
         cell for name, hr in photos.items() for cell in ((enlarged(reduced(hr, 4), 4), f"{name}, LR x4"), (hr, "HR"))
@@ -157,7 +157,7 @@ def draw(runs: Path) -> None:
     for figure, rows in FIGURES.items():
         cells = [row(hr, names, runs) for hr in list(photos.values())[:2] for names in rows]
         grid(cells).save(PICTURES / f"{figure}.jpg", quality=90)
-    closer = [[(closeup(picture), name) for picture, name in row(hr, ("johnson-x4", "mesh-x4"), runs)]
+    closer = [[(closeup(picture), name) for picture, name in row(hr, ("johnson-x4", "penalized-x4"), runs)]
               for hr in list(photos.values())[:2]]  # fmt: skip
     grid(closer).save(PICTURES / "checkerboard.jpg", quality=95)
 
