@@ -75,7 +75,7 @@ def test_black_and_white():
     expected = np.asarray(image.convert("L"))[..., None]
     for format in ("PNG", "TIFF", "BMP"):
         picture = images.read(pillow(image, format))
-        assert picture.is_grey and picture.bits == 8
+        assert picture.is_gray and picture.bits == 8
         np.testing.assert_array_equal(picture.color, expected)
 
 
@@ -143,9 +143,9 @@ def test_palette_of_colors(format):
     np.testing.assert_array_equal(picture.color, np.asarray(image.convert("RGB")))
 
 
-def test_palette_of_greys_is_grey():
+def test_palette_of_greys_is_gray():
     image = Image.fromarray(gradient(channels=1)[..., 0]).quantize(32)
-    assert images.read(pillow(image, "GIF")).is_grey
+    assert images.read(pillow(image, "GIF")).is_gray
 
 
 @pytest.mark.parametrize("format", ["WEBP", "AVIF", "GIF"])

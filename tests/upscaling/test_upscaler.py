@@ -135,8 +135,7 @@ def test_the_mean_of_eight_is_blind_to_orientation(lively):
 def test_the_header_says_how_to_match_colors(tmp_path, lively):
     network = lively(name="compact", scale=2, width=8, depth=1)
     save_network(tmp_path / "m.safetensors", network, about={"color_match": "low-frequency"})
-    lr = torch.full((1, 3, 20, 20), 0.4)
-    picture = images.with_color(picture_of(20, 20), lr, None)
+    picture = Picture(color=np.full((20, 20, 3), 102, np.uint8))
     matched = Upscaler.from_pretrained(tmp_path / "m.safetensors").upscale_picture(picture)
     plain = Upscaler.from_pretrained(tmp_path / "m.safetensors", color_match="none").upscale_picture(picture)
     assert abs(matched.color.mean() - 102) < 0.5 < abs(plain.color.mean() - 102)

@@ -61,7 +61,7 @@ def upscale(
     limit_openmp_spin()
 
     from sr_cli.images import MAX_PIXELS
-    from sr_cli.images.codecs.png import DEFAULT_LEVEL
+    from sr_cli.images.codecs.png_write import DEFAULT_LEVEL
     from sr_cli.upscaling.batch import shards
     from sr_cli.upscaling.batch import target_size as sizes
     from sr_cli.upscaling.batch.settings import Settings

@@ -322,10 +322,10 @@ def _is_file_name(path: Path) -> bool:
 def _suffix(source: Path, settings: "Settings") -> str:
     """The suffix of a result that goes to a pipe: by --format, else of the input's own format."""
     from sr_cli.images import FORMATS
-    from sr_cli.images.header import format_of
+    from sr_cli.images.header import detect_format
     from sr_cli.upscaling.batch.plan_outputs import still_format
 
-    own = format_of(source)
+    own = detect_format(source)
     return FORMATS[settings.format or (own if settings.animate else still_format(own))].suffixes[0]
 
 

@@ -69,7 +69,7 @@ def load(files: Files, *, scale: int, degradation: Degradation, seed: int) -> Sa
             found = f"its {_size(lr.shape[-2:])} pixels times {scale}"
             raise ImageError(f"{files.lr}: {found} are not the {_size(uncropped)} of {files.hr}")
         hr = hr[..., :height, :width]
-    return Sample(name=files.name, hr=hr, lr=lr, uncropped=uncropped, is_grey=picture.is_grey, sr=files.sr)
+    return Sample(name=files.name, hr=hr, lr=lr, uncropped=uncropped, is_grey=picture.is_gray, sr=files.sr)
 
 
 def scale_of(files: Files) -> int:

@@ -1,13 +1,13 @@
-"""Image files ↔ pixels: formats, bit depths, alpha, color profiles, metadata; outputs appear whole or not at all."""
+"""Image files ↔ pixels: formats, bit depths, alpha, color profiles, metadata; outputs appear atomically."""
 
 from sr_cli.images.alpha import bleed
-from sr_cli.images.animation import ANIMATED_FORMATS, Animation, Frame, open_animation, write_animation
-from sr_cli.images.color_space import own_values, to_tensor, with_color
+from sr_cli.images.animation import Animation, Frame, open_animation, write_animation
+from sr_cli.images.color_space import encode_color, to_tensor
 from sr_cli.images.find import find_images
-from sr_cli.images.formats import FORMATS, SUFFIXES, check_side, format_of, losses
+from sr_cli.images.formats import ANIMATED_FORMATS, FORMATS, SUFFIXES, check_side, format_of_suffix, losses
 from sr_cli.images.picture import Metadata, Picture, Pixels, bands
 from sr_cli.images.reading import MAX_PIXELS, read, read_rgb
-from sr_cli.images.strip_writer import STRIP_FORMATS, StripWriter, strip_writer
+from sr_cli.images.strip_writer import STRIP_FORMATS, write_strips
 from sr_cli.images.writing import encode, write
 
 __all__ = [
@@ -21,21 +21,19 @@ __all__ = [
     "Metadata",
     "Picture",
     "Pixels",
-    "StripWriter",
     "bands",
     "bleed",
     "check_side",
     "encode",
+    "encode_color",
     "find_images",
-    "format_of",
+    "format_of_suffix",
     "losses",
     "open_animation",
-    "own_values",
     "read",
     "read_rgb",
-    "strip_writer",
     "to_tensor",
-    "with_color",
     "write",
     "write_animation",
+    "write_strips",
 ]

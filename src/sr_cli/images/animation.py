@@ -1,4 +1,4 @@
-"""Animations: every frame with the time it stays, in and out."""
+"""Reading and writing animations, frame by frame."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -9,28 +9,27 @@ from typing import BinaryIO
 from PIL import Image
 
 from sr_cli.errors import ImageError
-from sr_cli.images.formats import FORMATS, check_side, format_of
+from sr_cli.images.formats import ANIMATED_FORMATS, check_side, format_of_suffix
 from sr_cli.images.picture import Picture, Unfit
 from sr_cli.images.reading import (
     MAX_PIXELS,
-    damage_named,
-    decoded,
-    decoded_by_pillow,
-    finished,
-    loaded,
+    decode,
+    decode_frame,
+    load_pixels,
     open_by_pillow,
-    opened,
+    open_seekable,
+    raise_image_errors,
+    to_picture,
 )
-from sr_cli.images.writing import pillow_image, pillow_options
+from sr_cli.images.writing import pillow_options, to_pillow
 from sr_cli.system.atomic_files import atomic_write
 
-ANIMATED_FORMATS = ("GIF", "WEBP", "PNG", "AVIF")
-_MOST_FRAMES_OF_FULL_SIZE = 16
+_MAX_FULL_SIZE_FRAMES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """One picture of an animation and how many milliseconds it stays."""
+    """One picture of an animation and how long it is shown, in milliseconds."""
 
     picture: Picture
     duration: float
@@ -41,9 +40,9 @@ class Animation:
     """An open animation.
 
     Attributes:
-        count: how many frames there are; 1 for a picture that doesn't move.
-        loop: how often it plays; 0 is for ever.
-        frames: each frame as the viewer sees it, whole; can be walked once, while the file is open.
+        count: the number of frames; 1 for a still picture.
+        loop: how often it plays; 0 is forever.
+        frames: complete frames, as a viewer shows them; can be iterated once, while the file is open.
     """
 
     count: int
@@ -53,22 +52,22 @@ class Animation:
 
 @contextmanager
 def open_animation(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Iterator[Animation]:
-    """Open a GIF, WebP, PNG or AVIF file to read its frames one by one, at 8 bits.
+    """Open an animation to read its frames one by one, at 8 bits.
 
-    A picture that doesn't move is an animation of one frame, at its own depth.
+    A still picture of any format is an animation of one frame, at its own bit depth.
 
     Args:
-        max_pixels: the most pixels of one frame; all together may have 16 times as many.
+        max_pixels: the most pixels of one frame; all frames together may have 16 times as many.
 
     Raises:
-        ImageError: as of `read`; also from the iteration over the frames.
+        ImageError: for the same reasons as in `read`; also while iterating over the frames.
     """
-    with opened(source, max_pixels) as (file, name):
-        with damage_named(name):
+    with open_seekable(source, max_pixels) as (file, name):
+        with raise_image_errors(name):
             image = open_by_pillow(file, max_pixels)
             count = int(getattr(image, "n_frames", 1)) if image.format in ANIMATED_FORMATS else 1
             if count == 1:
-                still = Frame(picture=finished(decoded(file, max_pixels)), duration=0)
+                still = Frame(picture=to_picture(decode(file, max_pixels)), duration=0)
                 animation = Animation(count=1, loop=0, frames=iter([still]))
             else:
                 animation = _animation(image, name, count, max_pixels)
@@ -84,47 +83,47 @@ def write_animation(
     quality: int | None = None,
     overwrite: bool = True,
 ) -> None:
-    """Write the frames as GIF, WebP, AVIF or animated PNG, at 8 bits; the file appears whole or not at all.
+    """Write the frames as GIF, WebP, AVIF or animated PNG, at 8 bits; the file appears atomically.
 
     Args:
-        frames: all of one size; taken one by one, but kept by the encoder until the last.
-        loop: how often it plays; 0 is for ever.
+        frames: all of one size; taken one by one, but the encoder keeps them all.
+        loop: how often it plays; 0 is forever.
 
     Raises:
         ImageError: no frames, a format without animation, or frames too large for it.
         OutputError: the file cannot be written.
     """
-    format = format or format_of(path)
+    format = format or format_of_suffix(path)
     if format not in ANIMATED_FORMATS:
-        raise ImageError(f"{path}: {format} holds no animation; those that do are {', '.join(ANIMATED_FORMATS)}")
+        raise ImageError(f"{path}: {format} doesn't support animation; choose from {', '.join(ANIMATED_FORMATS)}")
     waiting = iter(frames)
     first = next(waiting, None)
     if first is None:
-        raise ImageError(f"{path}: an animation without frames")
+        raise ImageError(f"{path}: no frames to write")
     check_side(format, first.picture.width, first.picture.height)
-    options = pillow_options(first.picture, format, quality or FORMATS[format].quality)
+    options = pillow_options(first.picture, format, quality)
     durations = [round(first.duration)]
 
     def rest() -> Iterator[Image.Image]:
-        # Pillow asks for a frame before it looks up the duration, so the list may grow as it goes.
+        # Pillow takes a frame before it looks up its duration, so the list may grow meanwhile.
         for frame in waiting:
             durations.append(round(frame.duration))
-            yield pillow_image(frame.picture, format)
+            yield to_pillow(frame.picture, format)
 
     if format == "GIF":
-        options["disposal"] = 2  # each frame is whole, so the one before must not show through
+        options["disposal"] = 2  # frames are complete, so the previous one must not show through
     if not (format == "GIF" and loop == 1):
         options["loop"] = loop
     with atomic_write(path, overwrite=overwrite) as file:
-        image = pillow_image(first.picture, format)
-        others = rest() if format == "GIF" else list(rest())  # only the GIF encoder asks for them once
+        image = to_pillow(first.picture, format)
+        others = rest() if format == "GIF" else list(rest())  # only the GIF encoder iterates over them once
         image.save(file, format, save_all=True, append_images=others, duration=durations, **options)
 
 
 def _animation(image: Image.Image, name: str, count: int, max_pixels: int) -> Animation:
-    if count * image.width * image.height > _MOST_FRAMES_OF_FULL_SIZE * max_pixels:
+    if count * image.width * image.height > _MAX_FULL_SIZE_FRAMES * max_pixels:
         raise Unfit(f"has {count} frames of {image.width} × {image.height} pixels, which is over the limit")
-    # The still picture that an animated PNG shows where it cannot move is not one of its frames.
+    # An animated PNG may have a still picture for viewers without animation, which is not one of its frames.
     first = int(getattr(image, "default_image", False))
     loop = image.info.get("loop", 1 if image.format == "GIF" else 0)
     return Animation(count=count - first, loop=loop, frames=_frames(image, name, range(first, count)))
@@ -132,8 +131,8 @@ def _animation(image: Image.Image, name: str, count: int, max_pixels: int) -> An
 
 def _frames(image: Image.Image, name: str, indices: range) -> Iterator[Frame]:
     for index in indices:
-        with damage_named(name):
+        with raise_image_errors(name):
             image.seek(index)
-            picture = finished(decoded_by_pillow(loaded(image)))
+            picture = to_picture(decode_frame(load_pixels(image)))
             frame = Frame(picture=picture, duration=float(image.info.get("duration") or 0))
         yield frame

@@ -1,4 +1,4 @@
-"""EXIF and XMP put right where they stand, so that all else in them, maker notes included, keeps its place."""
+"""Corrections to EXIF and XMP, made in place so that all else, maker notes included, keeps its offset."""
 
 import re
 import struct
@@ -7,19 +7,19 @@ from dataclasses import replace
 
 from sr_cli.images.picture import Metadata
 
-_ORIENTATION, _EXIF_FOLDER, _THUMBNAIL_START, _THUMBNAIL_LENGTH = 0x0112, 0x8769, 0x0201, 0x0202
-_WIDTH = {0x0100, 0xA002}  # ImageWidth in the main folder, PixelXDimension in the EXIF folder
+_ORIENTATION, _EXIF_DIRECTORY, _THUMBNAIL_START, _THUMBNAIL_LENGTH = 0x0112, 0x8769, 0x0201, 0x0202
+_WIDTH = {0x0100, 0xA002}  # ImageWidth in the main directory, PixelXDimension in the EXIF directory
 _HEIGHT = {0x0101, 0xA003}
 _SHORT, _LONG = 3, 4
 
 
-def upright(metadata: Metadata, orientation: int | None = None) -> tuple[Metadata, int]:
-    """The metadata of the picture once it is turned upright, and the orientation (1 … 8) to turn it by.
+def make_upright(metadata: Metadata, orientation: int | None = None) -> tuple[Metadata, int]:
+    """Reset the orientation; returns the metadata of the upright picture and the orientation (1 … 8) to apply to it.
 
-    The thumbnail goes: it shows the picture as it lay. EXIF that makes no sense goes too.
+    The thumbnail is dropped, since it isn't upright, and so is malformed EXIF.
 
     Args:
-        orientation: what the file says outside of EXIF; it counts more than EXIF's.
+        orientation: from outside of EXIF, such as a TIFF tag; it overrides EXIF's.
     """
     exif = bytearray((metadata.exif or b"").removeprefix(b"Exif\0\0"))
     stated = 1
@@ -34,18 +34,18 @@ def upright(metadata: Metadata, orientation: int | None = None) -> tuple[Metadat
     return replace(metadata, exif=bytes(exif) or None, dpi=dpi), orientation
 
 
-def fitted(metadata: Metadata, width: int, height: int) -> Metadata:
-    """The metadata as it is true of an upright picture of this size: dimensions and orientation, where mentioned.
+def fit_to_size(metadata: Metadata, width: int, height: int) -> Metadata:
+    """Set the dimensions to those of an upright picture of this size, and the orientation to 1, wherever they occur.
 
-    Browsers look for no orientation in XMP, so neither does `upright`; but nobody may find one there later.
+    Like browsers, `make_upright` ignores XMP's orientation; it is reset to 1 here so that no other reader applies it.
     """
     exif, xmp = metadata.exif, metadata.xmp
     if exif:
-        exif = _fitted_exif(exif, width, height)
+        exif = _fit_exif(exif, width, height)
     if xmp:
         sides = {b"tiff:ImageWidth": width, b"exif:PixelXDimension": width}
         sides |= {b"tiff:ImageLength": height, b"exif:PixelYDimension": height, b"tiff:Orientation": 1}
-        xmp = re.sub(rb"<xmp:Thumbnails>.*?</xmp:Thumbnails>", b"", _with_numbers(xmp, sides), flags=re.DOTALL)
+        xmp = re.sub(rb"<xmp:Thumbnails>.*?</xmp:Thumbnails>", b"", _replace_numbers(xmp, sides), flags=re.DOTALL)
     return replace(metadata, exif=exif, xmp=xmp)
 
 
@@ -56,10 +56,10 @@ def _byte_order(exif: bytes | bytearray) -> str:
     return order
 
 
-def _entries(exif: bytes | bytearray, order: str, folder: int) -> Iterator[tuple[int, int]]:
+def _entries(exif: bytes | bytearray, order: str, directory: int) -> Iterator[tuple[int, int]]:
     """Tag and position of each 12-byte entry of an image file directory."""
-    (count,) = struct.unpack_from(order + "H", exif, folder)
-    for at in range(folder + 2, folder + 2 + 12 * count, 12):
+    (count,) = struct.unpack_from(order + "H", exif, directory)
+    for at in range(directory + 2, directory + 2 + 12 * count, 12):
         yield struct.unpack_from(order + "H", exif, at)[0], at
 
 
@@ -68,12 +68,12 @@ def _number(exif: bytes | bytearray, order: str, at: int) -> int:
     return int(struct.unpack_from(order + ("H" if kind == _SHORT else "I"), exif, at + 8)[0])
 
 
-def _first_folder(exif: bytes | bytearray, order: str) -> int:
+def _first_directory(exif: bytes | bytearray, order: str) -> int:
     return int(struct.unpack_from(order + "I", exif, 4)[0])
 
 
 def _take_orientation(exif: bytearray, order: str) -> int:
-    for tag, at in _entries(exif, order, _first_folder(exif, order)):
+    for tag, at in _entries(exif, order, _first_directory(exif, order)):
         if tag == _ORIENTATION:
             orientation = _number(exif, order, at)
             struct.pack_into(order + "HHIHH", exif, at, tag, _SHORT, 1, 1, 0)
@@ -82,10 +82,10 @@ def _take_orientation(exif: bytearray, order: str) -> int:
 
 
 def _cut_thumbnail(exif: bytearray, order: str) -> None:
-    """Unlink the second directory, blank the JPEG it points to, and cut the file there if nothing follows."""
-    folder = _first_folder(exif, order)
-    (count,) = struct.unpack_from(order + "H", exif, folder)
-    link = folder + 2 + 12 * count
+    """Unlink the second directory and blank the JPEG it points to, or cut it off if nothing follows."""
+    directory = _first_directory(exif, order)
+    (count,) = struct.unpack_from(order + "H", exif, directory)
+    link = directory + 2 + 12 * count
     (second,) = struct.unpack_from(order + "I", exif, link)
     struct.pack_into(order + "I", exif, link, 0)
     try:
@@ -99,17 +99,19 @@ def _cut_thumbnail(exif: bytearray, order: str) -> None:
             del exif[start:]
 
 
-def _fitted_exif(exif: bytes, width: int, height: int) -> bytes:
+def _fit_exif(exif: bytes, width: int, height: int) -> bytes:
     changed = bytearray(exif)
     try:
         order = _byte_order(changed)
         _take_orientation(changed, order)
-        folders = [_first_folder(changed, order)]
-        folders += [
-            _number(changed, order, at) for tag, at in _entries(changed, order, folders[0]) if tag == _EXIF_FOLDER
+        directories = [_first_directory(changed, order)]
+        directories += [
+            _number(changed, order, at)
+            for tag, at in _entries(changed, order, directories[0])
+            if tag == _EXIF_DIRECTORY
         ]
-        for folder in folders:
-            for tag, at in _entries(changed, order, folder):
+        for directory in directories:
+            for tag, at in _entries(changed, order, directory):
                 if tag in _WIDTH | _HEIGHT:
                     struct.pack_into(order + "HHII", changed, at, tag, _LONG, 1, width if tag in _WIDTH else height)
     except (struct.error, ValueError):
@@ -117,8 +119,8 @@ def _fitted_exif(exif: bytes, width: int, height: int) -> bytes:
     return bytes(changed)
 
 
-def _with_numbers(xmp: bytes, numbers: dict[bytes, int]) -> bytes:
-    """XMP with other values for properties written as attribute (``name="6"``) or element (``<name>6<``)."""
+def _replace_numbers(xmp: bytes, numbers: dict[bytes, int]) -> bytes:
+    """Set the values of properties written as attributes (``name="6"``) or elements (``<name>6<``)."""
     for name, value in numbers.items():
         xmp = re.sub(rb"(" + name + rb"""\s*=\s*["']|<""" + name + rb">)\d+", rb"\g<1>" + str(value).encode(), xmp)
     return xmp

@@ -1,4 +1,4 @@
-"""The image files in a folder."""
+"""Finding the image files in a folder."""
 
 import os
 from collections.abc import Callable
@@ -11,17 +11,17 @@ from sr_cli.images.formats import SUFFIXES
 def find_images(
     path: Path, *, recursive: bool = False, on_unreadable: Callable[[ImageError], None] | None = None
 ) -> list[Path]:
-    """The files in a folder whose suffix names an image format, sorted by path.
+    """Find the files in a folder that have an image format's suffix, sorted by path.
 
-    Symbolic links to files count, those to folders are not followed (so no loop is). Hidden files and folders, whose
-    names begin with a dot, are passed over.
+    Symbolic links to files count; those to folders are not followed, which also avoids loops. Hidden files and folders,
+    whose names begin with a dot, are skipped.
 
     Args:
-        recursive: whether to look into folders within the folder.
-        on_unreadable: told of each folder within that cannot be read, instead of an error.
+        recursive: whether to search subfolders.
+        on_unreadable: called with the error for each unreadable subfolder, in place of raising it.
 
     Raises:
-        ImageError: the folder, or one within, is missing or unreadable, or there is no image.
+        ImageError: the folder is missing, it or a subfolder is unreadable, or there is no image.
     """
     try:
         is_folder = path.is_dir()
@@ -32,7 +32,7 @@ def find_images(
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
         raise _unreadable(path, error) from error
     if not found:
-        raise ImageError(f"{path}: no images in this folder" + ("" if recursive else " (folders within not searched)"))
+        raise ImageError(f"{path}: no images in this folder" + ("" if recursive else " (subfolders not searched)"))
     return found
 
 
@@ -45,16 +45,16 @@ def _images_in(folder: Path, *, recursive: bool, on_unreadable: Callable[[ImageE
             if entry.is_dir(follow_symlinks=False):
                 if not recursive:
                     continue
-                within = Path(entry.path)
+                subfolder = Path(entry.path)
                 try:
-                    found += _images_in(within, recursive=True, on_unreadable=on_unreadable)
+                    found += _images_in(subfolder, recursive=True, on_unreadable=on_unreadable)
                 except OSError as error:
                     if on_unreadable is None:
                         raise
-                    on_unreadable(_unreadable(within, error))
+                    on_unreadable(_unreadable(subfolder, error))
             elif Path(entry.name).suffix.lower() in SUFFIXES:
                 file = Path(entry.path)
-                # Unlike those of entry no error for a link that leads to itself. A named pipe would be waited for.
+                # Path's methods, since those of entry raise on a link to itself. Reading a named pipe would block.
                 if not (file.is_dir() or file.is_fifo()):
                     found.append(file)
     return found

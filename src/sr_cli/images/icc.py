@@ -28,19 +28,19 @@ def srgb_profile() -> bytes:
 
 @lru_cache(maxsize=8)
 def tone_curves(icc: bytes | None, channels: int, top: int) -> npt.NDArray[np.float32] | None:
-    """How the values of a color space map to values with the tone curve of sRGB, channel by channel.
+    """Curves that map the values of a color space to values with the tone curve of sRGB, channel by channel.
 
-    The primaries stay those of the profile. A network for sRGB pictures sees the lightness and contrast it was trained
-    on, and because each channel maps alone, every color finds its way back: a conversion to sRGB would clip the colors
-    that sRGB lacks.
+    The primaries stay those of the profile. A network trained on sRGB sees the lightness and contrast it knows, and
+    since each channel is mapped on its own, the mapping is invertible: a conversion to sRGB would clip colors that are
+    outside of it.
 
     Args:
-        channels: 1 for grey, 3 for RGB.
+        channels: 1 for gray, 3 for RGB.
         top: the largest value, 255 or 65535.
 
     Returns:
-        ``(channels, top + 1)``, rising, in [0, 1]; ``None`` where the values are as those of sRGB already, or where the
-        profile is damaged. One that is a table instead of curves and a matrix gives the curve of its greys.
+        ``(channels, top + 1)``, rising, in [0, 1]; ``None`` if the tone curve is that of sRGB already or the profile is
+        damaged. A profile made of tables, not of curves and a matrix, gives the curve of its grays.
     """
     if icc is None:
         return None
@@ -50,12 +50,12 @@ def tone_curves(icc: bytes | None, channels: int, top: int) -> npt.NDArray[np.fl
         working = _with_srgb_curves(icc, channels)
         curves = _transform(ramp, icc, working, channels, "float32").reshape(top + 1, channels).T
     except (ValueError, struct.error, RuntimeError):  # RuntimeError is imagecodecs' CmsError
-        greys = to_srgb(ramp, icc)
-        if greys is None:
+        grays = to_srgb(ramp, icc)
+        if grays is None:
             return None
-        # A little of the straight line keeps apart what the table makes equal.
-        grey = 0.98 * np.maximum.accumulate(greys[0].mean(axis=-1)).clip(0, 1) + 0.02 * straight
-        curves = np.repeat(grey[None], channels, axis=0)
+        # A small linear part keeps values apart that the table makes equal.
+        gray = 0.98 * np.maximum.accumulate(grays[0].mean(axis=-1)).clip(0, 1) + 0.02 * straight
+        curves = np.repeat(gray[None], channels, axis=0)
     usable = np.isfinite(curves).all() and (np.diff(curves, axis=1) >= 0).all() and (np.ptp(curves, axis=1) > 0.5).all()
     if not usable or np.abs(curves - straight).max() < 1e-3:
         return None
@@ -63,10 +63,10 @@ def tone_curves(icc: bytes | None, channels: int, top: int) -> npt.NDArray[np.fl
 
 
 def to_srgb(pixels: npt.NDArray[Any], icc: bytes) -> npt.NDArray[Any] | None:
-    """Convert ``(H, W, 1 | 3 | 4)`` grey, RGB or CMYK to sRGB of the same dtype, relative colorimetric.
+    """Convert ``(H, W, 1 | 3 | 4)`` gray, RGB or CMYK to sRGB of the same dtype, relative colorimetric.
 
     Returns:
-        ``(H, W, 3)``, or ``None`` where the profile is broken or is not one for this number of channels.
+        ``(H, W, 3)``, or ``None`` if the profile is damaged or is for another number of channels.
     """
     if icc[16:20] != _SPACES[pixels.shape[2]]:
         return None
@@ -78,7 +78,7 @@ def to_srgb(pixels: npt.NDArray[Any], icc: bytes) -> npt.NDArray[Any] | None:
 
 @lru_cache(maxsize=8)
 def is_srgb(icc: bytes) -> bool:
-    """Whether an RGB profile's colors are those of sRGB, to within one step of 8 bits."""
+    """Whether an RGB profile agrees with sRGB to within one step of 8 bits."""
     cube = np.stack(np.meshgrid(*[np.linspace(0, 255, 9)] * 3), axis=-1).round().astype(np.uint8).reshape(27, 27, 3)
     converted = to_srgb(cube, icc)
     return converted is not None and int(np.abs(converted.astype(int) - cube).max()) <= 1
@@ -102,7 +102,7 @@ def _with_srgb_curves(icc: bytes, channels: int) -> bytes:
     """The same profile with the tone curves of sRGB.
 
     Raises:
-        ValueError: it isn't made of curves (and a matrix), or not for this number of channels.
+        ValueError: it isn't made of curves (and a matrix), or is for another number of channels.
     """
     tags = _tags(icc)
     curves = _CURVES[channels]

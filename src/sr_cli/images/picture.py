@@ -1,6 +1,6 @@
-"""What a picture file holds: pixels in the file's own color space, and the metadata that goes back out with them."""
+"""`Picture`: the pixels of an image file in its own color space, and the metadata that is written with them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,11 +15,11 @@ class Metadata:
     """What a file says about its pixels.
 
     Attributes:
-        icc: the ICC profile of the colors, byte for byte.
-        exif: a TIFF structure, without ``Exif\\0\\0`` in front and without thumbnail; its orientation is 1, applied.
+        icc: the ICC profile, byte for byte.
+        exif: a TIFF structure without the ``Exif\\0\\0`` prefix and without a thumbnail; its orientation is 1.
         xmp: the XMP packet.
-        dpi: horizontal and vertical resolution, in pixels an inch.
-        png_chunks: text and color chunks (type, content) that only PNG has; they go out again to PNG.
+        dpi: horizontal and vertical resolution, in pixels per inch.
+        png_chunks: text and color chunks (type, content) that only PNG has and that are written to PNG again.
     """
 
     icc: bytes | None = None
@@ -28,19 +28,15 @@ class Metadata:
     dpi: tuple[float, float] | None = None
     png_chunks: tuple[tuple[bytes, bytes], ...] = ()
 
-    def stripped(self) -> "Metadata":
-        """Only what the colors need to look right: the profile and PNG's color chunks."""
-        return Metadata(icc=self.icc, png_chunks=tuple(c for c in self.png_chunks if not c[0].endswith(b"Xt")))
-
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
     """One picture, upright, in the color space and at the bit depth of its file.
 
     Attributes:
-        color: ``(H, W, 1)`` grey or ``(H, W, 3)`` RGB, uint8 or uint16, not premultiplied.
-        alpha: ``(H, W)`` of the same dtype, or ``None`` where the file has none.
-        format: ``"PNG"``, ``"JPEG"``, ``"WEBP"``, ``"TIFF"``, ``"BMP"``, ``"AVIF"``, ``"GIF"`` or ``"HEIF"``.
+        color: ``(H, W, 1)`` gray or ``(H, W, 3)`` RGB, uint8 or uint16, not premultiplied.
+        alpha: ``(H, W)`` of the same dtype, or ``None`` if the file has none.
+        format: a key of `sr_cli.images.FORMATS`, such as ``"PNG"``.
     """
 
     color: Pixels
@@ -66,27 +62,33 @@ class Picture:
 
     @property
     def bits(self) -> int:
-        """Bits a channel: 8 or 16."""
+        """Bits per channel: 8 or 16."""
         return 8 * self.color.dtype.itemsize
 
     @property
-    def is_grey(self) -> bool:
+    def is_gray(self) -> bool:
         return bool(self.color.shape[2] == 1)
 
+    @property
+    def channels(self) -> int:
+        """Channels of color, plus one for alpha."""
+        return int(self.color.shape[2]) + (self.alpha is not None)
+
     def without_metadata(self) -> "Picture":
-        """The picture with nothing that says more than how its colors are meant."""
-        return replace(self, metadata=self.metadata.stripped())
+        """The picture with only what its colors need to look right: the ICC profile and PNG's color chunks."""
+        color_chunks = tuple(chunk for chunk in self.metadata.png_chunks if not chunk[0].endswith(b"Xt"))
+        return replace(self, metadata=Metadata(icc=self.metadata.icc, png_chunks=color_chunks))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded:
-    """What a decoder got out of a file, before it is made a `Picture`.
+    """The output of a decoder, from which `sr_cli.images.read` makes a `Picture`.
 
     Attributes:
-        pixels: ``(H, W, C)`` uint8 or uint16, color and then perhaps alpha, as they lie in the file.
-        colors: how many of the channels are color: 1 grey, 3 RGB, 4 CMYK (0 is no ink).
-        metadata: as it stands in the file.
-        orientation: EXIF's number for how to turn the pixels; ``None`` leaves it to the EXIF.
+        pixels: ``(H, W, C)`` uint8 or uint16 as stored in the file: color, then alpha if there is any.
+        colors: the number of color channels: 1 gray, 3 RGB, 4 CMYK (0 is no ink).
+        metadata: as stored in the file.
+        orientation: as in EXIF, 1 to 8; ``None`` leaves it to the EXIF data.
     """
 
     pixels: npt.NDArray[Any]
@@ -109,29 +111,44 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
     if width < 1 or height < 1:
         raise Unfit(f"has no pixels ({width} × {height})")
     if width * height > max_pixels:
-        raise Unfit(f"has {width} × {height} pixels, more than {the_limit(max_pixels)}")
+        raise Unfit(f"has {width} × {height} pixels, more than {describe_limit(max_pixels)}")
 
 
-def the_limit(max_pixels: int) -> str:
+def describe_limit(max_pixels: int) -> str:
     """The limit in words, and how to raise it."""
     remedy = "raise it (sr upscale --max-input, or max_pixels=) if you trust the file"
     return f"the limit of {max_pixels / 1e6:.6g} megapixels; {remedy}"
 
 
 def band_rows(width: int) -> int:
-    """How many rows of this width make a piece of about half a megapixel."""
+    """How many rows of this width make a band of about half a megapixel."""
     return max(1, (1 << 19) // max(1, width))
 
 
 def bands(height: int, width: int) -> Iterator[slice]:
-    """Slices of rows, top to bottom, of about half a megapixel each: large work in small pieces of memory."""
+    """Slices of rows, top to bottom, of about half a megapixel each, to keep temporary arrays small."""
     rows = band_rows(width)
     for top in range(0, height, rows):
         yield slice(top, min(top + rows, height))
 
 
+def rechunk(pieces: Iterable[npt.NDArray[Any]], rows: int) -> Iterator[npt.NDArray[Any]]:
+    """Regroup rows into copies of exactly ``rows`` each; only the last may be shorter."""
+    waiting: list[npt.NDArray[Any]] = []
+    missing = rows
+    for piece in pieces:
+        while len(piece) >= missing:
+            yield np.concatenate([*waiting, piece[:missing]])
+            piece, waiting, missing = piece[missing:], [], rows
+        if len(piece):
+            waiting.append(piece)
+            missing -= len(piece)
+    if waiting:
+        yield np.concatenate(waiting)
+
+
 def to_8_bit(pixels: Pixels) -> npt.NDArray[np.uint8]:
-    """The pixels as uint8, rounded to the nearest; themselves when they are that already."""
+    """Round to uint8; uint8 input is returned as it is."""
     if pixels.dtype == np.uint8:
         return pixels  # type: ignore[return-value]
     rounded = np.empty(pixels.shape, np.uint8)

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,45 +17,41 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from sr_cli.errors import ImageError
-from sr_cli.images.codecs.png import SIGNATURE as PNG_SIGNATURE
-from sr_cli.images.codecs.png import read_png
-from sr_cli.images.codecs.tiff_tags import SIGNATURES as TIFF_SIGNATURES
-from sr_cli.images.exif_xmp import upright
+from sr_cli.images.exif_xmp import make_upright
 from sr_cli.images.formats import FORMATS
 from sr_cli.images.icc import is_srgb, srgb_profile, to_srgb
-from sr_cli.images.picture import Decoded, Metadata, Picture, Unfit, check_size, the_limit, to_8_bit
-from sr_cli.images.plugins import heif_is_there
+from sr_cli.images.picture import Decoded, Metadata, Picture, Unfit, check_size, describe_limit, to_8_bit
 
 MAX_PIXELS = 1 << 28
-"""The largest picture that is read unless the caller allows more: 268 megapixels."""
+"""The largest picture that is read by default: 268 megapixels."""
 
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
 _pillow_limit = threading.Lock()
 
-# What the decoders grumble about on the way is either raised as an error in the end, or of no concern.
+# Decoders warn about what either ends in an error anyway or doesn't matter.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 for _library in ("PIL", "imagecodecs", "tifffile"):
     logging.getLogger(_library).addHandler(logging.NullHandler())
 
 
 def read(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Read a picture whole: upright, in its own color space, at its own bit depth.
+    """Read a picture: upright, in its own color space, at its own bit depth.
 
-    Of an animation it is the first frame, of a TIFF the first page. Palettes are resolved, CMYK is converted to sRGB.
+    An animation gives its first frame, a TIFF its first page. Palettes become colors, CMYK becomes sRGB.
 
     Args:
         source: a file, or an open binary file such as a pipe.
-        max_pixels: the most pixels that are unpacked.
+        max_pixels: larger pictures are refused before they are unpacked.
 
     Raises:
         ImageError: missing, unreadable, not an image, damaged, of an unsupported kind, or over ``max_pixels``.
     """
-    with opened(source, max_pixels) as (file, name), damage_named(name):
-        return finished(decoded(file, max_pixels))
+    with open_seekable(source, max_pixels) as (file, name), raise_image_errors(name):
+        return to_picture(decode(file, max_pixels))
 
 
 def read_rgb(path: Path, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
-    """Read the colors of a picture in sRGB, upright, ``(H, W, 3)`` uint8; alpha is dropped. Errors as of `read`."""
+    """Read the colors of a picture in sRGB, upright, ``(H, W, 3)`` uint8; alpha is dropped. Errors as in `read`."""
     picture = read(path, max_pixels=max_pixels)
     color: npt.NDArray[Any] = picture.color
     icc = picture.metadata.icc
@@ -64,15 +61,26 @@ def read_rgb(path: Path, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint
     return np.ascontiguousarray(np.broadcast_to(to_8_bit(color), (picture.height, picture.width, 3)))
 
 
+@lru_cache(maxsize=1)
+def is_heif_available() -> bool:
+    """Whether Pillow can read and write HEIF; the first call registers the plug-in."""
+    try:
+        from pillow_heif import register_heif_opener  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
+
+
 @contextmanager
-def opened(source: Path | BinaryIO, max_pixels: int) -> Iterator[tuple[BinaryIO, str]]:
-    """A seekable binary file for ``source``, and the name to use in messages.
+def open_seekable(source: Path | BinaryIO, max_pixels: int) -> Iterator[tuple[BinaryIO, str]]:
+    """Open ``source`` as a seekable binary file; yields it with the name to use in messages.
 
     Raises:
-        ImageError: there is none, or none that can be read.
+        ImageError: it is missing, or cannot be read.
     """
     if not isinstance(source, Path):
-        yield _seekable(source, max_pixels), str(getattr(source, "name", "input"))
+        yield _buffer_pipe(source, max_pixels), str(getattr(source, "name", "input"))
         return
     try:
         kind = source.stat().st_mode
@@ -81,16 +89,26 @@ def opened(source: Path | BinaryIO, max_pixels: int) -> Iterator[tuple[BinaryIO,
         if not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind)):
             raise ImageError(f"{source}: is a device, not an image")
         with source.open("rb") as file:
-            yield _seekable(file, max_pixels), str(source)
+            yield _buffer_pipe(file, max_pixels), str(source)
     except FileNotFoundError:
         raise ImageError(f"{source}: no such file") from None
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
         raise ImageError(f"{source}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
+def _buffer_pipe(file: BinaryIO, max_pixels: int) -> BinaryIO:
+    if file.seekable():
+        return file
+    most = 8 * max_pixels + (1 << 26)
+    content = file.read(most + 1)
+    if len(content) > most:
+        raise ImageError(f"{getattr(file, 'name', 'input')}: the pipe delivers more than {most} bytes")
+    return io.BytesIO(content)
+
+
 @contextmanager
-def damage_named(name: str) -> Iterator[None]:
-    """Turn whatever a decoder raises over hostile bytes into one `ImageError`."""
+def raise_image_errors(name: str) -> Iterator[None]:
+    """Turn whatever a decoder raises on hostile bytes into one `ImageError`."""
     try:
         yield
     except ImageError:
@@ -105,41 +123,40 @@ def damage_named(name: str) -> Iterator[None]:
 
 
 def open_by_pillow(file: BinaryIO, max_pixels: int) -> Image.Image:
-    """Open an image lazily, of the known formats only, and check its size.
+    """Open an image lazily, in one of `FORMATS` only, and check its size.
 
     Raises:
-        Unfit: it is none, or too large.
+        Unfit: it isn't one, or is too large.
     """
     file.seek(0)
     start = file.read(32)
     file.seek(0)
     if not start:
         raise Unfit("is empty (zero bytes)")
-    if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS and b"avif" not in start and not heif_is_there():
+    if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS and b"avif" not in start and not is_heif_available():
         raise Unfit("is a HEIF image, which needs a plug-in: pip install pillow-heif")
     try:
-        with _limit(max_pixels):
-            image = Image.open(file, formats=[name for name in FORMATS if name != "HEIF" or heif_is_there()])
+        with _set_pillow_limit(max_pixels):
+            image = Image.open(file, formats=[name for name in FORMATS if name != "HEIF" or is_heif_available()])
     except UnidentifiedImageError:
-        known = ", ".join(FORMATS)
-        raise Unfit(f"is not an image, or of a format that isn't supported; supported are {known}") from None
+        raise Unfit(f"is not an image in a supported format ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError:
-        raise Unfit(f"has more pixels than twice {the_limit(max_pixels)}") from None
+        raise Unfit(f"has more pixels than twice {describe_limit(max_pixels)}") from None
     check_size(image.width, image.height, max_pixels)
     return image
 
 
-def loaded(image: Image.Image) -> Image.Image:
-    """The image with its pixels unpacked; its size has been checked."""
+def load_pixels(image: Image.Image) -> Image.Image:
+    """Unpack the pixels of an image whose size has been checked."""
     default = Image.MAX_IMAGE_PIXELS or 0
-    with _limit(None) if image.width * image.height > default else nullcontext():
+    with _set_pillow_limit(None) if image.width * image.height > default else nullcontext():
         image.load()
     return image
 
 
 @contextmanager
-def _limit(max_pixels: int | None) -> Iterator[None]:
-    """Pillow's own limit, a global variable, set for a moment."""
+def _set_pillow_limit(max_pixels: int | None) -> Iterator[None]:
+    """Set Pillow's own limit, a global variable, for a moment."""
     with _pillow_limit:
         before = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = max_pixels
@@ -149,31 +166,18 @@ def _limit(max_pixels: int | None) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def _seekable(file: BinaryIO, max_pixels: int) -> BinaryIO:
-    if file.seekable():
-        return file
-    most = 8 * max_pixels + (1 << 26)
-    content = file.read(most + 1)
-    if len(content) > most:
-        raise ImageError(f"{getattr(file, 'name', 'input')}: more than {most} bytes come out of this pipe")
-    return io.BytesIO(content)
-
-
-def decoded(file: BinaryIO, max_pixels: int) -> Decoded:
-    """The first picture of an open file, by the decoder that keeps its depth."""
+def decode(file: BinaryIO, max_pixels: int) -> Decoded:
+    """Decode the first picture of an open file by the decoder that keeps its bit depth."""
     file.seek(0)
     start = file.read(8)
-    if start == PNG_SIGNATURE:
-        return read_png(file, max_pixels=max_pixels)
-    if start[:4] in TIFF_SIGNATURES:
-        from sr_cli.images.codecs.tiff_read import read_tiff  # its library is slow to load, and most files are none
-
-        return read_tiff(file, max_pixels=max_pixels)
-    return decoded_by_pillow(loaded(open_by_pillow(file, max_pixels)))
+    for format in FORMATS.values():
+        if format.decoder and start.startswith(format.signatures):
+            return format.decoder(file, max_pixels=max_pixels)
+    return decode_frame(load_pixels(open_by_pillow(file, max_pixels)))
 
 
-def decoded_by_pillow(image: Image.Image) -> Decoded:
-    """The current frame of a loaded image."""
+def decode_frame(image: Image.Image) -> Decoded:
+    """The current frame of an image that Pillow has loaded."""
     info = image.info
     metadata = Metadata(
         icc=info.get("icc_profile") or None,
@@ -182,28 +186,28 @@ def decoded_by_pillow(image: Image.Image) -> Decoded:
         dpi=_usable_dpi(image),
     )
     format = "JPEG" if image.format == "MPO" else str(image.format)
-    image = image if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK") else _simplified(image)
+    image = image if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK") else _expand_palette(image)
     colors = {"L": 1, "LA": 1, "CMYK": 4}.get(image.mode, 3)
     return Decoded(pixels=np.atleast_3d(np.asarray(image)), colors=colors, metadata=metadata, format=format)
 
 
-def _simplified(image: Image.Image) -> Image.Image:
-    """A palette or 1-bit image as grey or RGB, with alpha if it has transparency."""
+def _expand_palette(image: Image.Image) -> Image.Image:
+    """Convert a palette or 1-bit image to gray or RGB, with alpha if it has transparency."""
     if image.mode not in ("1", "P", "PA"):
         return image.convert("RGB")
     transparent = "transparency" in image.info or image.mode == "PA"
     if image.mode == "1":
         return image.convert("LA" if transparent else "L")
     palette = np.reshape((image.getpalette("RGB") or [0, 0, 0]), (-1, 3))
-    is_grey = bool((palette == palette[:, :1]).all())
-    simplified = image.convert("RGBA" if transparent else "RGB")
-    return simplified.convert("LA" if transparent else "L") if is_grey else simplified
+    is_gray = bool((palette == palette[:, :1]).all())
+    expanded = image.convert("RGBA" if transparent else "RGB")
+    return expanded.convert("LA" if transparent else "L") if is_gray else expanded
 
 
 def _usable_dpi(image: Image.Image) -> tuple[float, float] | None:
     dpi: Any = image.info.get("dpi")
     if image.format in ("JPEG", "MPO") and image.info.get("jfif_unit") not in (1, 2) and dpi == (72, 72):
-        return None  # Pillow makes this up where EXIF gives no resolution
+        return None  # Pillow makes this up for EXIF without a resolution
     try:
         x, y = float(dpi[0]), float(dpi[1])
     except (TypeError, ValueError, IndexError, ZeroDivisionError):
@@ -211,31 +215,31 @@ def _usable_dpi(image: Image.Image) -> tuple[float, float] | None:
     return (x, y) if 0 < x < 1e9 and 0 < y < 1e9 else None
 
 
-def finished(decoded: Decoded) -> Picture:
-    """The picture upright, its alpha apart, and never in CMYK."""
-    metadata, orientation = upright(decoded.metadata, decoded.orientation)
+def to_picture(decoded: Decoded) -> Picture:
+    """Turn the pixels upright, separate alpha from color, and convert CMYK to sRGB."""
+    metadata, orientation = make_upright(decoded.metadata, decoded.orientation)
     pixels = decoded.pixels
     color, alpha = pixels[..., : decoded.colors], None
     if pixels.shape[2] > decoded.colors:
-        alpha = _turned(pixels[..., decoded.colors], orientation)
+        alpha = _orient(pixels[..., decoded.colors], orientation)
     if decoded.colors == 4:
-        color, metadata = _rgb_of_cmyk(color, metadata)
-    color = _turned(color, orientation)
-    return Picture(color=color, alpha=alpha, metadata=metadata, format=decoded.format)
+        color = _cmyk_to_rgb(color, metadata.icc)
+        metadata = replace(metadata, icc=srgb_profile())
+    return Picture(color=_orient(color, orientation), alpha=alpha, metadata=metadata, format=decoded.format)
 
 
-def _rgb_of_cmyk(cmyk: npt.NDArray[Any], metadata: Metadata) -> tuple[npt.NDArray[Any], Metadata]:
-    """sRGB by the profile of the inks; without one, by plain subtraction."""
-    rgb = to_srgb(np.ascontiguousarray(cmyk), metadata.icc) if metadata.icc else None
-    if rgb is None:
-        top = int(np.iinfo(cmyk.dtype).max)
-        paper = top - cmyk.astype(np.uint32)
-        rgb = ((paper[..., :3] * paper[..., 3:] + top // 2) // top).astype(cmyk.dtype)
-    return rgb, replace(metadata, icc=srgb_profile())
+def _cmyk_to_rgb(cmyk: npt.NDArray[Any], icc: bytes | None) -> npt.NDArray[Any]:
+    """sRGB by the inks' ICC profile; without one, by plain subtraction."""
+    rgb = to_srgb(np.ascontiguousarray(cmyk), icc) if icc else None
+    if rgb is not None:
+        return rgb
+    top = int(np.iinfo(cmyk.dtype).max)
+    paper = top - cmyk.astype(np.uint32)
+    return ((paper[..., :3] * paper[..., 3:] + top // 2) // top).astype(cmyk.dtype)
 
 
-def _turned(pixels: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
-    """Pixels as EXIF's orientation says they are meant, contiguous."""
+def _orient(pixels: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
+    """Apply EXIF's orientation; the result is contiguous."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):

@@ -162,7 +162,7 @@ class Upscaler:
         top = 0
         for strip in resize_strips(large, reached, wanted):
             for rows in images.bands(strip.shape[-2], strip.shape[-1]):
-                own = images.own_values(picture, strip[0, :, rows].permute(1, 2, 0).numpy())
+                own = images.encode_color(picture, strip[0, :, rows].permute(1, 2, 0).numpy())
                 part = slice(top, top + len(own))
                 yield Picture(
                     color=own,

@@ -1,37 +1,31 @@
-"""Work in threads whose results come out in the order the work went in."""
+"""Parallel work whose results keep the order of the input."""
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import TypeVar
 
-_MOST_THREADS = 8
+_MAX_THREADS = 8
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-class InOrder:
-    """Runs ``work`` in threads and hands each result to ``use`` in this thread, in order of submission.
+def ordered_map(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Run ``work`` on the items in threads and yield the results in order.
 
-    Few pieces are ever under way, so memory stays small however many are submitted.
+    Unlike ``Executor.map`` it takes new items only as results are used, so memory stays small however many there are.
     """
-
-    def __init__(self, work: Callable[..., bytes], use: Callable[[bytes], None]) -> None:
-        threads = min(_MOST_THREADS, os.cpu_count() or 1)
-        self._work, self._use = work, use
-        self._threads = ThreadPoolExecutor(threads)
-        self._under_way: deque[Future[bytes]] = deque()
-        self._most = threads + 1
-
-    def submit(self, *arguments: Any) -> None:
-        self._under_way.append(self._threads.submit(self._work, *arguments))
-        if len(self._under_way) >= self._most:
-            self._use(self._under_way.popleft().result())
-
-    def finish(self) -> None:
-        """Wait for all that is under way and hand it on."""
-        while self._under_way:
-            self._use(self._under_way.popleft().result())
-
-    def close(self) -> None:
-        """Drop what is under way."""
-        self._threads.shutdown(cancel_futures=True)
+    threads = min(_MAX_THREADS, os.cpu_count() or 1)
+    pending: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) > threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""TIFF in: pixels at full depth, and the tags worth keeping."""
+"""TIFF decoding: pixels at full depth, and the tags worth keeping."""
 
 from dataclasses import replace
 from typing import Any, BinaryIO
@@ -29,7 +29,7 @@ def read_tiff(file: BinaryIO, *, max_pixels: int) -> Decoded:
     """Decode the first page of a TIFF.
 
     Raises:
-        Unfit: values that aren't unsigned integers of 1 to 16 bits, or colors of an unsupported kind.
+        Unfit: the values aren't unsigned integers of 1 to 16 bits, or the color space isn't supported.
     """
     file.seek(0)
     with tifffile.TiffFile(file) as tiff:
@@ -50,10 +50,10 @@ def read_tiff(file: BinaryIO, *, max_pixels: int) -> Decoded:
 
 
 def _colors(page: TiffPage) -> int:
-    """The number of color channels, of a kind that is supported.
+    """The number of color channels.
 
     Raises:
-        Unfit: it isn't; the message says what it is.
+        Unfit: values or colors of an unsupported kind, which the message names.
     """
     kind, bits = page.sampleformat, page.bitspersample
     if kind != SAMPLEFORMAT.UINT or bits > 16 or page.dtype is None:
@@ -63,7 +63,7 @@ def _colors(page: TiffPage) -> int:
             "integers first"
         )
     if page.photometric not in _COLORS or page.axes not in ("YX", "YXS", "SYX"):
-        raise Unfit(f"has colors of an unsupported kind ({PHOTOMETRIC(page.photometric).name}, axes {page.axes})")
+        raise Unfit(f"has unsupported colors ({PHOTOMETRIC(page.photometric).name}, axes {page.axes})")
     colors = _COLORS[PHOTOMETRIC(page.photometric)]
     stored = 1 if page.photometric == PHOTOMETRIC.PALETTE else colors
     if page.samplesperpixel < stored:
@@ -76,9 +76,9 @@ def _values(page: TiffPage) -> npt.NDArray[Any]:
     planes = page.asarray()
     planes = np.moveaxis(planes, 0, -1) if page.axes == "SYX" else np.atleast_3d(planes)
     if planes.shape[:2] != (page.imagelength, page.imagewidth):
-        raise Unfit("is damaged (fewer pixels than it says)")
+        raise Unfit("is damaged (fewer pixels than its header says)")
     if page.photometric == PHOTOMETRIC.PALETTE:
-        return _looked_up(planes, page)
+        return _apply_palette(planes, page)
     dtype, stored_bits = (np.uint8, page.bitspersample) if page.bitspersample <= 8 else (np.uint16, page.bitspersample)
     top, stored_top = int(np.iinfo(dtype).max), 2**stored_bits - 1
     colors = _COLORS[PHOTOMETRIC(page.photometric)]
@@ -89,29 +89,29 @@ def _values(page: TiffPage) -> npt.NDArray[Any]:
     if page.photometric == PHOTOMETRIC.MINISWHITE:
         values = np.concatenate([top - values[..., :1], values[..., 1:]], axis=-1)
     if page.extrasamples and page.extrasamples[0] == EXTRASAMPLE.ASSOCALPHA:
-        return _unpremultiplied(values)
+        return _unpremultiply(values)
     return values
 
 
 def _has_alpha(page: TiffPage, colors: int) -> bool:
-    """Whether the channel after the colors is alpha: it says so, or is alone in saying nothing at all."""
+    """Whether the channel after the colors is alpha: it is declared so, or is the only one and isn't declared."""
     if page.extrasamples:
         return page.extrasamples[0] in (EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA)
     return page.samplesperpixel == colors + 1
 
 
-def _looked_up(indices: npt.NDArray[Any], page: TiffPage) -> npt.NDArray[np.uint8]:
+def _apply_palette(indices: npt.NDArray[Any], page: TiffPage) -> npt.NDArray[np.uint8]:
     if page.colormap is None:
-        raise Unfit("is damaged (a palette picture without palette)")
+        raise Unfit("is damaged (a palette image without a palette)")
     colormap = page.colormap.T
-    # The standard has 16 bits; some writers fill in 8.
+    # The standard says 16 bits; some writers use 8.
     palette = (colormap >> 8 if colormap.max(initial=0) > 255 else colormap).astype(np.uint8)
-    looked_up: npt.NDArray[np.uint8] = palette[np.minimum(indices[..., 0], len(palette) - 1)]
-    return looked_up
+    colors: npt.NDArray[np.uint8] = palette[np.minimum(indices[..., 0], len(palette) - 1)]
+    return colors
 
 
-def _unpremultiplied(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The picture with its colors divided by alpha."""
+def _unpremultiply(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Divide the colors by alpha."""
     top = np.iinfo(values.dtype).max
     straight = np.empty_like(values)
     for rows in bands(*values.shape[:2]):

@@ -1,4 +1,4 @@
-"""The tags of TIFF: EXIF is a TIFF structure too, so what describes a picture moves between the two."""
+"""TIFF tags ↔ EXIF, which is a TIFF structure too, so that descriptive tags can move between the two."""
 
 import io
 import struct
@@ -21,11 +21,11 @@ _DESCRIPTIVE = {
     0x010E: "ImageDescription", 0x010F: "Make", 0x0110: "Model", 0x0131: "Software", 0x0132: "DateTime",
     0x013B: "Artist", 0x013C: "HostComputer", 0x8298: "Copyright",
 }  # fmt: skip
-"""Tags of the main directory that describe the picture and not how it is stored."""
+"""Tags of the main directory that describe the picture, not its storage."""
 
 
 def read_tags(file: BinaryIO) -> Metadata:
-    """Profile, XMP, and the descriptive tags with the EXIF and GPS directories as EXIF, from the first page."""
+    """Read the first page's metadata; descriptive tags and the EXIF and GPS directories become EXIF."""
     tags = descriptive_tags(file)
     icc, xmp = tags.pop(ICC, None), tags.pop(XMP, None)
     exif = Directory(HEAD)
@@ -39,7 +39,7 @@ def read_tags(file: BinaryIO) -> Metadata:
 
 
 def tags_of_exif(exif: bytes | None) -> dict[int, Any]:
-    """What EXIF says, as tags for the main directory of a TIFF; nothing if it is damaged."""
+    """EXIF as tags for the main directory of a TIFF; empty if it is damaged."""
     try:
         return descriptive_tags(io.BytesIO(exif)) if exif else {}
     except (SyntaxError, IndexError, struct.error):
@@ -47,26 +47,26 @@ def tags_of_exif(exif: bytes | None) -> dict[int, Any]:
 
 
 def descriptive_tags(file: BinaryIO) -> dict[int, Any]:
-    """The tags of the first directory that are about the picture; EXIF and GPS are dictionaries in it."""
+    """Read the tags of the first directory that describe the picture; EXIF and GPS are nested dictionaries."""
     file.seek(0)
     head = file.read(16)
     head = head if 43 in (head[2], head[3]) else head[:8]
     main = _directory(file, head, Directory(head).next)
     kept = {tag: main[tag] for tag in (*_DESCRIPTIVE, ICC, XMP) if tag in main}
-    # tifffile's note of an array's shape is about its file, not about the picture.
+    # tifffile's note of an array's shape describes its own file, not the picture.
     kept = {tag: value for tag, value in kept.items() if not str(value).startswith('{"shape"')}
     for tag in (_EXIF, _GPS):
         if isinstance(main.get(tag), int):
             part = dict(_directory(file, head, main[tag], group=tag))
             if isinstance(part.get(_INTEROPERABILITY), int):
                 inner = dict(_directory(file, head, part[_INTEROPERABILITY], group=_INTEROPERABILITY))
-                part[_INTEROPERABILITY] = _writable(inner, group=_INTEROPERABILITY)
-            kept[tag] = _writable(part, group=tag)
-    return _writable(kept)
+                part[_INTEROPERABILITY] = _drop_unwritable(inner, group=_INTEROPERABILITY)
+            kept[tag] = _drop_unwritable(part, group=tag)
+    return _drop_unwritable(kept)
 
 
-def _writable(tags: dict[int, Any], *, group: int | None = None) -> dict[int, Any]:
-    """The tags whose values Pillow can write; those of damaged files may be of types that it reads only."""
+def _drop_unwritable(tags: dict[int, Any], *, group: int | None = None) -> dict[int, Any]:
+    """Keep the tags that Pillow can write; damaged files may have values of types that it can only read."""
     writable = {}
     for tag, value in tags.items():
         try:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 
 from sr_cli.errors import SrError
-from sr_cli.images import STRIP_FORMATS, format_of
+from sr_cli.images import STRIP_FORMATS, format_of_suffix
 from sr_cli.images.header import size_of
 from sr_cli.upscaling.batch.plan_outputs import Job
 from sr_cli.upscaling.batch.settings import Settings
@@ -59,7 +59,7 @@ def forecast(jobs: Sequence[Job], upscaler: Upscaler, settings: Settings) -> Ite
         shown = sum(width * height * upscaler.scale ** (2 * i) for i in range(passes))
         yield replace(
             nothing, input_size=(width, height), output_size=size, seconds=shown * pace,
-            memory=_memory(upscaler, (width, height), size, passes, settings.format or format_of(job.output)),
+            memory=_memory(upscaler, (width, height), size, passes, settings.format or format_of_suffix(job.output)),
         )  # fmt: skip
 
 

@@ -188,7 +188,7 @@ def _upscale(
         if picture is None:
             raise decoded.error or ImageError(f"{job.source}: cannot be read")
         size = _size(job, picture, upscaler, settings)
-        format = settings.format or images.format_of(job.output)
+        format = settings.format or images.format_of_suffix(job.output)
         images.check_side(format, *size)
         writing.pixels = size[0] * size[1]
         writing.facts = replace(

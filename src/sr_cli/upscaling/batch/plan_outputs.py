@@ -90,7 +90,7 @@ class Naming:
 
 def still_format(format: str) -> str:
     """The format of the result for a still picture of some format: a GIF would lose all but 256 colors."""
-    return "PNG" if format == "GIF" else format
+    return FORMATS[format].still or format
 
 
 @dataclass(frozen=True, kw_only=True)

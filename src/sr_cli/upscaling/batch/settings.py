@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sr_cli.images import MAX_PIXELS
-from sr_cli.images.codecs.png import DEFAULT_LEVEL
+from sr_cli.images.codecs.png_write import DEFAULT_LEVEL
 from sr_cli.upscaling.batch.target_size import Target
 
 

@@ -90,12 +90,10 @@ def write_strips(writing: Writing, picture: Picture, size: tuple[int, int], form
     began = time.perf_counter()
     try:
         if format in images.STRIP_FORMATS:
-            with images.strip_writer(
-                picture, job.output, width=size[0], height=size[1], format=format, png_level=settings.png_level,
+            images.write_strips(
+                strips(), job.output, like=picture, size=size, format=format, png_level=settings.png_level,
                 overwrite=job.overwrite,
-            ) as writer:  # fmt: skip
-                for strip in strips():
-                    writer.write(strip.color, strip.alpha)
+            )  # fmt: skip
         else:
             whole = joined(strips(), like=picture, size=size)
             images.write(whole, job.output, format=format, quality=settings.quality, overwrite=job.overwrite)

@@ -147,7 +147,7 @@ def test_a_file_that_lies_about_its_suffix_is_read_for_what_it_is(tmp_path):
 def test_formats_that_are_not_on_the_list_are_refused(tmp_path):
     path = tmp_path / "picture.ppm"
     Image.fromarray(gradient()).save(path)
-    assert "is not an image, or of a format that isn't supported" in message_of(path)
+    assert "is not an image in a supported format" in message_of(path)
 
 
 def test_names_are_in_the_message_as_they_are(tmp_path):
@@ -159,5 +159,5 @@ def test_names_are_in_the_message_as_they_are(tmp_path):
 def test_heif_without_its_plug_in_names_the_remedy(tmp_path, monkeypatch):
     path = tmp_path / "phone.heic"
     path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
-    monkeypatch.setattr("sr_cli.images.reading.heif_is_there", lambda: False)
+    monkeypatch.setattr("sr_cli.images.reading.is_heif_available", lambda: False)
     assert "pip install pillow-heif" in message_of(path)

@@ -1,7 +1,8 @@
-"""Profile, EXIF, XMP and resolution go through every format that holds them, and tell the truth about the output."""
+"""Profile, EXIF, XMP and resolution survive in every format that holds them, and describe the output correctly."""
 
 import io
 import struct
+from dataclasses import replace
 
 import imagecodecs
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from PIL.ExifTags import IFD
 
 from sr_cli import images
-from sr_cli.images.exif_xmp import fitted, upright
+from sr_cli.images.exif_xmp import fit_to_size, make_upright
 from support.pictures import XMP, exif, exif_of, gradient, rgb_profile
 
 HOLDERS = ("PNG", "JPEG", "WEBP", "TIFF", "AVIF")
@@ -28,9 +29,9 @@ def file_of(format: str, **metadata) -> io.BytesIO:
 
 def through(picture: images.Picture, format: str, *, scale: int = 1) -> images.Picture:
     """The picture enlarged, written, and read again."""
-    color = picture.color.repeat(scale, 0).repeat(scale, 1)
+    large = replace(picture, color=picture.color.repeat(scale, 0).repeat(scale, 1))
     file = io.BytesIO()
-    images.encode(images.with_color(picture, color, None), file, format=format)
+    images.encode(large, file, format=format)
     return images.read(file)
 
 
@@ -120,7 +121,7 @@ def test_no_resolution_is_made_up():
 def test_the_thumbnail_is_gone_and_nothing_else_moves():
     before = exif(6)
     assert b"\xff\xd8\xff" in before and exif_of(before).get_ifd(IFD.IFD1)
-    metadata, orientation = upright(images.Metadata(exif=before))
+    metadata, orientation = make_upright(images.Metadata(exif=before))
     after = metadata.exif
     assert orientation == 6 and after is not None
     assert b"\xff\xd8\xff" not in after and not exif_of(after).get_ifd(IFD.IFD1)
@@ -129,7 +130,7 @@ def test_the_thumbnail_is_gone_and_nothing_else_moves():
 
 
 def test_dimensions_that_need_more_than_16_bits():
-    changed = exif_of(fitted(images.Metadata(exif=exif(1)), 100_000, 70_000).exif)
+    changed = exif_of(fit_to_size(images.Metadata(exif=exif(1)), 100_000, 70_000).exif)
     assert (changed[0x0100], changed[0x0101]) == (100_000, 70_000)
     assert changed.get_ifd(0x8769)[0xA002] == 100_000
 
@@ -204,15 +205,15 @@ def test_formats_without_metadata_say_so(format):
 def test_damaged_exif_never_fails(at, value, end):
     content = bytearray(exif(6))
     content[min(at, len(content) - 1)] = value
-    metadata, orientation = upright(images.Metadata(exif=bytes(content[:end]), xmp=XMP, dpi=(72, 72)))
+    metadata, orientation = make_upright(images.Metadata(exif=bytes(content[:end]), xmp=XMP, dpi=(72, 72)))
     assert orientation in range(1, 9)
-    fitted(metadata, 80, 60)
+    fit_to_size(metadata, 80, 60)
 
 
 @given(at=st.integers(8, 400), value=st.integers(0, 255))
 def test_damaged_exif_goes_into_a_tiff_or_is_left_out(at, value):
     content = bytearray(exif(6))
     content[at] = value
-    metadata, _ = upright(images.Metadata(exif=bytes(content)))
+    metadata, _ = make_upright(images.Metadata(exif=bytes(content)))
     again = through(images.Picture(color=gradient(), metadata=metadata), "TIFF")
     np.testing.assert_array_equal(again.color, gradient())

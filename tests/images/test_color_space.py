@@ -1,6 +1,7 @@
 """Networks see sRGB-like values; files go out in their own color space, with every color they came with."""
 
 import io
+from dataclasses import replace
 
 import imagecodecs
 import numpy as np
@@ -11,6 +12,11 @@ from PIL import Image, ImageCms
 from sr_cli import images
 from sr_cli.images.icc import srgb_profile
 from support.pictures import PRIMARIES, cmyk_profile, gradient, grey_profile, rgb_profile, rgb_table_profile
+
+
+def recolored(picture: images.Picture, color: torch.Tensor) -> images.Picture:
+    """The picture with the colors of a tensor, ``(1, 3, H, W)``."""
+    return replace(picture, color=images.encode_color(picture, color[0].permute(1, 2, 0).numpy()))
 
 
 def with_profile(icc: bytes | None, *, channels: int = 3, dtype=np.uint8) -> images.Picture:
@@ -30,7 +36,7 @@ def all_values(icc: bytes, *, channels: int, dtype) -> images.Picture:
 def test_every_value_of_a_profile_finds_its_way_back(name, gamma, dtype):
     icc = grey_profile(gamma) if name == "grey" else rgb_profile(name, gamma)
     picture = all_values(icc, channels=1 if name == "grey" else 3, dtype=dtype)
-    again = images.with_color(picture, images.to_tensor(picture), None)
+    again = recolored(picture, images.to_tensor(picture))
     # At gamma 2.6 the darkest of 65536 values are closer together than float32 tells apart.
     assert np.abs(again.color.astype(int) - picture.color).max() <= (1 if dtype == np.uint16 else 0)
     assert again.metadata.icc == icc
@@ -40,7 +46,7 @@ def test_every_value_of_a_profile_finds_its_way_back(name, gamma, dtype):
 @pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
 def test_every_value_of_a_table_profile_finds_its_way_back(gamma, dtype):
     picture = all_values(rgb_table_profile(gamma), channels=3, dtype=dtype)
-    again = images.with_color(picture, images.to_tensor(picture), None)
+    again = recolored(picture, images.to_tensor(picture))
     assert np.abs(again.color.astype(int) - picture.color).max() <= (1 if dtype == np.uint16 else 0)
     assert again.metadata.icc == picture.metadata.icc
 
@@ -95,7 +101,7 @@ def test_damaged_profiles_are_passed_over_and_kept():
         picture = with_profile(bytes(damaged[: generator.integers(100, len(damaged))]))
         tensor = images.to_tensor(picture)
         assert torch.isfinite(tensor).all() and tensor.min() >= 0 and tensor.max() <= 1
-        again = images.with_color(picture, tensor, None)
+        again = recolored(picture, tensor)
         assert again.metadata.icc == picture.metadata.icc
 
 
@@ -119,65 +125,28 @@ def test_read_rgb_leaves_srgb_alone(tmp_path):
 
 def test_grey_is_the_luma_of_what_the_network_made():
     color = torch.tensor([0.2, 0.6, 0.4]).reshape(1, 3, 1, 1).expand(1, 3, 5, 7)
-    grey = images.with_color(images.Picture(color=gradient(channels=1)), color, None)
-    assert grey.is_grey and set(np.unique(grey.color)) == {round(255 * (0.299 * 0.2 + 0.587 * 0.6 + 0.114 * 0.4))}
-
-
-def disc(size: int = 64) -> tuple[np.ndarray, np.ndarray]:
-    """A red disc with a soft edge; what lies hidden around it is black."""
-    y, x = np.mgrid[:size, :size] - (size - 1) / 2
-    alpha = (np.clip(size / 4 - np.hypot(y, x), 0, 1) * 255).astype(np.uint8)
-    color = np.zeros((size, size, 3), np.uint8)
-    color[alpha > 0] = (220, 40, 60)
-    return color, alpha
-
-
-@pytest.mark.parametrize("background", [0, 255])
-@pytest.mark.parametrize("scale", [2, 4])
-def test_a_disc_has_no_fringe_on_any_background(background, scale):
-    """Upscaled by a kernel with wide support and overshoot, then laid over a background."""
-    color, alpha = disc()
-    large_alpha = enlarged(alpha, scale)[..., None] / 255
-    flat = np.full_like(color, (220, 40, 60))
-    ideal = enlarged(flat, scale) * large_alpha + background * (1 - large_alpha)
-    bled = enlarged(images.bleed(color, alpha), scale) * large_alpha + background * (1 - large_alpha)
-    naive = enlarged(color, scale) * large_alpha + background * (1 - large_alpha)
-    assert np.abs(bled - ideal).max() < 1
-    assert np.abs(naive - ideal).max() > 20
-
-
-def enlarged(pixels: np.ndarray, scale: int) -> np.ndarray:
-    image = Image.fromarray(pixels)
-    return np.asarray(image.resize((image.width * scale, image.height * scale), Image.Resampling.LANCZOS), float)
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("size", [(1, 9), (9, 1), (37, 53), (64, 64)])
-def test_bleeding_leaves_what_is_visible_and_stays_within_its_colors(size, dtype):
-    generator = np.random.default_rng(0)
-    color = generator.integers(0, np.iinfo(dtype).max, (*size, 3), dtype)
-    alpha = generator.integers(0, 2, size, dtype) * generator.integers(0, np.iinfo(dtype).max, size, dtype)
-    bled = images.bleed(color, alpha)
-    np.testing.assert_array_equal(bled[alpha > 0], color[alpha > 0])
-    assert (bled >= color[alpha > 0].min(axis=0)).all() and (bled <= color[alpha > 0].max(axis=0)).all()
-    assert bled.dtype == dtype
-
-
-def test_there_may_be_nothing_to_bleed_or_nothing_to_bleed_from():
-    color, _ = disc()
-    for alpha in (np.zeros((64, 64), np.uint8), np.full((64, 64), 255, np.uint8)):
-        assert images.bleed(color, alpha) is color
-
-
-def test_far_from_anything_visible_the_color_is_still_the_nearest_one():
-    color, alpha = np.zeros((300, 500, 3), np.uint8), np.zeros((300, 500), np.uint8)
-    color[:, :2], alpha[:, :2] = (10, 200, 30), 255
-    np.testing.assert_array_equal(images.bleed(color, alpha), np.full_like(color, (10, 200, 30)))
+    grey = recolored(images.Picture(color=gradient(channels=1)), color)
+    assert grey.is_gray and set(np.unique(grey.color)) == {round(255 * (0.299 * 0.2 + 0.587 * 0.6 + 0.114 * 0.4))}
 
 
 def test_16_bit_files_go_through_unchanged(tmp_path):
     pixels = gradient(channels=4, dtype=np.uint16)
     (tmp_path / "in.png").write_bytes(imagecodecs.png_encode(pixels))
     picture = images.read(tmp_path / "in.png")
-    images.write(images.with_color(picture, images.to_tensor(picture), picture.alpha), tmp_path / "out.png")
+    images.write(recolored(picture, images.to_tensor(picture)), tmp_path / "out.png")
     np.testing.assert_array_equal(imagecodecs.png_decode((tmp_path / "out.png").read_bytes()), pixels)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_tensor_and_back_is_the_same_picture(channels, dtype):
+    picture = images.Picture(color=gradient(600, 1000, channels=channels, dtype=dtype))
+    tensor = images.to_tensor(picture)
+    assert tensor.shape == (1, 3, 600, 1000) and tensor.dtype == torch.float32
+    np.testing.assert_array_equal(recolored(picture, tensor).color, picture.color)
+
+
+def test_color_out_of_range_is_clipped():
+    color = torch.tensor([-0.5, 0.5, 1.5]).reshape(1, 3, 1, 1).expand(1, 3, 4, 5)
+    picture = recolored(images.Picture(color=gradient()), color)
+    assert np.unique(picture.color.reshape(-1, 3), axis=0).tolist() == [[0, 128, 255]]
