@@ -8,7 +8,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.ExifTags import IFD
@@ -201,6 +201,7 @@ def test_formats_without_metadata_say_so(format):
     assert {"ICC profile", "EXIF", "XMP"} <= set(lost)
 
 
+@settings(deadline=None)
 @given(at=st.integers(0, 400), value=st.integers(0, 255), end=st.integers(0, 2000))
 def test_damaged_exif_never_fails(at, value, end):
     content = bytearray(exif(6))
@@ -210,6 +211,7 @@ def test_damaged_exif_never_fails(at, value, end):
     fit_to_size(metadata, 80, 60)
 
 
+@settings(deadline=None)
 @given(at=st.integers(8, 400), value=st.integers(0, 255))
 def test_damaged_exif_goes_into_a_tiff_or_is_left_out(at, value):
     content = bytearray(exif(6))

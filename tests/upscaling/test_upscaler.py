@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 from torch import nn
 
-from sr_cli import images
 from sr_cli.errors import DeviceError, WeightsError
 from sr_cli.images import Picture
 from sr_cli.networks.base import Geometry, Network
