@@ -4,16 +4,16 @@ from dataclasses import replace
 import pytest
 
 from sr_cli.cli.settings import RESUMABLE, fresh_config
-from sr_cli.config import RECIPES, TrainConfig
+from sr_cli.config import TrainConfig, recipe
 from sr_cli.errors import UsageError
 from sr_cli.losses.parse import parse_loss
+from sr_cli.networks.registry import built_in
 
 
-@pytest.mark.parametrize("arch", RECIPES)
+@pytest.mark.parametrize("arch", built_in())
 def test_recipes_are_whole(arch):
-    recipe = RECIPES[arch]
-    assert recipe.arch == arch
-    assert parse_loss(recipe.loss)
+    assert recipe(arch).arch == arch
+    assert parse_loss(recipe(arch).loss)
 
 
 @pytest.mark.parametrize(
@@ -43,11 +43,11 @@ def test_johnson_is_trained_as_the_report_says_but_for_how_it_begins():
     report = TrainConfig()
     assert (report.lr, report.batch_size, report.epochs, report.crop_size) == (1e-3, 4, 5, 288)
     assert (report.schedule, report.loss, report.degradation) == ("constant", "johnson", "paper")
-    assert replace(RECIPES["johnson"], initialization="random", batch_norm="batch", output_lr=1.0) == report
+    assert replace(recipe("johnson"), initialization="random", batch_norm="batch", output_lr=1.0) == report
 
 
 def test_a_given_end_replaces_the_recipes():
-    assert fresh_config({}).epochs == RECIPES["compact"].epochs
+    assert fresh_config({}).epochs == recipe("compact").epochs
     config = fresh_config({"arch": "johnson", "steps": 60})
     assert (config.steps, config.epochs, config.hours) == (60, None, None)
     both = fresh_config({"epochs": 2.0, "hours": 1.5})

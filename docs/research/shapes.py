@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from sr_cli.config import RECIPES
+from sr_cli.config import recipe
 from sr_cli.data import Photos
 from sr_cli.networks.registry import build
 from sr_cli.training import train
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("shapes", nargs="+", help="WIDTHxDEPTH")
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--optimizers", nargs="+", default=["muon"], choices=["adam", "muon"])
-    parser.add_argument("--lr", type=float, default=RECIPES["compact"].lr)
+    parser.add_argument("--lr", type=float, default=recipe("compact").lr)
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--teraflop", type=float, default=14.0, help="arithmetic of each training")
@@ -47,7 +47,7 @@ def main() -> None:
             options.teraflop * 1e12 / (6 * parameters * options.batch_size * (crop_size // options.scale) ** 2)
         )
         config = dataclasses.replace(
-            RECIPES["compact"],
+            recipe("compact"),
             scale=options.scale, width=width, depth=depth, crop_size=crop_size, batch_size=options.batch_size,
             optimizer=optimizer, lr=options.lr, precision=options.precision, epochs=None, steps=steps,
             warmup=30, ema=0.99, validation_photos=16, validate_every=10**9,

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from sr_cli.errors import SrError
     from sr_cli.evaluation.evaluate import evaluate
     from sr_cli.evaluation.result import EvaluationReport
+    from sr_cli.networks.base import Network
     from sr_cli.training import train
     from sr_cli.upscaling.upscaler import Upscaler
 
 _HOMES = {
     "EvaluateConfig": "config",
     "EvaluationReport": "evaluation.result",
+    "Network": "networks.base",
     "SrError": "errors",
     "TrainConfig": "config",
     "Upscaler": "upscaling.upscaler",
@@ -31,6 +33,7 @@ _HOMES = {
 __all__ = [
     "EvaluateConfig",
     "EvaluationReport",
+    "Network",
     "SrError",
     "TrainConfig",
     "Upscaler",

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args, get_origin
 
-ArchitectureName = Literal["johnson", "compact"]
+from sr_cli.networks import registry
+
 Degradation = Literal["bicubic", "paper", "photo"]
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -15,9 +16,6 @@ BatchNorm = Literal["batch", "frozen"]
 Optimizer = Literal["adam", "muon"]
 OnNan = Literal["stop", "rollback"]
 Interpolation = Literal["bicubic", "nearest", "lanczos"]
-
-SCALES: dict[ArchitectureName, tuple[int, ...]] = {"johnson": (2, 4, 8), "compact": (2, 3, 4, 8)}
-"""The factors by which each network can enlarge an image."""
 
 
 def setting(
@@ -104,22 +102,26 @@ def hours(text: str) -> float:
 
 
 NETWORK, LEARNING, DATA, RUN, MACHINE = "Network", "Learning", "Data", "Run", "Machine"
+_OWN = "the network's own"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """The settings of a training. The defaults are those of the Bordeaux report (section 4); `RECIPES` has ours."""
+    """The settings of a training. The defaults are those of the Bordeaux report (section 4); see `recipe` for ours."""
 
-    arch: ArchitectureName = setting("johnson", "Network: the Bordeaux report's, or our own small one.", NETWORK)
-    scale: int = setting(4, "Enlargement factor: 2, 4 or 8; compact also 3.", NETWORK, min=2)
-    width: int | None = setting(None, "Channels of compact.", NETWORK, shown="the network's own", min=1)
-    depth: int | None = setting(None, "Inner convolutions of compact.", NETWORK, shown="the network's own", min=0)
+    arch: str = setting(
+        "johnson", f"Network: {', '.join(registry.built_in())}, an installed one, or package.module:Class.", NETWORK,
+        metavar="NAME",
+    )  # fmt: skip
+    scale: int = setting(4, "Enlargement factor, one that the network comes in.", NETWORK, min=2)
+    width: int | None = setting(None, "Channels, if the network has a choice.", NETWORK, shown=_OWN, min=1)
+    depth: int | None = setting(None, "Inner convolutions, if the network has a choice.", NETWORK, shown=_OWN, min=0)
     initialization: Initialization = setting(
-        "random", "How johnson starts: from random weights, or as bilinear interpolation.", NETWORK
+        "random", "Start from random weights, or as bilinear interpolation if the network can.", NETWORK
     )
     # A batch of 4 says little about the colors of photos: a network that is normalized by it cannot learn them.
     batch_norm: BatchNorm = setting(
-        "batch", "Statistics of johnson's batch normalization: each batch's, or frozen at the initial ones.", NETWORK
+        "batch", "Statistics of batch normalization: each batch's, or frozen at the initial ones.", NETWORK
     )
 
     loss: str = setting(
@@ -192,8 +194,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if self.scale not in SCALES[self.arch]:
-            raise ValueError(f"scale must be one of {', '.join(map(str, SCALES[self.arch]))} for {self.arch}")
+        scales = registry.scales_of(self.arch)
+        if scales and self.scale not in scales:
+            raise ValueError(f"scale must be one of {', '.join(map(str, scales))} for {self.arch}")
         if self.crop_size % self.scale:
             raise ValueError(f"crop_size {self.crop_size} is not a multiple of scale {self.scale}")
         if self.epochs is None and self.steps is None and self.hours is None:
@@ -204,26 +207,31 @@ class TrainConfig:
             raise ValueError("patience needs validation_photos")
 
 
-RECIPES: dict[str, TrainConfig] = {
-    "johnson": TrainConfig(initialization="bilinear", batch_norm="frozen", output_lr=0.02),
-    "compact": TrainConfig(
-        arch="compact",
-        crop_size=192,
-        batch_size=16,
-        epochs=200,
-        optimizer="muon",
-        lr=1.5e-3,
-        schedule="cosine",
-        warmup=100,
-        loss="pixel",
-        degradation="bicubic",
-        ema=0.999,
-        clip=1.0,
-    ),
-}
-"""The settings that ``sr train --arch`` starts from."""
+def recipe(arch: str, *, scale: int | None = None) -> TrainConfig:
+    """The settings that ``sr train --arch`` starts from: the network's recipe over the defaults.
 
-DEFAULT_ARCH: ArchitectureName = "compact"
+    A recipe names settings of `TrainConfig`; ``lr_crop_size`` in it is a ``crop_size`` in LR pixels.
+
+    Args:
+        arch: see `sr_cli.networks.registry`.
+        scale: ``None``: the default, or the first one of a network that doesn't come in that.
+
+    Raises:
+        UsageError: no network has that name.
+        ValueError: the network doesn't come in that scale.
+    """
+    settings = {"scale": TrainConfig.scale, **registry.recipe_of(arch)}
+    scales = registry.scales_of(arch)
+    if scale is not None:
+        settings["scale"] = scale
+    elif scales and settings["scale"] not in scales:
+        settings["scale"] = scales[0]
+    if "lr_crop_size" in settings:
+        settings["crop_size"] = settings.pop("lr_crop_size") * settings["scale"]
+    return TrainConfig(arch=arch, **settings)
+
+
+DEFAULT_ARCH = "compact"
 """The network that ``sr train`` trains when none is named."""
 
 DEFAULT_MODEL = "compact-x4"

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from sr_cli.errors import WeightsError
+from sr_cli.errors import UsageError
 from sr_cli.imageops.resize import resize
 from sr_cli.networks.compact import Compact
 from sr_cli.networks.johnson import Johnson
@@ -142,7 +142,7 @@ def test_a_network_is_built_again_from_its_architecture(architecture):
 
 
 def test_what_does_not_exist_is_refused():
-    with pytest.raises(WeightsError, match="unknown architecture 'resnet'"):
+    with pytest.raises(UsageError, match="unknown network 'resnet'"):
         build(name="resnet", scale=4)
     with pytest.raises(ValueError, match="scale 3 is not one of 2, 4, 8"):
         build(name="johnson", scale=3)

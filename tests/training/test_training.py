@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from sr_cli import Upscaler
-from sr_cli.config import RECIPES, TrainConfig
+from sr_cli.config import TrainConfig, recipe
 from sr_cli.errors import DeviceError, ImageError, TrainingError, UsageError
 from sr_cli.losses.pixel import L1Loss
 from sr_cli.networks.checkpoint import load_network, read_header, save_network
@@ -287,7 +287,7 @@ def test_a_patch_of_one_cell_holds_no_pair_of_cells(photo_folder, tmp_path):
 @pytest.mark.parametrize("batch_norm", ["batch", "frozen"])
 def test_statistics_of_batch_normalisation(photo_folder, tmp_path, batch_norm):
     """Frozen ones stay what they were, validations in between or not, and everything else learns."""
-    config = replace(RECIPES["johnson"], scale=2, crop_size=32, batch_size=2, loss="pixel", validation_photos=1)
+    config = replace(recipe("johnson"), scale=2, crop_size=32, batch_size=2, loss="pixel", validation_photos=1)
     before = Learner(replace(config, batch_norm=batch_norm), CPU).network.state_dict()
     changes = {
         "epochs": None,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sr_cli.cli.options import flag
-from sr_cli.config import DEFAULT_ARCH, RECIPES, TrainConfig
+from sr_cli.config import DEFAULT_ARCH, TrainConfig, recipe
 from sr_cli.errors import TrainingError, UsageError
 
 if sys.version_info >= (3, 11):
@@ -70,16 +70,12 @@ def fresh_config(given: dict[str, Any]) -> TrainConfig:
     Raises:
         UsageError: a value makes no sense.
     """
-    arch = given.get("arch", DEFAULT_ARCH)
-    if arch not in RECIPES:
-        raise UsageError(f"unknown arch {arch!r}; choose {', '.join(RECIPES)}")
-    recipe = RECIPES[arch]
-    changes = dict(given)
-    if not {"epochs", "steps", "hours"}.isdisjoint(changes):
-        changes = {"epochs": None, **changes}
-    if isinstance(given.get("scale"), int) and "crop_size" not in changes and recipe.arch == "compact":
-        changes["crop_size"] = recipe.crop_size // recipe.scale * changes["scale"]
-    return _checked(recipe, changes)
+    ends = {} if {"epochs", "steps", "hours"}.isdisjoint(given) else {"epochs": None}
+    try:
+        start = recipe(given.get("arch", DEFAULT_ARCH), scale=given.get("scale"))
+    except (TypeError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    return _checked(start, ends | given)
 
 
 def resumed_config(run: Path, given: dict[str, Any]) -> tuple[TrainConfig, dict[str, Any]]:

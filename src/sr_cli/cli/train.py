@@ -3,6 +3,7 @@
 import re
 import shlex
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +15,7 @@ from sr_cli import console
 from sr_cli.cli.options import options, show_defaults
 from sr_cli.cli.settings import fresh_config, option, read_settings, resumed_config, run_folder
 from sr_cli.cli.signals import stopped_by_signals
-from sr_cli.config import DEFAULT_ARCH, LEARNING, MACHINE, NETWORK, RECIPES, RUN, TrainConfig
+from sr_cli.config import DEFAULT_ARCH, LEARNING, MACHINE, NETWORK, RUN, TrainConfig, recipe
 from sr_cli.console import training as view
 from sr_cli.console.weights import obtain
 from sr_cli.errors import EXIT_INTERRUPTED, TrainingError, UsageError
@@ -28,7 +29,8 @@ class TrainCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         named = re.search(r"(?:^|\0)--arch[=\0]([^\0]*)", "\0".join(args))
-        show_defaults(self.params, RECIPES.get(named[1] if named else DEFAULT_ARCH, RECIPES[DEFAULT_ARCH]))
+        with suppress(UsageError, ValueError, TypeError):  # they are reported when the command runs
+            show_defaults(self.params, recipe(named[1] if named else DEFAULT_ARCH))
         return super().parse_args(ctx, args)
 
 

@@ -1,10 +1,13 @@
 """`Network`: what the rest of the package asks of a network, with defaults that are safe for any."""
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import nn
+
+from sr_cli.networks.registry import name_of
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,9 @@ class Network(nn.Module):
     scales: ClassVar[tuple[int, ...]] = ()
     """The scales it comes in; empty for a network that is known by one set of weights only."""
 
+    recipe: ClassVar[Mapping[str, Any]] = {}
+    """Settings of `sr_cli.TrainConfig` that ``sr train`` starts from, see `sr_cli.config.recipe`."""
+
     inner_layers: ClassVar[tuple[str, ...]] = ("body", "upsampling")
     """Modules between the first and the last layer; `sr_cli.training.muon` is for their kernels."""
 
@@ -64,8 +70,6 @@ class Network(nn.Module):
     @property
     def architecture(self) -> dict[str, Any]:
         """Its name and the arguments that rebuild it: ``build(**network.architecture)``."""
-        from sr_cli.networks.registry import name_of
-
         arguments = inspect.signature(type(self)).parameters
         return {"name": name_of(type(self)), **{name: getattr(self, name) for name in arguments}}
 

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from sr_cli import __version__
 from sr_cli.errors import WeightsError
 from sr_cli.networks.base import Network
-from sr_cli.networks.registry import build
+from sr_cli.networks.registry import build, is_registered
 from sr_cli.system.atomic_files import write_atomically
 
 FORMAT = "sr-cli 1"
@@ -61,18 +61,33 @@ def read_header(path: Path) -> dict[str, Any]:
         raise WeightsError(f"{path}: not a weights file that sr can read (damaged, or no safetensors)") from error
 
 
-def load_network(path: Path) -> tuple[Network, dict[str, Any]]:
+def load_network(path: Path, *, arch: str | None = None) -> tuple[Network, dict[str, Any]]:
     """Build the network that a weights file describes, in eval mode, float32, on the CPU.
+
+    A file cannot make this program import code: the network that it names must be registered, or given as ``arch``.
+
+    Args:
+        arch: ``package.module:Class`` of a network that isn't registered; for others it isn't used.
 
     Returns:
         The network and the file's header (see `read_header`).
 
     Raises:
-        WeightsError: the file cannot be read, or its weights don't fit its architecture.
+        WeightsError: the file cannot be read, its network is unknown, or its weights don't fit its architecture.
+        UsageError: ``arch`` cannot be imported.
     """
     header = read_header(path)
+    architecture = header.get("architecture")
+    if not isinstance(architecture, dict):
+        raise WeightsError(f"{path}: its header names no network")
+    name = architecture.get("name")
+    if not is_registered(name) and arch is None:
+        raise WeightsError(
+            f"{path}: weights of the network {name!r}, which is not registered here; if you trust its code, name it by "
+            "--arch package.module:Class"
+        )
     try:
-        network = build(**header["architecture"])
+        network = build(**architecture | {"name": name if is_registered(name) else arch})
         with safe_open(path, framework="pt") as file:
             network.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
     except (SafetensorError, OSError, RuntimeError, ValueError, TypeError, KeyError) as error:

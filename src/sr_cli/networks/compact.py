@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sr_cli.config import SCALES
 from sr_cli.imageops.resize import resize
 from sr_cli.networks.base import Geometry, Network
 from sr_cli.networks.fast.training_convolutions import Conv2d
+from sr_cli.networks.registry import scales_of
 
 NEGATIVE_SLOPE = 0.1
 """Slope of `Compact`'s leaky ReLUs below zero."""
@@ -35,7 +35,7 @@ class Compact(Network):
     Source: sub-pixel convolution, Shi et al. 2016; ICNR, Aitken et al. 2017 (arXiv 1707.02937).
     """
 
-    scales: ClassVar[tuple[int, ...]] = SCALES["compact"]
+    scales: ClassVar[tuple[int, ...]] = scales_of("compact")
     streams: ClassVar[bool] = True
     bicubic: Tensor
 

@@ -5,9 +5,9 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from sr_cli.config import SCALES
 from sr_cli.networks.base import Geometry, Network
 from sr_cli.networks.fast.training_convolutions import Conv2d, ConvTranspose2d
+from sr_cli.networks.registry import scales_of
 
 _PHOTO_MEAN, _PHOTO_DEVIATION = 0.45, 0.25  # of values in [0, 1]
 _TANH_SLOPE = 2.4
@@ -28,7 +28,7 @@ class Johnson(Network):
     Source: the report, section 3.1 (kernel 4 upsampling); Johnson et al. 2016, supplementary, tables 2 and 3.
     """
 
-    scales: ClassVar[tuple[int, ...]] = SCALES["johnson"]
+    scales: ClassVar[tuple[int, ...]] = scales_of("johnson")
     width: ClassVar[int] = 64
     blocks: ClassVar[int] = 4
     streams: ClassVar[bool] = True

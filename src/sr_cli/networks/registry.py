@@ -1,36 +1,114 @@
-"""The networks by name."""
+"""Networks by name, found without importing them (or torch).
 
-from sr_cli.errors import WeightsError
-from sr_cli.networks.base import Network
-from sr_cli.networks.compact import Compact
-from sr_cli.networks.johnson import Johnson
+Three kinds of names: those of this folder, a TOML file each; those that installed packages register as entry points of
+the group ``sr_cli.networks``; and ``package.module:Class``, literally.
+"""
 
-ARCHITECTURES: dict[str, type[Network]] = {"johnson": Johnson, "compact": Compact}
+import inspect
+import sys
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sr_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from sr_cli.networks.base import Network
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+GROUP = "sr_cli.networks"
 
 
-def name_of(kind: type[Network]) -> str:
-    """The name under which a network is registered."""
-    return next(name for name, known in ARCHITECTURES.items() if known is kind)
+@cache
+def built_in() -> dict[str, dict[str, Any]]:
+    """The TOML files of this folder, by name."""
+    folder = Path(__file__).parent
+    return {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.toml"))}
 
 
-def build(*, name: str, scale: int, width: int | None = None, depth: int | None = None) -> Network:
+def names() -> list[str]:
+    """The registered networks, the built-in ones first."""
+    return [*built_in(), *(name for name in _installed() if name not in built_in())]
+
+
+def is_registered(name: object) -> bool:
+    """Whether a network of this name, or of this ``package.module:Class``, is built in or was installed."""
+    return name in built_in() or any(name in registration for registration in _installed().items())
+
+
+def name_of(network: "type[Network]") -> str:
+    """The name under which a class is registered, else its ``package.module:Class``."""
+    target = f"{network.__module__}:{network.__qualname__}"
+    registered = _installed() | {name: entry["class"] for name, entry in built_in().items()}
+    return next((name for name, known in registered.items() if known == target), target)
+
+
+def scales_of(name: str) -> tuple[int, ...]:
+    """The scales that a network comes in; empty if it doesn't say.
+
+    Raises:
+        UsageError: see `resolve`.
+    """
+    return tuple(built_in()[name]["scales"]) if name in built_in() else resolve(name).scales
+
+
+def recipe_of(name: str) -> Mapping[str, Any]:
+    """The settings that its training starts from, see `sr_cli.config.recipe`.
+
+    Raises:
+        UsageError: see `resolve`.
+    """
+    return built_in()[name]["recipe"] if name in built_in() else resolve(name).recipe
+
+
+def resolve(name: str) -> "type[Network]":
+    """Import a network's class. Its module runs, so the name must come from the user, or be registered.
+
+    Raises:
+        UsageError: no network has that name, its module cannot be imported, or the class is not a `Network`.
+    """
+    from sr_cli.networks.base import Network
+
+    target = built_in()[name]["class"] if name in built_in() else _installed().get(name, name)
+    module, separator, attribute = target.partition(":")
+    if not separator:
+        raise UsageError(f"unknown network {name!r}; choose {', '.join(names())}, or a class: package.module:Class")
+    try:
+        found = getattr(import_module(module), attribute)
+    except Exception as error:  # whatever its module raises
+        raise UsageError(f"network {target}: cannot be imported ({type(error).__name__}: {error})") from error
+    if not isinstance(found, type) or not issubclass(found, Network):
+        raise UsageError(f"network {target}: not a subclass of sr_cli.Network")
+    return found
+
+
+def build(*, name: str, **arguments: Any) -> "Network":
     """Build a network with fresh weights.
 
     Args:
-        name: ``johnson`` or ``compact``.
-        scale: one of the architecture's ``scales``.
-        width: channels, for ``compact`` only.
-        depth: inner convolutions, for ``compact`` only.
+        name: see `resolve`.
+        arguments: of its constructor; ``None`` stands for the default.
 
     Raises:
-        WeightsError: no architecture has that name.
-        ValueError: the architecture doesn't come in that scale or shape.
+        UsageError: see `resolve`.
+        ValueError: the network doesn't come in that scale or shape.
     """
-    if name not in ARCHITECTURES:
-        raise WeightsError(f"unknown architecture {name!r}; known: {', '.join(ARCHITECTURES)}")
-    if name == "johnson":
-        if width is not None or depth is not None:
-            raise ValueError("johnson has a fixed width and depth")
-        return Johnson(scale=scale)
-    shape = {key: value for key, value in (("width", width), ("depth", depth)) if value is not None}
-    return Compact(scale=scale, **shape)
+    network = resolve(name)
+    given = {key: value for key, value in arguments.items() if value is not None}
+    if unknown := given.keys() - inspect.signature(network).parameters:
+        raise ValueError(f"{name} has a fixed {' and '.join(sorted(unknown))}")
+    return network(**given)
+
+
+@cache
+def _installed() -> dict[str, str]:
+    """``package.module:Class`` by name."""
+    from importlib.metadata import entry_points  # slow to import, and rarely needed
+
+    return {point.name: f"{point.module}:{point.attr}" for point in entry_points(group=GROUP)}

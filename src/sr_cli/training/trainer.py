@@ -62,7 +62,7 @@ class Learner:
         self.network = build(name=config.arch, scale=config.scale, width=config.width, depth=config.depth)
         self.network.initialize(config.initialization)
         if init is not None:
-            _start_from(self.network, init)
+            _start_from(self.network, init, arch=config.arch)
         by_batch = config.batch_norm == "batch"
         if group.size > 1 and by_batch:
             synchronize_batch_norm(self.network, device)
@@ -200,9 +200,9 @@ def _optimizers(config: TrainConfig, network: Network) -> list[torch.optim.Optim
     return [adam, Muon(kernels, lr=config.lr)] if kernels else [adam]
 
 
-def _start_from(network: Network, init: Path) -> None:
+def _start_from(network: Network, init: Path, *, arch: str) -> None:
     """Take over the weights of a file, as far as it has them in the same shape: see `Learner`."""
-    other, _ = load_network(init)
+    other, _ = load_network(init, arch=arch)
     if not network.can_start_from(other):
         raise TrainingError(f"{init}: holds {other.architecture}, but the training is of {network.architecture}")
     own, theirs = network.state_dict(), other.state_dict()
