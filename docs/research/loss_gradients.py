@@ -2,7 +2,7 @@
 
     python docs/research/loss_gradients.py PHOTOS --vgg FILE --loss johnson+pixel
 
-For bicubic interpolation as SR, as after a little training, and for an untrained network's grey output: the value of
+For bicubic interpolation as SR, as after a little training, and for an untrained network's gray output: the value of
 every term, the root mean square of its gradient, and how that compares with the first term's. Mean over 16 patches of
 288×288 pixels, LR made as in the paper.
 """
