@@ -14,7 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from sr_cli.weights.download import Patience, download
+from sr_cli.weights import Entry, RetryPolicy
+from sr_cli.weights.download import download
 from support.loopback import Served, serving
 
 ALLOWED = 61 / 59  # bytes transferred per byte of the file
@@ -34,8 +35,10 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory() as folder, serving({"weights.bin": Served(content, cuts=list(cuts))}) as server:
         served, target = server.files["weights.bin"], Path(folder) / "weights.bin"
+        urls = (server.url(target.name),)
+        entry = Entry(name="a", kind="upscaler", file=target.name, urls=urls, size=options.size, sha256=sha256)
         begun = time.perf_counter()
-        download([server.url("weights.bin")], target, size=options.size, sha256=sha256, patience=Patience(backoff=0.01))
+        download(entry, target, retries=RetryPolicy(backoff=0.01))
         seconds = time.perf_counter() - begun
         right = hashlib.sha256(target.read_bytes()).hexdigest() == sha256
 

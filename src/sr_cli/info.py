@@ -175,7 +175,7 @@ def _cache() -> Cache:
         entries = list(weights.entries().values())
     except WeightsError as error:
         problem = str(error)
-    named = {weights.path_of(entry) for entry in entries}
+    named = {weights.user_registry_path(), *(weights.path_of(entry) for entry in entries)}
     return Cache(
         folder=str(folder),
         exists=folder.is_dir(),

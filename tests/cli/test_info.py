@@ -11,8 +11,7 @@ import pytest
 import torch
 
 import sr_cli
-from sr_cli import info as inventory
-from sr_cli import weights
+from sr_cli import info, weights
 from sr_cli.console import info as view
 from sr_cli.console.quantities import UNAVAILABLE, energy_rows, reading_line, significant, watts
 from sr_cli.system.device import dtype_for
@@ -24,7 +23,7 @@ MIB = 2**20
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     """An empty home: no weights, no settings."""
-    for variable, folder in {"SR_DATA_DIR": "weights", "XDG_CONFIG_HOME": "config", "HOME": "home"}.items():
+    for variable, folder in {"SR_DATA_DIR": "weights", "HOME": "home"}.items():
         monkeypatch.setenv(variable, str(tmp_path / folder))
     return tmp_path
 
@@ -48,7 +47,7 @@ def test_json_tells_versions_devices_cpu_and_weights(home):
 
 
 def test_off_a_terminal_every_value_is_a_plain_line(home, capsys):
-    view.show(inventory.take())
+    view.show(info.collect())
     shown, complaints = capsys.readouterr()
     assert complaints == ""
     assert "\x1b" not in shown
@@ -87,10 +86,10 @@ def test_info_does_not_import_torchvision():
 
 
 def test_a_registry_that_cannot_be_read_is_told_and_the_rest_is_shown(home):
-    registry = home / "config" / "sr-cli" / "registry.toml"
-    registry.parent.mkdir(parents=True)
+    registry = home / "weights" / "registry.toml"
+    registry.parent.mkdir()
     registry.write_text("[broken\n")
-    found = inventory.take()
+    found = info.collect()
     assert str(registry) in found.cache.problem
     assert found.cache.entries == ()
     assert found.devices
@@ -99,12 +98,12 @@ def test_a_registry_that_cannot_be_read_is_told_and_the_rest_is_shown(home):
 def test_other_files_in_the_weights_folder_are_counted_and_hidden_ones_are_not(home):
     folder = home / "weights"
     folder.mkdir()
-    for name in ("own.safetensors", "notes.txt", ".notes.txt.part"):
-        (folder / name).write_text("x")
-    found = inventory.take()
+    for name in ("mine.safetensors", "notes.txt", ".notes.txt.part", "registry.toml"):
+        (folder / name).write_text("")
+    found = info.collect()
     assert found.cache.exists
-    assert found.cache.other_files == 2
-    assert ("other files", "2") in dict(view.sections(found))["Weights"]
+    assert found.cache.other_files == 1
+    assert ("other files", "1") in dict(view.sections(found))["Weights"]
 
 
 @pytest.mark.usefixtures("home")
@@ -113,19 +112,19 @@ def test_a_damaged_file_of_weights_is_shown_as_such():
     path = weights.path_of(entry)
     path.parent.mkdir()
     path.write_bytes(b"not these")
-    [stored] = [stored for stored in inventory.take().cache.entries if stored.name == entry.name]
+    [stored] = [stored for stored in info.collect().cache.entries if stored.name == entry.name]
     assert (stored.state, stored.size) == ("corrupt", 9)
 
 
 def test_file_names_are_shown_as_they_are(home, monkeypatch, capsys):
     monkeypatch.setenv("SR_DATA_DIR", str(home / "[red]we\nights"))
-    view.show(inventory.take())
+    view.show(info.collect())
     assert f"Weights folder: {home}/[red]we\\nights (not made yet)" in capsys.readouterr().out.splitlines()
 
 
 @pytest.fixture(scope="module")
 def found():
-    return inventory.take()
+    return info.collect()
 
 
 def test_without_a_gpu_there_is_a_sentence(found):

@@ -234,7 +234,7 @@ def _loss_notes(vgg_file: Path | None, before: dict[str, Any] | None) -> dict[st
     """
     if vgg_file is None:
         return {"loss_weights": None, "loss_weights_sha256": None}
-    from sr_cli.weights.receipts import sha256_of
+    from sr_cli.weights.checksums import sha256_of
 
     digest = sha256_of(vgg_file)
     if before is not None and digest != before.get("loss_weights_sha256", digest):

@@ -1,37 +1,31 @@
-"""Weights by name: which there are, where they lie, and how they arrive intact.
+"""Weights by name: which there are, where their files lie, how to get them.
 
-``registry`` knows the names and ``store`` the folder; ``own`` adds weights of the user's. ``download`` brings one file:
-``partial`` is what has arrived of it, ``web`` are the ways of the network, ``receipts`` say what was found right.
+``registry`` has the names, ``store`` the data folder. ``download`` fetches one file over ``http`` and ``checksums``
+verifies it; ``header`` reads what a safetensors file says of itself. Nothing here imports torch.
 """
 
-from sr_cli.weights.own import adopt
-from sr_cli.weights.progress import OnProgress, Patience, Progress
-from sr_cli.weights.registry import KINDS, Entry, Kind, config_dir, entries, entry, own_registry
-from sr_cli.weights.store import State, add, data_dir, fetch, locate, offline, path_of, remedy, remove, state
-from sr_cli.weights.urls import check_url, file_of
+from sr_cli.weights.registry import Entry, data_dir, entries, entry, entry_or_new, user_registry_path
+from sr_cli.weights.store import add, fetch, locate, offline, path_of, remedy, remove, state
+from sr_cli.weights.types import Kind, OnProgress, Progress, RetryPolicy, State
 
 __all__ = [
-    "KINDS",
     "Entry",
     "Kind",
     "OnProgress",
-    "Patience",
     "Progress",
+    "RetryPolicy",
     "State",
     "add",
-    "adopt",
-    "check_url",
-    "config_dir",
     "data_dir",
     "entries",
     "entry",
+    "entry_or_new",
     "fetch",
-    "file_of",
     "locate",
     "offline",
-    "own_registry",
     "path_of",
     "remedy",
     "remove",
     "state",
+    "user_registry_path",
 ]

@@ -1,154 +1,188 @@
-"""One file over HTTP, over as many attempts and mirrors as it takes."""
+"""Download one file: resume where a connection broke, and try the next URL where one fails."""
 
 import errno
-import random
+import json
+import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import requests
 
 from sr_cli.errors import DownloadError, OutputError
-from sr_cli.weights import web
-from sr_cli.weights.partial import Partial
-from sr_cli.weights.progress import OnProgress, Patience, Progress, ignore
-from sr_cli.weights.receipts import sha256_of
-from sr_cli.weights.urls import shown
-from sr_cli.weights.web import FinalError, PassingError
+from sr_cli.system.atomic_files import write_atomically
+from sr_cli.system.quantities import megabytes
+from sr_cli.weights import http
+from sr_cli.weights.checksums import sha256_of
+from sr_cli.weights.http import ConnectionBrokenError, URLError
+from sr_cli.weights.registry import Entry, without_password
+from sr_cli.weights.types import DEFAULT_RETRIES, OnProgress, Progress, RetryPolicy, ignore
 
 
 def download(
-    urls: Sequence[str],
-    target: Path,
-    *,
-    size: int | None = None,
-    sha256: str | None = None,
-    on_progress: OnProgress = ignore,
-    patience: Patience | None = None,
-) -> str:
-    """Download a file whole, or leave what has arrived for the next call.
+    entry: Entry, target: Path, *, on_progress: OnProgress = ignore, retries: RetryPolicy = DEFAULT_RETRIES
+) -> None:
+    """Download a file atomically; what arrives of it before a failure is kept for the next call.
 
-    A broken transfer goes on where it stopped, in this call or a later one, if the server can and still has that
-    version; otherwise it starts over. The file gets its name when its size and hash are right. The caller sees to it
-    that nobody else does the same.
+    A broken download resumes where it stopped, in this call or a later one, if the server supports that and still has
+    the same version; otherwise it starts over. Parts from different URLs are put together only if the entry has a
+    hash, which tells whether they fit. The caller makes sure that no other process downloads the file too.
 
     Args:
-        urls: where to try, in order.
-        target: the file; its folder exists. An older file of that name is replaced.
-        size: in bytes, if known.
-        sha256: if known. Only then do pieces from different URLs go together: the hash will tell.
-
-    Returns:
-        The SHA-256.
+        entry: its URLs are tried in order; size and hash are checked where known.
+        target: the file, in a folder that exists; it is replaced.
 
     Raises:
-        DownloadError: every URL failed; the message says how each did.
+        DownloadError: every URL failed; the message says why each did.
         OutputError: the disk is full, or the folder cannot be written.
     """
     reasons: list[str] = []
-    with _disk_errors(target):
-        transfer = _Transfer(Partial(target, sha256), size, sha256, on_progress, patience or Patience())
-        for url in urls:
+    with _disk_errors(target), http.open_session(retries) as session:
+        transfer = _Transfer(entry, _Partial(target, entry.sha256), on_progress, retries, session)
+        for url in entry.urls:
             if reasons:
-                transfer.report(f"{reasons[-1]}; trying the next URL")
+                transfer.note(f"{reasons[-1]}; trying the next URL")
             try:
-                digest = transfer.run(url)
-            except FinalError as error:
-                reasons.append(f"{shown(url)}: {error}")
+                transfer.run(url)
+            except URLError as error:
+                reasons.append(f"{without_password(url)}: {error}")
             else:
-                transfer.partial.become(target)
-                return digest
+                transfer.partial.move_to(target)
+                return
     raise DownloadError("; ".join(reasons))
+
+
+class _Partial:
+    """The bytes that have arrived, with a label of the URL and the version they are from.
+
+    Args:
+        target: the file that they will become.
+        sha256: of the whole file; bytes that were meant for another hash are discarded.
+    """
+
+    def __init__(self, target: Path, sha256: str | None) -> None:
+        self.path = target.with_name(f".{target.name}.part")
+        self._label_path = target.with_name(f".{target.name}.part.json")
+        self._sha256 = sha256
+        self._label: dict[str, str | None] = {}
+        with suppress(OSError, ValueError):
+            self._label = dict(json.loads(self._label_path.read_text("utf-8")))
+        if not self._label or self._label.get("sha256") != sha256:
+            self.discard()
+        self.is_pieced = self.size > 0  # the bytes may be of more than one response
+
+    @property
+    def size(self) -> int:
+        try:
+            return self.path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def range_headers(self, url: str) -> dict[str, str]:
+        """Headers that request the rest (RFC 9110, sections 13.1.5 and 14.2).
+
+        If-Range makes the server send the whole file if the version has changed. Without a known version, the rest
+        is requested only if a hash will tell whether it fits.
+        """
+        if not self.size:
+            return {}
+        rest = {"Range": f"bytes={self.size}-"}
+        version = self._label.get("version")
+        if version and self._label.get("url") == url:
+            return {**rest, "If-Range": version}
+        return rest if self._sha256 else {}
+
+    def restart(self, url: str, response: requests.Response) -> None:
+        """Discard what there is, and label what follows with the response's version."""
+        self.discard()
+        etag = response.headers.get("ETag", "")
+        strong = etag if etag.startswith('"') else None
+        version = strong or response.headers.get("Last-Modified")
+        self._label = {"url": url, "version": version, "sha256": self._sha256}
+        write_atomically(self._label_path, json.dumps(self._label))
+
+    def discard(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self._label_path.unlink(missing_ok=True)
+        self._label = {}
+        self.is_pieced = False
+
+    def move_to(self, target: Path) -> None:
+        with self.path.open("rb") as file:
+            os.fsync(file.fileno())
+        self.path.replace(target)
+        self.discard()
 
 
 @dataclass
 class _Transfer:
-    partial: Partial
-    size: int | None
-    sha256: str | None
+    entry: Entry
+    partial: _Partial
     on_progress: OnProgress
-    patience: Patience
-    session: requests.Session = field(default_factory=web.session)
+    retries: RetryPolicy
+    session: requests.Session
 
-    def run(self, url: str) -> str:
-        """Bring the whole file from one URL; return its SHA-256."""
-        for patching_allowed in (True, False):
-            self._try_and_try_again(url)
-            digest = sha256_of(self.partial.path)
-            if self.sha256 in (None, digest):
-                return digest
-            patched = self.partial.patched
-            self.partial.discard()
-            if not (patched and patching_allowed):
-                break
-            self.report("the pieces don't fit together; starting over")
-        raise FinalError(f"what it sends has the SHA-256 {digest}, not {self.sha256}")
-
-    def _try_and_try_again(self, url: str) -> None:
-        failures, most = 0, self.partial.size
+    def run(self, url: str) -> None:
+        """Complete the partial file from one URL."""
         while True:
+            self._complete(url)
+            digest = sha256_of(self.partial.path) if self.entry.sha256 else None
+            if digest == self.entry.sha256:
+                return
+            was_pieced = self.partial.is_pieced
+            self.partial.discard()
+            if not was_pieced:
+                raise URLError(f"the file has SHA-256 {digest}, expected {self.entry.sha256}")
+            self.note("the parts do not fit together; starting over")
+
+    def _complete(self, url: str) -> None:
+        """Request the file, and its rest whenever the connection breaks."""
+        failures, most = 0, self.partial.size
+        while self.entry.size is None or self.partial.size != self.entry.size:
+            self._check_space(self.entry.size)
             try:
-                return self._attempt(url)
-            except PassingError as error:
+                with http.request(self.session, url, self.partial.range_headers(url), self.retries) as response:
+                    self._receive(url, response)
+                return
+            except ConnectionBrokenError as error:
                 if self.partial.size > most:
                     failures, most = 0, self.partial.size
                 failures += 1
-                if failures >= self.patience.attempts:
-                    raise FinalError(f"{error} ({failures} attempts)") from error
-                # Random, lest many machines that were refused together come back together.
-                wait = self.patience.backoff * 2 ** (failures - 1) * random.uniform(0.5, 1)
-                wait = wait if error.wait is None else error.wait
-                self.report(f"{error}; trying again in {wait:.1f} s")
+                if failures >= self.retries.attempts:
+                    raise URLError(f"{error} ({failures} attempts)") from error
+                wait = self.retries.backoff * 2 ** (failures - 1)
+                self.note(f"{error}; retrying in {wait:.1f} s")
                 time.sleep(wait)
 
-    def _attempt(self, url: str) -> None:
-        if self.size is not None and self.partial.size == self.size:
-            return  # all there: an earlier process was stopped just before the name
-        self._check_space(self.size)
-        headers = {"Accept-Encoding": "identity", **self.partial.request_headers(url)}
-        with web.errors_sorted(self.patience), self._get(url, headers) as response:
-            self._take(url, response)
-
-    def _get(self, url: str, headers: dict[str, str]) -> requests.Response:
-        timeout = (self.patience.connect, self.patience.read)
-        try:
-            return self.session.get(url, headers=headers, stream=True, timeout=timeout)
-        except requests.RequestException:
-            raise
-        except OSError as error:  # how requests says that the file with the CAs is not there
-            raise FinalError(str(error)) from error
-
-    def _take(self, url: str, response: requests.Response) -> None:
-        """Append the response's body to what there is, or begin anew with it."""
+    def _receive(self, url: str, response: requests.Response) -> None:
+        """Append the body to the partial file, or restart it with the body."""
         if response.status_code == requests.codes.requested_range_not_satisfiable:
             self.partial.discard()
-            raise PassingError("the server has less than what we have of it; starting over")
-        total = web.whole_size(response, start=self.partial.size, patience=self.patience)
-        if self.size is not None and total not in (None, self.size):
-            raise FinalError(f"it has {total} bytes, the registry says {self.size}")
+            raise ConnectionBrokenError("the server's file is shorter than what has arrived")
+        total = http.total_size(response, start=self.partial.size)
+        if self.entry.size is not None and total not in (None, self.entry.size):
+            raise URLError(f"the file has {total} bytes, expected {self.entry.size}")
         if response.status_code == requests.codes.ok:
             if self.partial.size:
-                self.report("the server does not go on where we stopped, or has another version; starting over")
-            self.partial.begin(url, response)
+                self.note("the server cannot resume, or has another version; starting over")
+            self.partial.restart(url, response)
         else:
-            self.partial.patched = True
+            self.partial.is_pieced = True
         self._check_space(total)
-        self._append(response, total if self.size is None else self.size)
-
-    def _append(self, response: requests.Response, total: int | None) -> None:
+        total = total if self.entry.size is None else self.entry.size
         done = self.partial.size
         with self.partial.path.open("ab") as file:
-            for piece in web.body(response):
-                done += len(piece)
+            for chunk in http.read_body(response):
+                done += len(chunk)
                 if total is not None and done > total:
-                    raise FinalError(f"it sends more than {total} bytes")
-                file.write(piece)
+                    raise URLError(f"it sends more than {total} bytes")
+                file.write(chunk)
                 self.on_progress(Progress(done=done, total=total))
         if total is not None and done < total:
-            raise PassingError("the connection broke off")
+            raise ConnectionBrokenError("the connection broke")
 
     def _check_space(self, total: int | None) -> None:
         folder = self.partial.path.parent
@@ -156,13 +190,12 @@ class _Transfer:
         free = shutil.disk_usage(folder).free
         if needed > free:
             raise OutputError(
-                f"{folder}: {needed / 1e6:.1f} MB are needed and {free / 1e6:.1f} MB are free; "
+                f"{folder}: {megabytes(needed)} needed, {megabytes(free)} free; "
                 "make room, or choose another folder with SR_DATA_DIR"
             )
 
-    def report(self, note: str) -> None:
-        """Say something to the user."""
-        self.on_progress(Progress(done=self.partial.size, total=self.size, note=note))
+    def note(self, text: str) -> None:
+        self.on_progress(Progress(done=self.partial.size, total=self.entry.size, note=text))
 
 
 @contextmanager

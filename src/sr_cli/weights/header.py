@@ -1,4 +1,4 @@
-"""What a safetensors file says of itself, read without torch."""
+"""The metadata in the header of a safetensors file, read without torch."""
 
 import json
 import struct
@@ -8,16 +8,16 @@ from typing import Any
 
 from sr_cli.errors import WeightsError
 
-_LONGEST_HEADER = 100_000_000  # bytes; the limit that safetensors sets itself
+_LONGEST_HEADER = 100_000_000  # bytes; the safetensors library has the same limit
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """The metadata in a safetensors file's header, each value decoded where it is JSON.
+    """The metadata in the header of a safetensors file; values that are JSON are decoded.
 
     Source: the format's description, https://huggingface.co/docs/safetensors
 
     Raises:
-        WeightsError: the file is not of that format, or is shorter or longer than its header says.
+        WeightsError: the file is not a safetensors file, or does not have the size that its header states.
     """
     try:
         with path.open("rb") as file:
@@ -25,26 +25,26 @@ def read_metadata(path: Path) -> dict[str, Any]:
             if length > _LONGEST_HEADER:
                 raise ValueError("its header is too long")
             header = json.loads(file.read(length))
-        metadata = {key: _decoded(value) for key, value in header.pop("__metadata__", {}).items()}
+        metadata = {key: _decode(value) for key, value in header.pop("__metadata__", {}).items()}
         end = 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
         if path.stat().st_size != end:
             raise ValueError(f"{path.stat().st_size} bytes where its header says {end}")
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, struct.error, AttributeError, KeyError, TypeError) as error:
-        raise WeightsError(f"{path}: not a safetensors file, or a damaged one ({error})") from error
+        raise WeightsError(f"{path}: not a safetensors file, or damaged ({error})") from error
     return metadata
 
 
-def is_whole(path: Path) -> bool:
-    """Whether it is a safetensors file as long as its header says."""
+def is_complete(path: Path) -> bool:
+    """Whether the file is a safetensors file of the size that its header states."""
     with suppress(WeightsError):
         read_metadata(path)
         return True
     return False
 
 
-def _decoded(value: str) -> Any:
+def _decode(value: str) -> Any:
     try:
         return json.loads(value)
     except ValueError:

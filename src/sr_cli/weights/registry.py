@@ -1,47 +1,51 @@
-"""Which weights there are: the package's registry, the user's own entries, and the weights that ship with the package.
+"""Names of weights: those in the package's registry, the user's own, and those that ship with the package.
 
-Nothing here looks at what has been downloaded; ``store`` does.
+``store`` knows which of them are on this machine.
 """
 
 import difflib
+import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import platformdirs
 
 from sr_cli.errors import WeightsError
 from sr_cli.weights.header import read_metadata
-from sr_cli.weights.urls import check_url, file_of
+from sr_cli.weights.types import KINDS, Kind
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-Kind = Literal["loss network", "metric", "upscaler"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
+REGISTRY = "registry.toml"
+SUFFIXES = (".safetensors", ".pth", ".pt")
+"""Suffixes of the weights files in the data folder that need no entry in a registry."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_VGG_KEY = re.compile(rb"(?<![\w.])features\.0\.weight")
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """Weights that have a name.
+    """Named weights.
 
     Attributes:
-        file: the file's name in the weights folder.
-        urls: where it can be downloaded, in the order of trying; empty for weights that ship or came from a file.
+        file: file name in the data folder.
+        urls: where to download the file, in order of preference; empty if it shipped or came from a local file.
         size: in bytes, if known.
-        sha256: 64 hexadecimal digits, lower case, if known.
-        scale: of an upscaler.
+        sha256: 64 lower-case hexadecimal digits, if known.
+        scale: upscaling factor; upscalers only.
         path: of weights that ship with the package.
     """
 
@@ -58,78 +62,121 @@ class Entry:
     path: Path | None = None
 
     def __post_init__(self) -> None:
-        check_name(self.name)
-        check_name(self.file)
+        for name in (self.name, self.file):
+            if not _PLAIN_NAME.fullmatch(name) or name == REGISTRY:
+                raise ValueError(f"invalid name {name!r}: use letters, digits and . _ + - only, without folders")
         if self.kind not in KINDS:
-            raise ValueError(f"kind {self.kind!r} is none of {', '.join(KINDS)}")
+            raise ValueError(f"invalid kind {self.kind!r}: choose {', '.join(KINDS)}")
         if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
-            raise ValueError(f"sha256 {self.sha256!r} is not 64 hexadecimal digits in lower case")
+            raise ValueError(f"invalid sha256 {self.sha256!r}: expected 64 hexadecimal digits")
         if self.size is not None and self.size <= 0:
-            raise ValueError(f"size {self.size} is not a number of bytes")
+            raise ValueError(f"invalid size {self.size}: expected a number of bytes")
         for url in self.urls:
             check_url(url)
 
 
-def check_name(name: str) -> None:
-    """Refuse names that could lead out of the weights folder, or that some file system cannot hold.
-
-    Raises:
-        ValueError: anything but letters, digits and ``._+-``, or a first character that is no letter or digit.
-    """
-    if not _PLAIN_NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no plain name: letters, digits and . _ + - only, without folders")
+def data_dir() -> Path:
+    """The folder of downloaded weights: ``SR_DATA_DIR``, or the system's user data folder."""
+    chosen = os.environ.get("SR_DATA_DIR")
+    return Path(chosen).expanduser().absolute() if chosen else platformdirs.user_data_path("sr-cli", appauthor=False)
 
 
-def config_dir() -> Path:
-    """The folder of the user's own settings."""
-    return Path(platformdirs.user_config_dir("sr-cli", appauthor=False))
-
-
-def own_registry() -> Path:
-    """The file of the user's own entries; it need not exist."""
-    return config_dir() / "registry.toml"
+def user_registry_path() -> Path:
+    """The file in the data folder for the user's own entries; it need not exist."""
+    return data_dir() / REGISTRY
 
 
 def entries() -> dict[str, Entry]:
-    """All entries by name: the registry's, the user's own, and the weights that ship with the package.
+    """All entries by name: the package's, the user's, and the files that describe themselves.
 
-    A table of the user's own that has the name of a registered one replaces only the keys that it sets: a company's
-    mirror needs a single line.
+    A table in the user's registry overrides single keys of the package's table of that name, so a mirror takes one
+    line. Other weights files in the data folder are entries under their stem; their content tells the kind.
 
     Raises:
-        WeightsError: one of the two files cannot be read, or says something that makes no sense.
+        WeightsError: a registry cannot be read, or has an invalid entry.
     """
-    registered = _tables(PRETRAINED / "registry.toml")
-    own = _tables(own_registry())
-    known = {name: _entry(name, table, PRETRAINED / "registry.toml") for name, table in registered.items()}
-    for name, table in own.items():
-        known[name] = _entry(name, {**registered.get(name, {}), **table}, own_registry())
+    registered = _read_tables(PRETRAINED / REGISTRY)
+    known = {name: _entry(name, table, PRETRAINED / REGISTRY) for name, table in registered.items()}
+    for name, table in _read_tables(user_registry_path()).items():
+        known[name] = _entry(name, {**registered.get(name, {}), **table}, user_registry_path())
     for path in sorted(PRETRAINED.glob("*.safetensors")):
-        known[path.stem] = _shipped(path)
-    refuse_shared_files(known.values())
+        known[path.stem] = replace(_describe(path), source="ships with the package", path=path)
+    owners: dict[str, str] = {}
+    for each in known.values():
+        if (owner := owners.setdefault(each.file.lower(), each.name)) != each.name:
+            raise WeightsError(f"{user_registry_path()}: {owner} and {each.name} share the file {each.file}; set file")
+    for path in sorted(data_dir().glob("*")):
+        if path.suffix in SUFFIXES and path.name.lower() not in owners and path.stem not in known:
+            with suppress(OSError, ValueError):  # gone by now, or a file name that no entry can have
+                known[path.stem] = _describe(path)
     return known
 
 
 def entry(name: str, *, kind: Kind | None = None) -> Entry:
-    """The entry of that name.
+    """Look up an entry.
 
     Raises:
-        WeightsError: there is none, or it is of another kind; the message has the names that there are.
+        WeightsError: no entry has that name, or it is of another kind; the message lists the known names.
     """
     known = entries()
     found = known.get(name)
-    what = kind or "weights"
-    if found is None or (kind and found.kind != kind):
-        names = [each.name for each in known.values() if kind in (None, each.kind)]
-        close = difflib.get_close_matches(name, names, n=len(names) or 1, cutoff=0.6)
-        ordered = close + [each for each in names if each not in close]
-        problem = f"{name} is of the kind {found.kind}, not {kind}" if found else f"no {what} called {name!r}"
-        guess = f"; did you mean {close[0]}?" if close else "."
-        raise WeightsError(f"{problem}{guess} Known: {', '.join(ordered) or 'none'}")
-    return found
+    if found and kind in (None, found.kind):
+        return found
+    names = [each.name for each in known.values() if kind in (None, each.kind)]
+    close = difflib.get_close_matches(name, names, n=len(names) or 1, cutoff=0.6)
+    ordered = close + [each for each in names if each not in close]
+    problem = f"{name} is of kind {found.kind}, not {kind}" if found else f"no {kind or 'weights'} called {name!r}"
+    guess = f"; did you mean {close[0]}?" if close else "."
+    raise WeightsError(f"{problem}{guess} Known: {', '.join(ordered) or 'none'}")
 
 
-def _tables(path: Path) -> dict[str, dict[str, Any]]:
+def entry_or_new(name: str, source: str) -> Entry:
+    """The entry called ``name``, or a new one for ``source``, whose suffix its file takes over.
+
+    Args:
+        source: a path or a URL.
+
+    Raises:
+        WeightsError: a new name is no plain name, or its source has none of the `SUFFIXES`.
+    """
+    known = entries()
+    if name in known:
+        return known[name]
+    suffix = Path(urlsplit(source).path).suffix
+    if suffix not in SUFFIXES:
+        raise WeightsError(
+            f"no weights called {name!r}; to add your own, give a file that ends in {'/'.join(SUFFIXES)}"
+        )
+    try:
+        return Entry(name=name, kind="upscaler", file=name + suffix)
+    except ValueError as error:
+        raise WeightsError(str(error)) from error
+
+
+def check_url(url: str) -> None:
+    """Reject URLs other than https; plain http is allowed on loopback only, where nobody can listen in.
+
+    Raises:
+        ValueError: the URL has another scheme, or no host.
+    """
+    parts = urlsplit(url)
+    if not parts.hostname or not (parts.scheme == "https" or is_loopback(url)):
+        raise ValueError(f"{without_password(url)}: only https is allowed")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the URL is plain http to this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and parts.hostname in _LOOPBACK
+
+
+def without_password(url: str) -> str:
+    """The URL without user and password, to be printed."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _read_tables(path: Path) -> dict[str, dict[str, Any]]:
     try:
         tables: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
@@ -138,68 +185,48 @@ def _tables(path: Path) -> dict[str, dict[str, Any]]:
         raise WeightsError(f"{path}: cannot be read ({error})") from error
     for name, table in tables.items():
         if not isinstance(table, dict):
-            raise WeightsError(f"{path}: {name!r} stands outside any [name] table")
+            raise WeightsError(f"{path}: {name!r} is outside any [name] table")
     return tables
 
 
-_TYPES = {"urls": list, "size": int, "scale": int}
-
-
 def _entry(name: str, table: Mapping[str, Any], path: Path) -> Entry:
+    types = {"urls": list, "size": int, "scale": int}
     known = {field.name for field in fields(Entry)} - {"name", "path"}
     try:
         for key, value in table.items():
             if key not in known:
-                raise ValueError(f"unknown key {key!r}; there are {', '.join(sorted(known))}")
-            if not isinstance(value, _TYPES.get(key, str)):
-                raise ValueError(f"{key} = {value!r} is of the wrong type")
+                raise ValueError(f"unknown key {key!r}; known: {', '.join(sorted(known))}")
+            if not isinstance(value, types.get(key, str)):
+                raise ValueError(f"{key} = {value!r} has the wrong type")
         if "kind" not in table:
             raise ValueError("kind is missing")
         urls = tuple(table.get("urls", ()))
         if not all(isinstance(url, str) for url in urls):
-            raise ValueError(f"urls = {list(urls)!r} is of the wrong type")
-        file = table.get("file") or (file_of(urls[0]) if urls else "")
+            raise ValueError(f"urls = {list(urls)!r} has the wrong type")
+        file = table.get("file") or (unquote(urlsplit(urls[0]).path.rpartition("/")[2]) if urls else "")
         if not file:
-            raise ValueError("it has neither urls nor file")
+            raise ValueError("needs urls or file")
         sha256 = table["sha256"].lower() if "sha256" in table else None
         return Entry(**{**table, "name": name, "urls": urls, "file": file, "sha256": sha256})
     except ValueError as error:
         raise WeightsError(f"{path}: [{name}]: {error}") from error
 
 
-def _shipped(path: Path) -> Entry:
-    metadata = {}
-    with suppress(WeightsError):  # a damaged file is still an entry; its state will tell
-        metadata = read_metadata(path)
+def _describe(path: Path) -> Entry:
+    """The entry of a file that no registry names, from what the file says of itself."""
+    header: dict[str, Any] = {}
+    with suppress(WeightsError):  # a damaged file is an entry too; `state` reports the damage
+        header = read_metadata(path)
+    with path.open("rb") as file:
+        is_vgg = bool(_VGG_KEY.search(file.read(1 << 20)))  # names precede tensors in all formats
+    architecture = header.get("architecture")
+    scale = header.get("scale", architecture.get("scale") if isinstance(architecture, dict) else None)
     return Entry(
         name=path.stem,
-        kind="upscaler",
+        kind="loss network" if is_vgg else "upscaler",
         file=path.name,
-        size=path.stat().st_size,
-        scale=_scale(metadata),
-        license=str(metadata.get("license", metadata.get("licence", ""))),  # shipped headers have the older word
-        source="ships with the package",
-        note=str(metadata.get("note", "")),
-        path=path,
+        size=path.stat().st_size or None,
+        scale=scale if isinstance(scale, int) else None,
+        license=str(header.get("license", header.get("licence", ""))),  # files of earlier versions say "licence"
+        note=str(header.get("note", "")),
     )
-
-
-def scale_in(path: Path) -> int | None:
-    """The scale that a file of our own says of itself; ``None`` for any other file."""
-    with suppress(WeightsError):
-        return _scale(read_metadata(path))
-    return None
-
-
-def _scale(metadata: Mapping[str, Any]) -> int | None:
-    architecture = metadata.get("architecture")
-    scale = metadata.get("scale", architecture.get("scale") if isinstance(architecture, dict) else None)
-    return scale if isinstance(scale, int) else None
-
-
-def refuse_shared_files(known: Iterable[Entry]) -> None:
-    owners: dict[str, str] = {}
-    for each in known:
-        owner = owners.setdefault(each.file.lower(), each.name)
-        if owner != each.name:
-            raise WeightsError(f"{own_registry()}: {owner} and {each.name} share the file name {each.file}; set file")

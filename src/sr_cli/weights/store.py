@@ -1,221 +1,145 @@
-"""The folder where weights are: find, fetch, add, verify, remove.
+"""The data folder: locate, fetch, add and remove weights.
 
-It is flat. Beside ``NAME`` it may hold ``.NAME.part`` and ``.NAME.part.json`` (a broken transfer), ``.NAME.receipt``
-(see `sr_cli.weights.receipts`) and ``.NAME.lock``, so that of several processes one downloads.
+The folder is flat. Beside ``NAME`` it may hold ``.NAME.part`` and ``.NAME.part.json`` (an interrupted download) and
+``.NAME.lock`` (so that only one process downloads).
 """
 
-import hashlib
 import os
-import shlex
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
-import platformdirs
+from filelock import FileLock, Timeout
 
-from sr_cli.errors import DownloadError, WeightsError
+from sr_cli.errors import DownloadError, OutputError, WeightsError
 from sr_cli.system.atomic_files import atomic_write
-from sr_cli.weights.header import is_whole
-from sr_cli.weights.locks import alone, folder_errors
-from sr_cli.weights.partial import Partial
-from sr_cli.weights.progress import OnProgress, Patience, Progress, ignore
-from sr_cli.weights.receipts import is_right, receipt_of, receipted_hash, sha256_of, write_receipt
-from sr_cli.weights.registry import Entry, Kind, entries, entry
-from sr_cli.weights.urls import check_url, shown
-
-State = Literal["shipped", "cached", "missing", "corrupt"]
-
-
-def data_dir() -> Path:
-    """The folder of downloaded weights: ``SR_DATA_DIR``, or the user data folder of the system."""
-    own = os.environ.get("SR_DATA_DIR")
-    return Path(own).expanduser().absolute() if own else Path(platformdirs.user_data_dir("sr-cli", appauthor=False))
+from sr_cli.system.quantities import megabytes
+from sr_cli.weights.checksums import mismatch
+from sr_cli.weights.header import is_complete
+from sr_cli.weights.registry import Entry, data_dir, entry, entry_or_new, without_password
+from sr_cli.weights.types import DEFAULT_RETRIES, Kind, OnProgress, Progress, RetryPolicy, State, ignore
 
 
 def offline() -> bool:
-    """Whether ``SR_OFFLINE`` forbids the network."""
+    """Whether ``SR_OFFLINE`` forbids downloads."""
     return os.environ.get("SR_OFFLINE", "").strip().lower() not in ("", "0", "false", "no")
 
 
-def path_of(entry: Entry, *, folder: Path | None = None) -> Path:
+def path_of(entry: Entry) -> Path:
     """Where the entry's file is, or would be."""
-    return entry.path or (folder or data_dir()) / entry.file
+    return entry.path or data_dir() / entry.file
 
 
-def state(entry: Entry, *, folder: Path | None = None, thorough: bool = False) -> State:
-    """How it stands with an entry's file.
+def state(entry: Entry, *, verify: bool = False) -> State:
+    """Whether an entry's file is on this machine, and intact.
 
     Args:
-        thorough: hash the file even if it was found right before and has not been touched since.
+        verify: check the SHA-256, not only the size.
 
     Raises:
-        WeightsError: there is a file, and it cannot be read.
+        WeightsError: the file cannot be read.
     """
-    path = path_of(entry, folder=folder)
-    if entry.path:
-        return "shipped" if is_whole(path) else "corrupt"
+    path = path_of(entry)
     try:
         if not path.is_file():
             return "missing"
-        if entry.size not in (None, path.stat().st_size):
-            return "corrupt"
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
-    return "cached" if is_right(path, entry.sha256, thorough=thorough) else "corrupt"
+    if mismatch(path, size=entry.size, sha256=entry.sha256 if verify else None):
+        return "corrupt"
+    if path.suffix == ".safetensors" and not is_complete(path):
+        return "corrupt"
+    return "shipped" if entry.path else "cached"
 
 
-def locate(name: str, *, kind: Kind, folder: Path | None = None) -> Path:
-    """The path of weights that are here.
+def locate(name: str, *, kind: Kind) -> Path:
+    """The path of weights that are on this machine.
 
     Raises:
-        WeightsError: the name is unknown, or the file is missing or damaged; the message has the remedy.
+        WeightsError: the name is unknown, or the file is missing or damaged; the message says what to do.
     """
     found = entry(name, kind=kind)
-    path = path_of(found, folder=folder)
-    standing = state(found, folder=folder)
-    if standing in ("missing", "corrupt"):
-        problem = f"{name} is not here yet" if standing == "missing" else f"{path} is damaged"
-        raise WeightsError(f"{problem}. {remedy(found, folder=folder)}")
+    path, found_state = path_of(found), state(found)
+    if found_state in ("missing", "corrupt"):
+        problem = f"{name} is missing" if found_state == "missing" else f"{path} is damaged"
+        raise WeightsError(f"{problem}. {remedy(found)}")
     return path
 
 
-def remedy(entry: Entry, *, folder: Path | None = None) -> str:
-    """What to do about weights that are missing: command, URL, target path."""
+def remedy(entry: Entry) -> str:
+    """How to get weights that are missing: command, URL, path."""
     if entry.path:
-        return "It ships with the package: install sr-cli again"
-    path = path_of(entry, folder=folder)
+        return "It ships with the package: reinstall sr-cli"
+    from_file = f"`sr download-weights {entry.name} --from FILE`"
     if not entry.urls:
-        return f"It has no URL: put a copy at {path} with {_command(entry, folder, '--from FILE')}"
-    size = f", {entry.size / 1e6:.0f} MB" if entry.size else ""
+        return f"It has no URL: run {from_file} to copy a file to {path_of(entry)}"
+    size = f", {megabytes(entry.size)}" if entry.size else ""
     return (
-        f"Run {_command(entry, folder)} (from {shown(entry.urls[0])}{size}, to {path}); "
-        f"without internet, bring the file and run {_command(entry, folder, '--from FILE')}"
+        f"Run `sr download-weights {entry.name}` (from {without_password(entry.urls[0])}{size}, to {path_of(entry)}); "
+        f"without internet access, bring the file and run {from_file}"
     )
-
-
-def _command(entry: Entry, folder: Path | None, source: str = "") -> str:
-    """The command that brings the entry, for one that nobody knows yet with all that describes it."""
-    parts = ["sr download-weights", entry.name, source]
-    if entry.name not in entries():
-        parts += [] if source else [f"--url {shlex.quote(entry.urls[0])}"]
-        parts += [f"--kind {entry.kind.replace(' ', '-')}", f"--scale {entry.scale}" if entry.scale else ""]
-        parts += [f"--sha256 {entry.sha256}" if entry.sha256 else ""]
-    parts += [f"--dir {shlex.quote(str(folder))}" if folder else ""]
-    return f"`{' '.join(filter(None, parts))}`"
 
 
 def fetch(
-    name: str,
-    *,
-    kind: Kind | None = None,
-    folder: Path | None = None,
-    urls: Sequence[str] = (),
-    force: bool = False,
-    on_progress: OnProgress = ignore,
-    patience: Patience | None = None,
+    wanted: Entry, *, force: bool = False, on_progress: OnProgress = ignore, retries: RetryPolicy = DEFAULT_RETRIES
 ) -> Path:
-    """Download weights unless they are here, and return their path. Several processes at once download once.
+    """Download weights unless they are here, and return their path. Of several processes, only one downloads.
 
     Args:
-        folder: where to; by default `data_dir`.
-        urls: to try instead of the entry's own.
-        force: download even what is here and intact.
+        force: download even if the file is here and intact.
 
     Raises:
-        WeightsError: the name is unknown, there is no URL, or ``SR_OFFLINE`` is set.
-        DownloadError: no URL gave the right file.
+        WeightsError: there is no URL, or ``SR_OFFLINE`` is set.
+        DownloadError: no URL delivered the right file.
         OutputError: the folder cannot be written, or the disk is full.
     """
-    return bring(
-        entry(name, kind=kind), folder=folder, urls=urls, force=force, on_progress=on_progress, patience=patience
-    )
-
-
-def bring(
-    wanted: Entry,
-    *,
-    folder: Path | None = None,
-    urls: Sequence[str] = (),
-    force: bool = False,
-    on_progress: OnProgress = ignore,
-    patience: Patience | None = None,
-) -> Path:
-    """`fetch` for an entry that need not be in a registry."""
-    path = path_of(wanted, folder=folder)
-    for url in urls:
-        check_url(url)
-    if wanted.path or (not force and state(wanted, folder=folder) == "cached"):
+    path = path_of(wanted)
+    if wanted.path or (not force and state(wanted) == "cached"):
         return path
-    urls = urls or wanted.urls
-    if not urls:
-        raise WeightsError(f"{wanted.name} is not here. {remedy(wanted, folder=folder)}")
-    if offline():
-        raise WeightsError(f"{wanted.name} is not here, and SR_OFFLINE is set. {remedy(wanted, folder=folder)}")
+    if offline() or not wanted.urls:
+        problem = "is missing, and SR_OFFLINE is set" if wanted.urls else "is missing"
+        raise WeightsError(f"{wanted.name} {problem}. {remedy(wanted)}")
 
-    from sr_cli.weights.download import download  # loads the network library, which costs 0.1 s
+    from sr_cli.weights.download import download  # imports requests, which takes 0.1 s
 
-    def waiting() -> None:
-        on_progress(Progress(note=f"another process is busy with {path.name}; waiting for it"))
+    def report_wait() -> None:
+        on_progress(Progress(note=f"waiting for another process to finish with {path.name}"))
 
-    with alone(path, on_wait=waiting):
-        if not force and state(wanted, folder=folder) == "cached":
-            return path
-        expected = wanted.sha256 or receipted_hash(path)
-        try:
-            sha256 = download(urls, path, size=wanted.size, sha256=expected, on_progress=on_progress, patience=patience)
-        except DownloadError as error:
-            copy = _command(wanted, folder, "--from FILE")
-            raise DownloadError(
-                f"{wanted.name}: {error}. It belongs at {path}; without internet, bring the file and run {copy}"
-            ) from error
-        write_receipt(path, sha256)
+    with _file_lock(path, on_wait=report_wait):
+        if force or state(wanted) != "cached":
+            try:
+                download(wanted, path, on_progress=on_progress, retries=retries)
+            except DownloadError as error:
+                raise DownloadError(f"{wanted.name}: {error}. {remedy(wanted)}") from error
     return path
 
 
-def add(name: str, source: Path, *, kind: Kind | None = None, folder: Path | None = None) -> Path:
-    """Copy a file of the user's into the weights folder, if it is what the registry says.
+def add(name: str, source: Path) -> Path:
+    """Copy a local file into the data folder, and return the copy's path.
+
+    A file for a known name must have the registered size and SHA-256. An unknown name becomes an entry: the file is
+    copied to ``NAME`` with its own suffix, and its content tells whether it is a loss network or an upscaler.
 
     Raises:
-        WeightsError: the name is unknown, or the file's size or hash is not the registered one.
+        WeightsError: the file cannot be read, is not what the registry says, or is not called like a weights file.
         OutputError: the folder cannot be written, or the disk is full.
     """
-    wanted = entry(name, kind=kind)
+    wanted = entry_or_new(name, str(source))
     if wanted.path:
-        raise WeightsError(f"{name} ships with the package; there is nothing to add")
-    return take_in(wanted, source, folder=folder)
-
-
-def take_in(wanted: Entry, source: Path, *, folder: Path | None = None) -> Path:
-    """`add` for an entry that need not be in a registry."""
-    path = path_of(wanted, folder=folder)
-    try:
-        size = source.stat().st_size
-        if wanted.size not in (None, size):
-            raise WeightsError(f"{source} has {size} bytes; {wanted.name} has {wanted.size}")
-        actual = sha256_of(source)
-    except OSError as error:
-        raise WeightsError(f"{source}: cannot be read ({error.strerror})") from error
-    if wanted.sha256 not in (None, actual):
-        raise WeightsError(f"{source} has the SHA-256 {actual}; {wanted.name} has {wanted.sha256}")
-    with alone(path):
+        raise WeightsError(f"{name} ships with the package; nothing to add")
+    if problem := mismatch(source, size=wanted.size, sha256=wanted.sha256):
+        raise WeightsError(f"{source} is not {name}: {problem}")
+    path = path_of(wanted)
+    with _file_lock(path):
         if not (path.exists() and path.samefile(source)):
-            _copy(source, path, actual)
-        write_receipt(path, actual)
+            with source.open("rb") as file, atomic_write(path) as copy:
+                shutil.copyfileobj(file, copy)
     return path
 
 
-def _copy(source: Path, path: Path, sha256: str) -> None:
-    digest = hashlib.sha256()
-    with source.open("rb") as file, atomic_write(path) as copy:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-            copy.write(piece)
-        if digest.hexdigest() != sha256:
-            raise WeightsError(f"{source} changed while it was copied")
-
-
-def remove(name: str, *, folder: Path | None = None) -> bool:
-    """Delete weights, what is left of a broken transfer, and the receipt. Return whether there was anything.
+def remove(name: str) -> bool:
+    """Delete weights and what an interrupted download left of them. Return whether there was anything.
 
     Raises:
         WeightsError: the name is unknown, or the weights ship with the package.
@@ -224,12 +148,38 @@ def remove(name: str, *, folder: Path | None = None) -> bool:
     wanted = entry(name)
     if wanted.path:
         raise WeightsError(f"{name} ships with the package and cannot be removed")
-    path = path_of(wanted, folder=folder)
+    path = path_of(wanted)
     if not path.parent.is_dir():
         return False
-    leftovers = [path, receipt_of(path), *Partial.files(path)]
-    with alone(path), folder_errors(path.parent):
-        found = [each for each in leftovers if each.exists()]
+    with _file_lock(path), _folder_errors(path.parent):
+        found = [each for each in (path, *path.parent.glob(f".{path.name}.part*")) if each.exists()]
         for each in found:
             each.unlink()
     return bool(found)
+
+
+@contextmanager
+def _file_lock(path: Path, *, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold ``.NAME.lock`` beside ``path``, in a folder that is made if missing; call ``on_wait`` if another has it."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"), poll_interval=0.2)
+    with _folder_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            on_wait()
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _folder_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: cannot be written ({error.strerror or error}); choose another folder with SR_DATA_DIR"
+        ) from error
