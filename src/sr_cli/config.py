@@ -81,7 +81,10 @@ def _check_type(name: str, kind: Any, value: object) -> None:
         if value is None:
             return
         kind = next(one for one in get_args(kind) if one is not type(None))
-    if get_origin(kind) is Literal:
+    if get_origin(kind) is tuple and isinstance(value, tuple) and get_args(kind)[-1] is Ellipsis:
+        for item in value:
+            _check_type(name, get_args(kind)[0], item)
+    elif get_origin(kind) is Literal:
         if value not in get_args(kind):
             raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, not {value!r}")
     elif kind in _TYPES and type(value) is not kind and not (kind is float and type(value) is int):
@@ -249,45 +252,51 @@ COLOR_MATCHES: tuple[ColorMatch, ...] = get_args(ColorMatch)
 Exist = Literal["skip", "overwrite", "fail", "rename"]
 
 
+MODELS, MEASURING = "Models", "Measuring"
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
     """The settings of an evaluation. The defaults are the literature's protocol.
 
     Attributes:
-        scale: HR over LR; ``None``: the models', else that of the LR pictures, else 4.
-        channel: what PSNR, SSIM, MS-SSIM and consistency are measured on.
-        shave: pixels that don't count, at every side; ``None``: the scale.
-        degradation: how LR is made from HR where none is given, see `sr_cli.data.degrade`.
-        measures: names out of `sr_cli.evaluation.measures.MEASURES`.
-        interpolations: rows that need no model; bicubic is always one.
-        recursive: also look into subfolders.
-        seed: for ``photo``, the only degradation that is random.
-        color_match: how models correct colors; ``auto``: as their headers say.
-        ensemble: whether models run on the eight flips and rotations of a picture, of which the mean counts.
-        dtype: what models compute in, see `sr_cli.system.device.dtype_for`.
+        measures: names from `sr_cli.evaluation.measures.MEASURES`.
     """
 
-    scale: int | None = None
-    channel: Literal["y", "rgb"] = "y"
-    shave: int | None = None
-    degradation: Degradation = "bicubic"
+    scale: int | None = setting(
+        None, "HR over LR.", MEASURING, shown="the models', else that of the LR pictures, else 4", min=2
+    )
+    degradation: Degradation = setting("bicubic", "How LR is made from HR, if no --lr is given.", MEASURING)
+    seed: int = setting(0, "Seed of --degradation photo, the only random one.", MEASURING, min=0)
     measures: tuple[str, ...] = ("psnr", "ssim", "dss", "lr_psnr", "color_error", "sharpness", "checkerboard")
-    interpolations: tuple[Interpolation, ...] = ()
-    recursive: bool = False
-    seed: int = 0
-    color_match: ColorMatch = "auto"
-    ensemble: bool = False
-    dtype: str = "float32"
+    channel: Literal["y", "rgb"] = setting(
+        "y", "What PSNR, SSIM, MS-SSIM and LR-PSNR are measured on: luma, or all channels.", MEASURING
+    )
+    shave: int | None = setting(
+        None, "Width of the border that is ignored, in pixels.", MEASURING, shown="the scale", min=0
+    )
+    interpolations: tuple[Interpolation, ...] = setting(
+        (),
+        "A row for this kernel, too; may be repeated. Bicubic always has one.",
+        MEASURING,
+        flags=("--also",),
+        metavar="nearest|lanczos",
+    )
+    recursive: bool = setting(False, "Include subfolders.", MEASURING, flags=("--recursive", "-r"))
+    color_match: ColorMatch = setting(
+        "auto", "Match the colors of models' results to LR; auto does what the weights ask for.", MODELS
+    )
+    ensemble: bool = setting(
+        False, "Models average over 8 flips and rotations; 8 times slower.", MODELS, flags=("--ensemble",)
+    )
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = setting(
+        "float32", "Number format that models compute in; auto is what sr upscale takes.", MODELS
+    )
 
     def __post_init__(self) -> None:
-        if self.scale is not None and self.scale < 2:
-            raise ValueError(f"scale must be 2 or more, not {self.scale}")
-        if self.shave is not None and self.shave < 0:
-            raise ValueError(f"shave must be 0 or more, not {self.shave}")
+        check_settings(self)
         if not self.measures:
             raise ValueError("an evaluation needs at least one measure")
-        if self.seed < 0:
-            raise ValueError(f"seed must be 0 or more, not {self.seed}")
 
 
 REPORT_IMAGES = 8

@@ -15,7 +15,6 @@ from sr_cli.evaluation.evaluate import Comparison
 from sr_cli.evaluation.report import as_csv, as_markdown
 from sr_cli.evaluation.report.gallery import Gallery, window_of_difference
 from sr_cli.evaluation.report.page import page
-from sr_cli.evaluation.report.sheet import sheet
 from sr_cli.evaluation.result import Failure, ImageResult
 from support.chromium import PROGRAM, Page, chromium
 from support.evaluations import photo, report
@@ -105,24 +104,6 @@ def test_of_a_large_picture_the_part_that_differs_most_is_shown():
     assert window.top <= 210 < 220 <= window.top + 100
     assert window.left % 4 == window.top % 4 == 0
     assert window_of_difference(sr, hr, side=1024, step=4).of(hr).shape == hr.shape
-
-
-def test_the_sheet_has_a_column_for_every_version():
-    found = report(SCORES)
-    drawn = sheet(found, gallery_of(found.images).exhibits)
-    assert drawn.width >= 5 * 64
-    assert drawn.height >= 3 * 48
-    row = np.array(drawn)[10 : 10 + 48]
-    places = [x for x in range(drawn.width - 64) if (row[:, x : x + 64] == photo(48, 64)).all()]
-    assert len(places) == 1 and places[0] > 4 * 64  # HR, the last of five columns
-
-
-def test_the_words_on_the_sheet_do_not_run_into_each_other():
-    narrow = ImageResult(name="long name " * 9, width=16, height=24, scores=report(SCORES).images[0].scores)
-    found = report(SCORES, images=(narrow,))
-    columns = (np.array(sheet(found, gallery_of((narrow,)).exhibits).convert("L"))[:-30] < 200).any(axis=0)
-    gaps = [len(run) for run in "".join("#" if ink else " " for ink in columns).split("#") if run]
-    assert sum(gap >= 8 for gap in gaps) >= 6  # both edges and between five columns
 
 
 class _Loads(HTMLParser):

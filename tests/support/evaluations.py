@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sr_cli.evaluation.result import Cost, EvaluationReport, ImageResult, MethodResult, Protocol
+from sr_cli.evaluation.result import Cost, EvaluationProtocol, EvaluationReport, ImageResult, MethodResult
 from sr_cli.networks.checkpoint import save_network
 from sr_cli.networks.registry import build
 
@@ -66,7 +66,7 @@ def report(scores: dict[str, dict[str, list[float | None]]], **changes: object) 
         for index in range(count)
     )
     settings = {
-        "protocol": Protocol(scale=4, channel="y", shave=4, lr="bicubic"),
+        "protocol": EvaluationProtocol(scale=4, channel="y", shave=4, lr="bicubic"),
         "source": "photos",
         "measures": measures,
         "methods": methods,

@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, fields
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, get_origin
 
 import typer
 
@@ -77,7 +77,7 @@ def _parameter(setting: Field[Any]) -> inspect.Parameter:
     )
     kind, default = setting.type, setting.default
     if get_origin(kind) is tuple:
-        kind = list[get_args(kind)[0]]  # type: ignore[misc]
+        kind = list[str]  # which Typer can repeat; the config checks the values
     elif about["parse"]:
         kind, default = str | None, None if default is None else str(default)
     return inspect.Parameter(

@@ -1,4 +1,4 @@
-"""An evaluation on the console: its progress, its table, what failed, what changed."""
+"""An evaluation on the console: progress, table, failures, changes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,45 +15,39 @@ from rich.text import Text
 from sr_cli import console
 from sr_cli.evaluation.measures import Measure
 from sr_cli.evaluation.report.table import Row, image_rows, mean_rows, remarks
-from sr_cli.evaluation.result import EvaluationReport, Failure, measure_called
+from sr_cli.evaluation.result import EvaluationReport, Failure, find_measure
 from sr_cli.evaluation.thresholds import Change
 
 if TYPE_CHECKING:
     from sr_cli.evaluation.evaluate import EvaluationStep
 
-_ENDLESS = 10_000  # columns of a pipe
+_UNLIMITED = 10_000  # columns of a pipe
 _PADDING = 3  # columns between two cells, and for the star
 
 
 @contextmanager
 def evaluation_progress() -> Iterator[Callable[["EvaluationStep"], None]]:
-    """A place to report pictures to: a bar on a terminal, elsewhere a plain line for each tenth."""
+    """Show progress: a bar on a terminal, elsewhere a plain line for each tenth of the pictures."""
     if not console.err.is_terminal:
-        yield _tell
+        yield _note_tenths
         return
-    with Progress(
-        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=console.err, transient=True,
-    ) as bar:  # fmt: skip
-        task = bar.add_task("measuring", total=None)
-
-        def draw(step: "EvaluationStep") -> None:
-            bar.update(task, completed=step.done, total=step.count)
-
-        yield draw
+    columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console.err, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda step: bar.update(task, completed=step.done, total=step.count)
 
 
 def show_failures(failures: Sequence[Failure]) -> None:
-    """Say which files could not be measured, and why."""
+    """Print the files that could not be measured, and why."""
     for failure in failures:
         console.warning(f"{failure.file}: not measured, {failure.reason}")
 
 
 def show(report: EvaluationReport, *, per_image: bool = False) -> None:
-    """Print the table of means and what has to be known about it.
+    """Print the table of means and the remarks on it.
 
     Args:
-        per_image: print a table for every picture first.
+        per_image: first print a table for every picture.
     """
     measures = tuple(column for column in report.columns if column.name in report.measures)
     if per_image:
@@ -69,16 +63,14 @@ def show(report: EvaluationReport, *, per_image: bool = False) -> None:
 
 def show_changes(found: Sequence[Change], *, to: Console = console.out) -> None:
     """Print how the means differ from the baseline's."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("method", "measure"):
-        table.add_column(heading)
+    table = Table("method", "measure", box=None, pad_edge=False)
     for heading in ("before", "now", "change"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("")
     for change in found:
-        measure = measure_called(change.measure)
+        measure = find_measure(change.measure)
         difference = 0.0 if change.now == change.before else round(change.now - change.before, measure.digits)
-        name = change.method if change.method == change.formerly else f"{change.method} (was {change.formerly})"
+        name = change.method if change.method == change.old_name else f"{change.method} (was {change.old_name})"
         table.add_row(
             Text(console.one_line(name)),
             change.measure,
@@ -90,15 +82,15 @@ def show_changes(found: Sequence[Change], *, to: Console = console.out) -> None:
     _print([table], to=to)
 
 
-def _tell(step: "EvaluationStep") -> None:
+def _note_tenths(step: "EvaluationStep") -> None:
     if step.done * 10 // step.count > (step.done - 1) * 10 // step.count:
         console.note(f"{step.done} of {step.count} pictures")
 
 
 def _tables(heading: str, columns: Sequence[Measure], rows: Sequence[Row]) -> list[Table]:
-    """One table, or on a narrow terminal several, each with as many of the columns as fit."""
+    """One table; on a narrow terminal several, each with as many columns as fit."""
     names = [console.one_line(row.method) for row in rows]
-    room = console.out.width - max(map(cell_len, [heading, *names])) if console.out.is_terminal else _ENDLESS
+    room = console.out.width - max(map(cell_len, [heading, *names])) if console.out.is_terminal else _UNLIMITED
     groups: list[list[int]] = []
     left = 0
     for index, column in enumerate(columns):
@@ -114,7 +106,7 @@ def _tables(heading: str, columns: Sequence[Measure], rows: Sequence[Row]) -> li
 def _table(
     heading: str, names: Sequence[str], columns: Sequence[Measure], rows: Sequence[Row], shown: Sequence[int]
 ) -> Table:
-    """The columns with the numbers in ``shown``; a star marks the best."""
+    """The columns with the indices in ``shown``; a star marks the best."""
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column(Text(heading), no_wrap=True)
     for index in shown:
@@ -126,14 +118,14 @@ def _table(
 
 
 def _title(column: Measure) -> str:
-    """The heading on two lines; the space at its end stands above the stars."""
+    """The heading on two lines; the space at its end is for the stars below."""
     return f"{column.heading} ".replace(" ", "\n", 1)
 
 
 def _print(tables: Sequence[Table], *, to: Console = console.out) -> None:
-    """Print tables at the width they need: a pipe has no edge at which columns would have to be cut."""
+    """Print tables; in a pipe at the width they need, so that no column is cut."""
     for table in tables:
-        wanted = Measurement.get(to, to.options.update_width(_ENDLESS), table).maximum
+        wanted = Measurement.get(to, to.options.update_width(_UNLIMITED), table).maximum
         paper = to if to.is_terminal else Console(file=to.file, width=wanted, highlight=False)
         paper.print(table, crop=False)
         paper.print()

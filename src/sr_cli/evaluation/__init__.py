@@ -1,4 +1,4 @@
-"""Which method upscales best: LR, SR and HR matched, upscaled, measured, summed up.
+"""Which method upscales best: match LR, SR and HR, upscale, measure, report.
 
-``measures``, ``result`` and ``gates`` import no torch; ``run`` does the work.
+``evaluate`` does the work; ``measures``, ``result`` and ``thresholds`` import no torch.
 """

@@ -1,7 +1,6 @@
 """What upscaling costs: parameters, multiply-adds, time, memory."""
 
 import ctypes
-import ctypes.util
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,12 +18,12 @@ _COUNTED_SIDE = 64  # LR pixels of the square that multiply-adds are counted on
 
 
 class CostMeter:
-    """Watches one method at work.
+    """Measures one method at work.
 
     Args:
         device: where it computes.
-        network: the network, if it is one, and its ``scale``.
-        runs: how often it runs for a picture.
+        network: its network, if it has one, and the network's ``scale``.
+        runs: how often the network runs per picture.
     """
 
     def __init__(
@@ -34,14 +33,14 @@ class CostMeter:
         self._parameters = sum(p.numel() for p in network.parameters()) if network else None
         self._multiply_adds: float | None = None
         if network:
-            with suppress(RuntimeError):  # networks of other projects may refuse the small square
+            with suppress(RuntimeError):  # other projects' networks may refuse the small square
                 self._multiply_adds = runs * multiply_adds(network, scale=scale)
         self._seconds: list[float] = []
         self._peaks: list[float] = []
 
     @contextmanager
     def watching(self, *, pixels: int) -> Iterator[None]:
-        """Measure time and memory of the block, which makes so many pixels of output."""
+        """Measure time and memory of the block, which makes that many pixels of output."""
         before = _begin(self.device)
         began = time.perf_counter()
         yield
@@ -50,7 +49,7 @@ class CostMeter:
             self._peaks.append((peak - before) / 1e6)
 
     def cost(self) -> Cost:
-        """Time is the median over the pictures (the first is slow, for it warms things up), memory the maximum."""
+        """Time is the median over the pictures, as the first one is slow; memory is the maximum."""
         return Cost(
             parameters=self._parameters,
             multiply_adds=self._multiply_adds,
@@ -60,9 +59,9 @@ class CostMeter:
 
 
 def multiply_adds(network: nn.Module, *, scale: int) -> float:
-    """Multiply-adds of the network's convolutions and matrix products, in 10⁹ for a megapixel of output.
+    """Multiply-adds of the network's convolutions and matrix products, in 10⁹ per megapixel of output.
 
-    Counted on a small square; what tiles compute twice is not in it.
+    Counted on a small square, without what tiles compute twice.
     """
     parameter = next(network.parameters())
     lr = torch.zeros(1, 3, _COUNTED_SIDE, _COUNTED_SIDE, dtype=parameter.dtype, device=parameter.device)
@@ -73,13 +72,13 @@ def multiply_adds(network: nn.Module, *, scale: int) -> float:
 
 
 def _begin(device: torch.device) -> int:
-    """Start to watch for the peak; return the bytes that are in use now."""
+    """Start to watch the peak; return the bytes in use now."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
     with suppress(OSError, AttributeError):
-        # What earlier work freed but the C library kept would hide what is needed now.
+        # Freed memory that the C library keeps would hide what the next picture needs.
         ctypes.CDLL(None).malloc_trim(0)
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, see proc(5)
@@ -87,7 +86,7 @@ def _begin(device: torch.device) -> int:
 
 
 def _peak(device: torch.device) -> int | None:
-    """The most bytes in use since `_begin`; ``None`` where the system doesn't tell."""
+    """The most bytes in use since `_begin`; ``None`` if the system doesn't say."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device)

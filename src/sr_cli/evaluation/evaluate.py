@@ -7,24 +7,24 @@ from itertools import count
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from sr_cli.config import EvaluateConfig
 from sr_cli.errors import ImageError, UsageError
 from sr_cli.evaluation.cost import CostMeter
 from sr_cli.evaluation.match_files import Files, match
-from sr_cli.evaluation.measures import MEASURES
-from sr_cli.evaluation.methods import FromFolder, Interpolated, Method, Modelled
+from sr_cli.evaluation.measures import MEASURES, UnavailableError
+from sr_cli.evaluation.methods import FolderMethod, InterpolationMethod, Method, ModelMethod
 from sr_cli.evaluation.result import (
     Cost,
+    EvaluationProtocol,
     EvaluationReport,
     Failure,
     ImageResult,
     MethodResult,
     NothingMeasuredError,
-    Protocol,
 )
-from sr_cli.evaluation.samples import Pixels, Sample, eight_bit_pixels, load, scale_of
-from sr_cli.evaluation.scoring import Scorer
+from sr_cli.evaluation.samples import RgbPixels, Sample, eight_bit_pixels, load_sample, scale_between
 from sr_cli.imageops import dihedral
 from sr_cli.metrics.fidelity import WINDOW
 from sr_cli.upscaling.upscaler import Upscaler
@@ -34,17 +34,17 @@ DEFAULT_SCALE = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A picture that was measured, with what there is to see: ``(H, W, 3)`` uint8 each, ``sr`` by method."""
+    """A picture that was measured, with its pixels; ``sr`` is by method."""
 
     result: ImageResult
-    lr: Pixels
-    hr: Pixels
-    sr: Mapping[str, Pixels]
+    lr: RgbPixels
+    hr: RgbPixels
+    sr: Mapping[str, RgbPixels]
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationStep:
-    """A picture is done: number ``done`` of ``count``, measured or failed."""
+    """Picture ``done`` of ``count`` was measured, or failed."""
 
     done: int
     count: int
@@ -61,63 +61,61 @@ def evaluate(
     device: torch.device | str = "cpu",
     on_step: Callable[[EvaluationStep], None] = lambda _: None,
 ) -> EvaluationReport:
-    """Compare ways to upscale, on a folder of HR pictures.
+    """Compare methods of upscaling on a folder of HR pictures.
 
     A picture that fails for one method counts for none, so that all means are over the same pictures.
 
     Args:
         hr: folder of HR pictures, or one file.
-        lr: folder of LR pictures with the same names; made from HR by ``config.degradation`` if there is none.
-        sr: folders of what other tools made, a row each.
+        lr: folder of LR pictures with the same names; without it, LR is made from HR by ``config.degradation``.
+        sr: folders of other tools' results, a row each.
         models: upscalers, or weights by name or file, a row each.
         config: the settings.
-        device: where to compute; `Upscaler` objects keep theirs, with their color correction and ensemble.
+        device: where to compute; `Upscaler` objects keep their own device and settings.
         on_step: called after every picture. Only one picture is in memory at a time.
 
     Raises:
         ImageError: a folder is missing or empty.
         NothingMeasuredError: no picture could be measured.
-        UsageError: the models' scales differ, or are not the scale that was asked for.
-        WeightsError: there are no such weights.
-        ValueError: a measure has no such name.
+        UsageError: the models' scales differ, or are not ``config.scale``.
+        WeightsError: weights are missing or cannot be read.
+        ValueError: an unknown measure.
     """
     config = config or EvaluateConfig()
     if unknown := set(config.measures) - MEASURES.keys():
-        raise ValueError(f"no measure is called {min(unknown)!r}; there are {', '.join(MEASURES)}")
+        raise ValueError(f"unknown measure {min(unknown)!r}; choose from {', '.join(MEASURES)}")
     upscalers = [
         m
         if isinstance(m, Upscaler)
         else Upscaler.from_pretrained(
-            m, device=device, dtype=config.dtype, color_match=config.color_match, ensemble=config.ensemble
+            m, device=str(device), dtype=config.dtype, color_match=config.color_match, ensemble=config.ensemble
         )
         for m in models
     ]
     kernels = tuple(dict.fromkeys(("bicubic", *config.interpolations)))
-    names = iter(
-        _distinct([*kernels, *(Path(folder).resolve().name for folder in sr), *map(_row_name, models)])[len(kernels) :]
-    )
-    folders = {next(names): Path(folder) for folder in sr}
+    names = _distinct([*kernels, *(Path(folder).resolve().name for folder in sr), *map(_row_name, models)])
+    folders = dict(zip(names[len(kernels) :], map(Path, sr), strict=False))
     methods: list[Method] = [
-        *(Interpolated(kernel) for kernel in kernels),
-        *(FromFolder(name) for name in folders),
-        *(Modelled(name, upscaler) for name, upscaler in zip(names, upscalers, strict=True)),
+        *map(InterpolationMethod, kernels),
+        *map(FolderMethod, folders),
+        *map(ModelMethod, names[len(kernels) + len(folders) :], upscalers),
     ]
     matched, failures = match(Path(hr), lr=None if lr is None else Path(lr), sr=folders, recursive=config.recursive)
     scale = _scale(config, upscalers, matched)
-    protocol = Protocol(
+    protocol = EvaluationProtocol(
         scale=scale,
         channel=config.channel,
         shave=scale if config.shave is None else config.shave,
         lr=config.degradation if lr is None else "given",
     )
     meters = {method.name: _meter(method, scale) for method in methods}
-    scorer = Scorer(config.measures, protocol, device=torch.device(device))
+    scorer = _Scorer(config.measures, protocol, torch.device(device))
 
     images: list[ImageResult] = []
     for done, files in enumerate(matched, start=1):
         outcome: Comparison | Failure
         try:
-            sample = load(files, scale=scale, degradation=config.degradation, seed=config.seed)
+            sample = load_sample(files, scale=scale, degradation=config.degradation, seed=config.seed)
             outcome = _compare(sample, methods, meters, scorer)
             images.append(outcome.result)
         except ImageError as error:
@@ -134,11 +132,58 @@ def evaluate(
         images=tuple(images),
         failures=tuple(failures),
         unavailable=scorer.unavailable,
-        notes=(*_ensembles(methods), *_rounded(methods), *_gaps(scorer), *_infinities(config.measures, images)),
+        notes=(*_model_notes(methods), *scorer.notes(), *_infinities(config.measures, images)),
     )
 
 
-def _compare(sample: Sample, methods: Sequence[Method], meters: Mapping[str, CostMeter], scorer: Scorer) -> Comparison:
+class _Scorer:
+    """Computes the measures of SR by one protocol.
+
+    Attributes:
+        unavailable: measures that cannot be computed on this machine, with the reason; their scores are ``None``.
+    """
+
+    def __init__(self, measures: Sequence[str], protocol: EvaluationProtocol, device: torch.device) -> None:
+        self.measures, self.protocol = tuple(measures), protocol
+        self.device = device if device.type == "cuda" else torch.device("cpu")  # MPS has no float64
+        self.unavailable: dict[str, str] = {}
+        self._gaps: dict[str, dict[str, str]] = {}
+
+    @torch.inference_mode()
+    def scores(self, sr: Tensor, sample: Sample) -> dict[str, float | None]:
+        """The scores of SR ``(1, 3, H, W)``; ``None`` if a measure has no value for this picture."""
+        is_gray = sample.is_gray and self.protocol.channel == "y"
+        inputs = {
+            "sr": sr.to(self.device),
+            "hr": sample.hr.to(self.device),
+            "lr": sample.lr.to(self.device),
+            "scale": self.protocol.scale,
+            "shave": self.protocol.shave,
+            "channel": "gray" if is_gray else self.protocol.channel,
+            "degradation": self.protocol.lr,
+        }
+        found: dict[str, float | None] = dict.fromkeys(self.measures)
+        for name in self.measures:
+            if name in self.unavailable:
+                continue
+            try:
+                found[name] = MEASURES[name].compute(inputs)
+            except UnavailableError as error:
+                self.unavailable[name] = str(error)
+            except ValueError as error:
+                self._gaps.setdefault(name, {})[sample.name] = str(error)
+        return found
+
+    def notes(self) -> list[str]:
+        """A sentence for each measure that has no value for some pictures."""
+        return [
+            f"{MEASURES[name].label} has no value for {len(pictures)} of the pictures, such as {picture}: {reason}"
+            for name, pictures in self._gaps.items()
+            for picture, reason in [next(iter(pictures.items()))]
+        ]
+
+
+def _compare(sample: Sample, methods: Sequence[Method], meters: Mapping[str, CostMeter], scorer: _Scorer) -> Comparison:
     height, width = sample.size
     if min(sample.size) < 2 * scorer.protocol.shave + WINDOW:
         raise ImageError(f"{width}×{height} pixels are too few to shave and measure")
@@ -164,24 +209,24 @@ def _scale(config: EvaluateConfig, upscalers: Sequence[Upscaler], matched: Seque
         return scales.pop()
     for files in matched:
         if files.lr is None:
-            return DEFAULT_SCALE
+            break
         try:
-            return scale_of(files)
+            return scale_between(files.hr, files.lr)
         except ImageError:
-            continue  # named when it is measured
+            continue  # reported when it is measured
     return DEFAULT_SCALE
 
 
 def _meter(method: Method, scale: int) -> CostMeter:
-    if isinstance(method, Modelled):
+    if isinstance(method, ModelMethod):
         runs = dihedral.COUNT if method.upscaler.inference.ensemble else 1
         return CostMeter(method.upscaler.device, network=method.upscaler.network, scale=scale, runs=runs)
     return CostMeter(torch.device("cpu"))
 
 
 def _method_result(method: Method, meter: CostMeter) -> MethodResult:
-    # Reading a file tells nothing about the tool that made it.
-    cost = Cost() if isinstance(method, FromFolder) else meter.cost()
+    # Reading another tool's file says nothing about the cost of that tool.
+    cost = Cost() if isinstance(method, FolderMethod) else meter.cost()
     return MethodResult(name=method.name, kind=method.kind, cost=cost)
 
 
@@ -189,13 +234,13 @@ def _row_name(model: Upscaler | str | Path) -> str:
     if isinstance(model, Upscaler):
         return model.name
     path = Path(model)
-    if path.stem in ("model", "best") and path.parent.name:  # as `sr train` calls the weights of every run
+    if path.stem in ("model", "best") and path.parent.name:  # what `sr train` calls the weights of every run
         return f"{path.parent.name}/{path.stem}"
     return path.stem if path.suffix == ".safetensors" else str(model)
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """The names, numbered where one comes again."""
+    """The names; repeated ones are numbered."""
     distinct: list[str] = []
     for name in names:
         numbered = (f"{name} ({n})" for n in count(2))
@@ -204,7 +249,7 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 
 def _failure(files: Files, error: ImageError) -> Failure:
-    """The failure, under the file that the message begins with, else under HR."""
+    """The failure of the file that the message begins with, else of HR."""
     message = str(error)
     for path in filter(None, (files.hr, files.lr, *files.sr.values())):
         if message.startswith(f"{path}: "):
@@ -212,22 +257,12 @@ def _failure(files: Files, error: ImageError) -> Failure:
     return Failure(file=str(files.hr), reason=message)
 
 
-def _ensembles(methods: Sequence[Method]) -> list[str]:
-    names = [each.name for each in methods if isinstance(each, Modelled) and each.upscaler.inference.ensemble]
-    return [f"{', '.join(names)}: the mean over eight flips and rotations"] if names else []
-
-
-def _rounded(methods: Sequence[Method]) -> list[str]:
-    dtypes = {each.name: each.upscaler.dtype_name for each in methods if isinstance(each, Modelled)}
-    return [f"{name}: computed in {dtype}" for name, dtype in dtypes.items() if dtype != "float32"]
-
-
-def _gaps(scorer: Scorer) -> list[str]:
-    return [
-        f"{MEASURES[name].label} has no value for {len(pictures)} of the pictures, such as {picture}: {reason}"
-        for name, pictures in scorer.gaps.items()
-        for picture, reason in [next(iter(pictures.items()))]
-    ]
+def _model_notes(methods: Sequence[Method]) -> list[str]:
+    upscalers = {method.name: method.upscaler for method in methods if isinstance(method, ModelMethod)}
+    ensembles = [name for name, upscaler in upscalers.items() if upscaler.inference.ensemble]
+    notes = [f"{', '.join(ensembles)}: the mean over eight flips and rotations"] if ensembles else []
+    dtypes = {name: upscaler.dtype_name for name, upscaler in upscalers.items()}
+    return notes + [f"{name}: computed in {dtype}" for name, dtype in dtypes.items() if dtype != "float32"]
 
 
 def _infinities(measures: Sequence[str], images: Sequence[ImageResult]) -> list[str]:

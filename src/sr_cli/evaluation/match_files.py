@@ -1,4 +1,4 @@
-"""Files matched by name: an HR picture, the LR that belongs to it, and what other tools made of that."""
+"""Match files by name: an HR picture, its LR, and what other tools made of that LR."""
 
 import re
 from collections import defaultdict
@@ -15,7 +15,7 @@ _MARK = re.compile(r"(?:[._ -](?:x\d{1,2}|\d{1,2}x|sr|lr|hr|out|srf[_-]?\d)|x\d)
 
 @dataclass(frozen=True, kw_only=True)
 class Files:
-    """The files of one picture: ``sr`` by the name of its folder's row; ``lr`` is ``None`` where it is made from HR."""
+    """The files of one picture: ``sr`` by the name of its row; ``lr`` is ``None`` if it is made from HR."""
 
     name: str
     hr: Path
@@ -24,24 +24,24 @@ class Files:
 
 
 def match(hr: Path, *, lr: Path | None, sr: Mapping[str, Path], recursive: bool) -> tuple[list[Files], list[Failure]]:
-    """Match the pictures of the folders by their names without suffix, or without what tools append to names.
+    """Match pictures by their names without suffix, else without what tools append to names as well.
 
     Args:
         hr: folder of HR pictures, or one file.
         lr: the same for LR pictures.
         sr: the same for SR pictures.
-        recursive: also look into subfolders, whose names have to match too.
+        recursive: include subfolders, whose names have to match, too.
 
     Returns:
-        The matched files by name, and every file that has no partner or more than one.
+        The matched files, and every file that has no partner or several.
 
     Raises:
         ImageError: a folder is missing or empty.
         NothingMeasuredError: nothing matches.
     """
     failures: list[Failure] = []
-    originals, twins = _unique(_keys(hr, recursive))
-    failures += [Failure(file=str(path), reason="another HR picture has the same name") for path in twins]
+    originals, duplicates = _unique(_keys(hr, recursive))
+    failures += [Failure(file=str(path), reason="another HR picture has the same name") for path in duplicates]
     folders = {name: _Index(folder, recursive) for name, folder in {**({"": lr} if lr else {}), **sr}.items()}
     matched = []
     for name, path in originals.items():
@@ -57,14 +57,14 @@ def match(hr: Path, *, lr: Path | None, sr: Mapping[str, Path], recursive: bool)
         if len(partners) == len(folders):
             matched.append(Files(name=name, hr=path, lr=partners.pop("", None), sr=partners))
     for index in folders.values():
-        failures += [Failure(file=str(path), reason=f"has no partner in {hr}") for path in index.left()]
+        failures += [Failure(file=str(path), reason=f"has no partner in {hr}") for path in index.unmatched()]
     if not matched:
         raise NothingMeasuredError(failures, f"of {len(failures)} files none could be matched")
     return matched, failures
 
 
 class _Index:
-    """The pictures of a folder, found by the name of the HR picture."""
+    """The pictures of a folder, by the name of the HR picture."""
 
     def __init__(self, folder: Path, recursive: bool) -> None:
         self.folder = folder
@@ -79,7 +79,7 @@ class _Index:
         self._taken.update(found)
         return found
 
-    def left(self) -> list[Path]:
+    def unmatched(self) -> list[Path]:
         return sorted(path for paths in self._exact.values() for path in paths if path not in self._taken)
 
 
@@ -98,5 +98,5 @@ def _unique(keys: Sequence[tuple[str, Path]]) -> tuple[dict[str, Path], list[Pat
     groups: dict[str, list[Path]] = defaultdict(list)
     for key, path in keys:
         groups[key].append(path)
-    alone = {key: paths[0] for key, paths in groups.items() if len(paths) == 1}
-    return alone, [path for paths in groups.values() if len(paths) > 1 for path in paths]
+    unique = {key: paths[0] for key, paths in groups.items() if len(paths) == 1}
+    return unique, [path for paths in groups.values() if len(paths) > 1 for path in paths]

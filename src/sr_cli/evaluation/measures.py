@@ -1,36 +1,46 @@
-"""The measures by name: what each says, which way is better, how many digits it is worth. No torch here."""
+"""The measures by name: what each says, its direction, its digits, its function. No torch at module level.
 
+To add a measure, write its function and add a `Measure` to `MEASURES`.
+"""
+
+import importlib
+import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from sr_cli.config import EvaluateConfig
-from sr_cli.errors import UsageError
+from sr_cli.errors import UsageError, WeightsError
 
 Better = Literal["higher", "lower", "near one", "up to one"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Measure:
-    """A number that is measured for every picture, or once for every method.
+    """A number for each picture, or a cost of each method.
 
     Attributes:
-        label: what it is called.
+        label: its name in tables.
         better: which way is better.
-        digits: decimals that are shown.
-        tolerance: a change for the worse up to this is no change, see `sr_cli.evaluation.thresholds`.
+        function: what computes it, such as ``fidelity.psnr`` in `sr_cli.metrics`; imported when it is needed. It takes
+            what it needs by name, out of ``sr``, ``hr``, ``lr`` (see `sr_cli.evaluation.samples.Sample`), ``shave``,
+            ``scale``, ``channel`` and ``degradation`` (see `EvaluateConfig`), and raises ``ValueError`` for a picture
+            that has no value. Empty for costs.
         about: one line of explanation.
         unit: of its values.
+        digits: decimals shown.
+        tolerance: a change for the worse that still passes, see `sr_cli.evaluation.thresholds`.
     """
 
     name: str
     label: str
     better: Better
-    digits: int
-    tolerance: float
+    function: str
     about: str
     unit: str = ""
+    digits: int = 4
+    tolerance: float = 0.002
 
     @property
     def heading(self) -> str:
@@ -47,16 +57,44 @@ class Measure:
         return value if self.better == "lower" else -value
 
     def winners(self, values: Mapping[str, float | None]) -> set[str]:
-        """Whose value is best, as far as the digits shown tell; nobody's where there is nothing to choose."""
+        """The names with the best value, to the digits shown; none if all are equally good."""
         badness = {name: self.badness(round(value, self.digits)) for name, value in values.items() if value is not None}
         best = {name for name, bad in badness.items() if bad <= min(badness.values()) + 1e-12}
         return best if len(best) < len(badness) else set()
 
     def text(self, value: float | None) -> str:
-        """The value as people read it; ``–`` where there is none."""
+        """The value for people; ``–`` if there is none."""
         if value is None or math.isnan(value):
             return "–"
         return "∞" if math.isinf(value) else f"{value:,.{self.digits}f}"
+
+    def compute(self, inputs: Mapping[str, object]) -> float:
+        """The value for one picture.
+
+        Args:
+            inputs: everything that ``function`` may take, by name.
+
+        Raises:
+            UnavailableError: it cannot be computed on this machine.
+            ValueError: it has no value for this picture.
+        """
+        module, name = self.function.split(".")
+        try:
+            function = getattr(importlib.import_module(f"sr_cli.metrics.{module}"), name)
+        except Exception as error:  # torch and torchvision of different builds raise RuntimeError when imported
+            raise UnavailableError(f"a library cannot be imported ({type(error).__name__}: {error})") from error
+        try:
+            value = float(function(**{name: inputs[name] for name in inspect.signature(function).parameters}))
+        except WeightsError as error:
+            raise UnavailableError(str(error)) from error
+        is_ratio = self.better in ("near one", "up to one")
+        if math.isnan(value) or (math.isinf(value) and is_ratio):
+            raise ValueError("HR is flat" if is_ratio else "HR is too small or flat for it")
+        return value
+
+
+class UnavailableError(Exception):
+    """A measure lacks a library or weights; the message says which."""
 
 
 def _by_name(*measures: Measure) -> dict[str, Measure]:
@@ -64,102 +102,60 @@ def _by_name(*measures: Measure) -> dict[str, Measure]:
 
 
 MEASURES = _by_name(
-    Measure(
-        name="psnr", label="PSNR", unit="dB", better="higher", digits=2, tolerance=0.02,
-        about="peak signal-to-noise ratio against HR",
-    ),
-    Measure(
-        name="ssim", label="SSIM", better="higher", digits=4, tolerance=0.0005,
-        about="structural similarity to HR",
-    ),
-    Measure(
-        name="ms_ssim", label="MS-SSIM", better="higher", digits=4, tolerance=0.0005,
-        about="SSIM on five scales; pictures below 161 pixels a side have none",
-    ),
-    Measure(
-        name="dss", label="DSS", better="higher", digits=4, tolerance=0.002,
-        about="DCT subband similarity on RGB; of the metrics without weights the one nearest to what people judge",
-    ),
-    Measure(
-        name="haarpsi", label="HaarPSI", better="higher", digits=4, tolerance=0.002,
-        about="Haar wavelet perceptual similarity on RGB",
-    ),
-    Measure(
-        name="mdsi", label="MDSI", better="lower", digits=4, tolerance=0.002,
-        about="mean deviation similarity index on RGB",
-    ),
-    Measure(
-        name="gmsd", label="GMSD", better="lower", digits=4, tolerance=0.001,
-        about="gradient magnitude similarity deviation on RGB",
-    ),
-    Measure(
-        name="vif", label="VIF", better="higher", digits=4, tolerance=0.002,
-        about="visual information fidelity in the pixel domain, on RGB",
-    ),
-    Measure(
-        name="lpips", label="LPIPS", better="lower", digits=4, tolerance=0.002,
-        about="learned perceptual distance through VGG-16, on RGB",
-    ),
-    Measure(
-        name="dists", label="DISTS", better="lower", digits=4, tolerance=0.002,
-        about="learned distance of structure and texture through VGG-16, on RGB",
-    ),
-    Measure(
-        name="lr_psnr", label="LR-PSNR", unit="dB", better="higher", digits=2, tolerance=0.2,
-        about="PSNR of SR, downsampled again, against LR: does it show what LR shows?",
-    ),
-    Measure(
-        name="color_error", label="ΔE 2000", better="lower", digits=2, tolerance=0.02,
-        about="mean CIEDE2000 color difference from HR; 1 is just visible",
-    ),
-    Measure(
-        name="color_shift", label="shift", unit="/255", better="lower", digits=2, tolerance=0.1,
-        about="how far the mean of the channel that is furthest off is from HR's: a color cast",
-    ),
-    Measure(
-        name="sharpness", label="sharpness", better="near one", digits=2, tolerance=0.02,
-        about="mean gradient magnitude over HR's: below 1 is blurred, above 1 is overdone",
-    ),
-    Measure(
-        name="checkerboard", label="checkerboard", better="up to one", digits=2, tolerance=0.05,
-        about="strength of a pattern of the scale's period over HR's: well above 1 is a checkerboard",
-    ),
+    Measure("psnr", "PSNR", "higher", "fidelity.psnr",
+            "peak signal-to-noise ratio against HR", "dB", digits=2, tolerance=0.02),
+    Measure("ssim", "SSIM", "higher", "fidelity.ssim", "structural similarity to HR", tolerance=0.0005),
+    Measure("ms_ssim", "MS-SSIM", "higher", "perceptual.ms_ssim",
+            "SSIM on five scales; none for pictures below 161 pixels a side", tolerance=0.0005),
+    Measure("dss", "DSS", "higher", "perceptual.dss",
+            "DCT subband similarity on RGB; of the metrics without weights the closest to human judgment"),
+    Measure("haarpsi", "HaarPSI", "higher", "perceptual.haarpsi", "Haar wavelet perceptual similarity on RGB"),
+    Measure("mdsi", "MDSI", "lower", "perceptual.mdsi", "mean deviation similarity index on RGB"),
+    Measure("gmsd", "GMSD", "lower", "perceptual.gmsd",
+            "gradient magnitude similarity deviation on RGB", tolerance=0.001),
+    Measure("vif", "VIF", "higher", "perceptual.vif", "visual information fidelity in the pixel domain, on RGB"),
+    Measure("lpips", "LPIPS", "lower", "learned.lpips", "learned perceptual distance through VGG-16, on RGB"),
+    Measure("dists", "DISTS", "lower", "learned.dists",
+            "learned distance of structure and texture through VGG-16, on RGB"),
+    Measure("lr_psnr", "LR-PSNR", "higher", "fidelity.lr_psnr",
+            "PSNR of SR, downsampled again, against LR: does it show what LR shows?", "dB", digits=2, tolerance=0.2),
+    Measure("color_error", "ΔE 2000", "lower", "color_difference.color_error",
+            "mean CIEDE2000 color difference from HR; 1 is just visible", digits=2, tolerance=0.02),
+    Measure("color_shift", "shift", "lower", "color_difference.color_shift",
+            "distance of a channel's mean from HR's, for the channel furthest off: a color cast", "/255",
+            digits=2, tolerance=0.1),
+    Measure("sharpness", "sharpness", "near one", "texture.sharpness",
+            "mean gradient magnitude over HR's: below 1 is blurred, above 1 is overdone", digits=2, tolerance=0.02),
+    Measure("checkerboard", "checkerboard", "up to one", "texture.checkerboard",
+            "strength of a pattern with the scale's period, over HR's: visible well above 1", digits=2, tolerance=0.05),
 )  # fmt: skip
-"""What is measured for every picture; the mean over the pictures is the method's."""
+"""The measures of each picture; a method's value is the mean over the pictures."""
 
 COSTS = _by_name(
-    Measure(
-        name="parameters", label="params", better="lower", digits=0, tolerance=0,
-        about="trained numbers in the network",
-    ),
-    Measure(
-        name="multiply_adds", label="MACs", unit="G/MP", better="lower", digits=1, tolerance=0,
-        about="multiply-adds of convolutions and matrix products, 10⁹ for a megapixel of output",
-    ),
-    Measure(
-        name="seconds", label="time", unit="s/MP", better="lower", digits=2, tolerance=math.inf,
-        about="time to upscale, in seconds for a megapixel of output",
-    ),
-    Measure(
-        name="peak_memory", label="memory", unit="MB", better="lower", digits=0, tolerance=math.inf,
-        about="largest memory while upscaling, in 10⁶ bytes beyond what was there before",
-    ),
+    Measure("parameters", "params", "lower", "", "trained numbers in the network", digits=0, tolerance=0),
+    Measure("multiply_adds", "MACs", "lower", "",
+            "multiply-adds of convolutions and matrix products, in 10⁹ per megapixel of output", "G/MP",
+            digits=1, tolerance=0),
+    Measure("seconds", "time", "lower", "",
+            "time to upscale, in seconds per megapixel of output", "s/MP", digits=2, tolerance=math.inf),
+    Measure("peak_memory", "memory", "lower", "",
+            "largest memory while upscaling, in 10⁶ bytes above the level before", "MB", digits=0, tolerance=math.inf),
 )  # fmt: skip
-"""What is known of every method that upscales here."""
+"""What each method that upscales here costs."""
 
 QUICK = EvaluateConfig().measures
-"""What is measured unless the caller asks for others: little time, no downloads."""
+"""What is measured by default: quick, without downloads."""
 
 
-def measures_named(text: str) -> tuple[str, ...]:
-    """Read what ``--metrics`` takes: names joined by commas, ``quick`` or ``all`` among them, in the order given.
+def parse_measures(text: str) -> tuple[str, ...]:
+    """Read what ``--metrics`` takes: names, ``quick`` or ``all``, separated by commas; the order is kept.
 
     Raises:
-        UsageError: a name that there isn't.
+        UsageError: an unknown name.
     """
     names: list[str] = []
     for part in text.replace(" ", "").lower().replace("-", "_").split(","):
         if part not in MEASURES and part not in ("quick", "all"):
-            raise UsageError(f"no metric is called {part!r}; there are {', '.join(MEASURES)}, and quick and all")
+            raise UsageError(f"unknown metric {part!r}; choose {', '.join(MEASURES)}, quick or all")
         names += {"quick": list(QUICK), "all": list(MEASURES)}.get(part, [part])
     return tuple(dict.fromkeys(names))

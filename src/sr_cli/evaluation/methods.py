@@ -1,4 +1,4 @@
-"""The ways to get SR that an evaluation compares: one row of the table each."""
+"""The methods that an evaluation compares, one row of the table each."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sr_cli.config import Interpolation
 from sr_cli.errors import ImageError, WeightsError
-from sr_cli.evaluation.result import Kind
+from sr_cli.evaluation.result import MethodKind
 from sr_cli.evaluation.samples import Sample, eight_bit_pixels, read_sr
 from sr_cli.imageops.resize import resize
 from sr_cli.images import Picture, to_tensor
@@ -18,25 +18,25 @@ from sr_cli.upscaling.upscaler import Upscaler
 
 
 class Method(Protocol):
-    """Something that has an SR for a sample."""
+    """A way to get SR for a sample."""
 
     @property
     def name(self) -> str: ...
 
     @property
-    def kind(self) -> Kind: ...
+    def kind(self) -> MethodKind: ...
 
     def sr(self, sample: Sample) -> Tensor:
-        """``(1, 3, H, W)`` as large as ``sample.hr``, not rounded, about in [0, 1]."""
+        """``(1, 3, H, W)``, the size of ``sample.hr``, not rounded, roughly in [0, 1]."""
         ...
 
 
 @dataclass(frozen=True)
-class Interpolated:
-    """A kernel that anyone can apply: what a model has to beat."""
+class InterpolationMethod:
+    """A kernel: what a model has to beat."""
 
     name: Interpolation
-    kind: Kind = "interpolation"
+    kind: MethodKind = "interpolation"
 
     def sr(self, sample: Sample) -> Tensor:
         if self.name == "lanczos":
@@ -45,12 +45,12 @@ class Interpolated:
 
 
 @dataclass(frozen=True)
-class Modelled:
-    """A network, used as ``sr upscale`` uses it: with its color correction, from 8 bit to 8 bit."""
+class ModelMethod:
+    """A network, used as by ``sr upscale``: with its color correction, from 8 bit to 8 bit."""
 
     name: str
     upscaler: Upscaler
-    kind: Kind = "model"
+    kind: MethodKind = "model"
 
     def sr(self, sample: Sample) -> Tensor:
         try:
@@ -60,17 +60,17 @@ class Modelled:
 
 
 @dataclass(frozen=True)
-class FromFolder:
-    """Files that another tool made."""
+class FolderMethod:
+    """Files that another tool wrote."""
 
     name: str
-    kind: Kind = "folder"
+    kind: MethodKind = "folder"
 
     def sr(self, sample: Sample) -> Tensor:
         return read_sr(sample.sr[self.name], sample)
 
 
 def _lanczos(lr: Tensor, size: tuple[int, int]) -> Tensor:
-    # Pillow's, with a support of 3: PyTorch has none.
+    # Pillow's, with a support of 3; PyTorch has none.
     planes = [Image.fromarray(plane.numpy()).resize(size[::-1], Image.Resampling.LANCZOS) for plane in lr[0]]
     return torch.stack([torch.from_numpy(np.array(plane)) for plane in planes])[None].clamp(0, 1)

@@ -1,8 +1,8 @@
-"""What an evaluation found, as plain data. No torch here."""
+"""The result of an evaluation, as plain data. No torch at module level."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import Any, Literal
 
@@ -12,18 +12,21 @@ from sr_cli.evaluation.measures import COSTS, MEASURES, Measure
 
 FORMAT = "sr-cli evaluation 1"
 
-Kind = Literal["interpolation", "model", "folder"]
+RENAMED = {"mesh": "checkerboard", "consistency": "lr_psnr"}
+"""Measures that older reports call by other names."""
+
+MethodKind = Literal["interpolation", "model", "folder"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol:
-    """How was measured: figures of different protocols don't belong in one table.
+class EvaluationProtocol:
+    """How the figures were measured: those of different protocols don't belong in one table.
 
     Attributes:
         scale: HR over LR.
-        channel: ``y`` (luma) or ``rgb``, for PSNR, SSIM, MS-SSIM and consistency.
-        shave: pixels that don't count, at every side.
-        lr: where LR came from: ``bicubic``, ``paper``, ``photo`` (made from HR) or ``given`` (a folder).
+        channel: ``y`` (luma) or ``rgb``, for PSNR, SSIM, MS-SSIM and LR-PSNR.
+        shave: width of the border that is ignored, in pixels.
+        lr: ``bicubic``, ``paper`` or ``photo``, if LR was made from HR, else ``given``.
     """
 
     scale: int
@@ -39,12 +42,12 @@ class Protocol:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a method takes; ``None`` where it isn't known.
+    """What a method costs; ``None`` if it isn't known.
 
     Attributes:
         parameters: numbers in the network.
-        multiply_adds: 10⁹ for a megapixel of output.
-        seconds: for a megapixel of output.
+        multiply_adds: 10⁹ per megapixel of output.
+        seconds: per megapixel of output.
         peak_memory: 10⁶ bytes.
     """
 
@@ -56,16 +59,16 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodResult:
-    """One row: a way to get SR, and what it takes."""
+    """One row: a method, and what it costs."""
 
     name: str
-    kind: Kind
+    kind: MethodKind
     cost: Cost = field(default_factory=Cost)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageResult:
-    """One picture: ``scores[method][measure]``, ``None`` where a measure has no value for it."""
+    """One picture: ``scores[method][measure]``, ``None`` if a measure has no value for it."""
 
     name: str
     width: int
@@ -75,14 +78,14 @@ class ImageResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A file, or a pair of files, that could not be measured and counts nowhere."""
+    """A file that could not be measured; no mean includes it."""
 
     file: str
     reason: str
 
 
 class NothingMeasuredError(ImageError):
-    """No picture could be measured; ``failures`` has every file with its reason, the message the first."""
+    """No picture could be measured; ``failures`` lists every file with its reason, the message names the first."""
 
     def __init__(self, failures: Sequence[Failure], problem: str) -> None:
         super().__init__(f"{failures[0].file}: {failures[0].reason}; {problem}")
@@ -95,12 +98,12 @@ class EvaluationReport:
 
     Attributes:
         source: the HR folder.
-        measures: names out of `MEASURES`, in the order of the columns.
-        unavailable: measures that could not be computed at all, with the reason.
-        notes: what a reader has to know besides.
+        measures: names from `MEASURES`, in the order of the columns.
+        unavailable: measures that could not be computed on this machine, with the reason.
+        notes: what else a reader has to know.
     """
 
-    protocol: Protocol
+    protocol: EvaluationProtocol
     source: str
     measures: tuple[str, ...]
     methods: tuple[MethodResult, ...]
@@ -115,12 +118,12 @@ class EvaluationReport:
         return f"{len(self.images)} picture{'' if len(self.images) == 1 else 's'}"
 
     def values(self, method: str, measure: str) -> list[float]:
-        """What ``measure`` gave for the pictures that have a value."""
+        """The values of the pictures that have one."""
         scores = (image.scores[method].get(measure) for image in self.images)
         return [value for value in scores if value is not None]
 
     def value(self, method: str, measure: str) -> float | None:
-        """The mean over the pictures, or the cost; ``None`` where there is none."""
+        """The mean over the pictures, or the cost; ``None`` if there is none."""
         if measure in COSTS:
             cost: float | None = getattr(next(m.cost for m in self.methods if m.name == method), measure)
             return cost
@@ -129,57 +132,50 @@ class EvaluationReport:
 
     @property
     def columns(self) -> tuple[Measure, ...]:
-        """The measures, then the costs that at least one method has."""
+        """The measures, then the costs that are known of at least one method."""
         costs = (c for c in COSTS.values() if any(self.value(m.name, c.name) is not None for m in self.methods))
         return (*(MEASURES[name] for name in self.measures), *costs)
 
     def judged(self) -> tuple[str, ...]:
-        """The methods under test: models and SR folders; without any, all."""
+        """The methods under test: models and SR folders; all, if there are none of these."""
         names = tuple(method.name for method in self.methods if method.kind != "interpolation")
         return names or tuple(method.name for method in self.methods)
 
 
-def measure_called(name: str) -> Measure:
+def find_measure(name: str) -> Measure:
     """The measure or cost of that name."""
     return MEASURES.get(name) or COSTS[name]
 
 
 def as_dict(report: EvaluationReport) -> dict[str, Any]:
-    """The report as JSON has it: infinite values are the text ``"inf"``, missing ones ``null``."""
-    methods = [
-        {
-            "name": method.name,
-            "kind": method.kind,
-            "mean": {name: _out(report.value(method.name, name)) for name in report.measures},
-            "cost": {name: _out(report.value(method.name, name)) for name in COSTS},
-        }
-        for method in report.methods
-    ]
-    images = [
-        {
-            "name": image.name,
-            "width": image.width,
-            "height": image.height,
-            "scores": {m: {k: _out(v) for k, v in scores.items()} for m, scores in image.scores.items()},
-        }
-        for image in report.images
-    ]
+    """The report as it is in JSON: infinite values are the text ``"inf"``, missing ones ``null``."""
     return {
         "format": FORMAT,
         "version": __version__,
         "source": report.source,
-        "protocol": {name: getattr(report.protocol, name) for name in ("scale", "channel", "shave", "lr")},
+        "protocol": asdict(report.protocol),
         "measures": list(report.measures),
         "unavailable": dict(report.unavailable),
-        "methods": methods,
-        "images": images,
-        "failures": [{"file": failure.file, "reason": failure.reason} for failure in report.failures],
+        "methods": [
+            {
+                "name": method.name,
+                "kind": method.kind,
+                "mean": _encode({name: report.value(method.name, name) for name in report.measures}),
+                "cost": _encode(asdict(method.cost)),
+            }
+            for method in report.methods
+        ],
+        "images": [
+            {**asdict(image), "scores": {method: _encode(scores) for method, scores in image.scores.items()}}
+            for image in report.images
+        ],
+        "failures": [asdict(failure) for failure in report.failures],
         "notes": list(report.notes),
     }
 
 
 def from_dict(content: Mapping[str, Any]) -> EvaluationReport:
-    """The report that `as_dict` described.
+    """The report that `as_dict` described; measures get their present names.
 
     Raises:
         ValueError, KeyError, TypeError, AttributeError: it isn't one.
@@ -187,21 +183,16 @@ def from_dict(content: Mapping[str, Any]) -> EvaluationReport:
     if content["format"] != FORMAT:
         raise ValueError(f"its format is {content['format']!r}, not {FORMAT!r}")
     return EvaluationReport(
-        protocol=Protocol(**content["protocol"]),
+        protocol=EvaluationProtocol(**content["protocol"]),
         source=content["source"],
-        measures=tuple(content["measures"]),
-        unavailable=content["unavailable"],
+        measures=tuple(RENAMED.get(name, name) for name in content["measures"]),
+        unavailable={RENAMED.get(name, name): reason for name, reason in content["unavailable"].items()},
         methods=tuple(
-            MethodResult(name=m["name"], kind=m["kind"], cost=Cost(**{k: _in(v) for k, v in m["cost"].items()}))
-            for m in content["methods"]
+            MethodResult(name=method["name"], kind=method["kind"], cost=Cost(**_decode(method["cost"])))
+            for method in content["methods"]
         ),
         images=tuple(
-            ImageResult(
-                name=image["name"],
-                width=image["width"],
-                height=image["height"],
-                scores={m: {k: _in(v) for k, v in scores.items()} for m, scores in image["scores"].items()},
-            )
+            ImageResult(**{**image, "scores": {method: _decode(found) for method, found in image["scores"].items()}})
             for image in content["images"]
         ),
         failures=tuple(Failure(**failure) for failure in content["failures"]),
@@ -209,9 +200,9 @@ def from_dict(content: Mapping[str, Any]) -> EvaluationReport:
     )
 
 
-def _out(value: float | None) -> float | str | None:
-    return "inf" if value is not None and math.isinf(value) else value
+def _encode(values: Mapping[str, float | None]) -> dict[str, float | str | None]:
+    return {name: "inf" if value is not None and math.isinf(value) else value for name, value in values.items()}
 
 
-def _in(value: float | str | None) -> float | None:
-    return None if value is None else float(value)
+def _decode(values: Mapping[str, float | str | None]) -> dict[str, float | None]:
+    return {RENAMED.get(name, name): None if value is None else float(value) for name, value in values.items()}

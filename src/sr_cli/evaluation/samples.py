@@ -1,4 +1,4 @@
-"""One picture's files, read and made fit for measuring."""
+"""The pictures of one sample, read and prepared for measuring."""
 
 import os
 import zlib
@@ -15,20 +15,22 @@ from sr_cli.config import Degradation
 from sr_cli.data import degrade, quantize
 from sr_cli.errors import ImageError
 from sr_cli.evaluation.match_files import Files
+from sr_cli.images.header import size_of
 from sr_cli.metrics.fidelity import eight_bit
 
-Pixels = npt.NDArray[np.uint8]
+RgbPixels = npt.NDArray[np.uint8]
+"""``(H, W, 3)``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """HR, cropped to a multiple of the scale, and its LR of 8 bit.
+    """HR, cropped to a multiple of the scale, and its 8-bit LR.
 
     Attributes:
         hr: ``(1, 3, scale · h, scale · w)`` in [0, 1].
         lr: ``(1, 3, h, w)`` in [0, 1].
         uncropped: height and width of the HR file.
-        is_grey: whether the HR file has one channel.
+        is_gray: whether the HR file has one channel.
         sr: SR files by the name of their row.
     """
 
@@ -36,7 +38,7 @@ class Sample:
     hr: Tensor
     lr: Tensor
     uncropped: tuple[int, int]
-    is_grey: bool
+    is_gray: bool
     sr: Mapping[str, Path]
 
     @property
@@ -45,12 +47,12 @@ class Sample:
         return self.hr.shape[-2], self.hr.shape[-1]
 
 
-def load(files: Files, *, scale: int, degradation: Degradation, seed: int) -> Sample:
-    """Read HR and LR; make LR where there is none.
+def load_sample(files: Files, *, scale: int, degradation: Degradation, seed: int) -> Sample:
+    """Read HR, and read LR or make it.
 
     Raises:
-        ImageError: a file cannot be read, HR is smaller than the scale, or LR's size times the scale isn't HR's (less
-            than ``scale`` pixels at the right and the bottom may be left over).
+        ImageError: a file cannot be read, HR is smaller than the scale, or LR's size times the scale isn't HR's (up to
+            ``scale`` − 1 pixels at the right and the bottom of HR are ignored).
     """
     picture = images.read(files.hr)
     hr = images.to_tensor(picture)
@@ -69,20 +71,18 @@ def load(files: Files, *, scale: int, degradation: Degradation, seed: int) -> Sa
             found = f"its {_size(lr.shape[-2:])} pixels times {scale}"
             raise ImageError(f"{files.lr}: {found} are not the {_size(uncropped)} of {files.hr}")
         hr = hr[..., :height, :width]
-    return Sample(name=files.name, hr=hr, lr=lr, uncropped=uncropped, is_grey=picture.is_gray, sr=files.sr)
+    return Sample(name=files.name, hr=hr, lr=lr, uncropped=uncropped, is_gray=picture.is_gray, sr=files.sr)
 
 
-def scale_of(files: Files) -> int:
-    """The scale between a picture's LR and HR.
+def scale_between(hr: Path, lr: Path) -> int:
+    """The scale between the pictures of two files.
 
     Raises:
         ImageError: a file cannot be read, or LR isn't smaller.
     """
-    assert files.lr is not None
-    hr, lr = (images.read(path) for path in (files.hr, files.lr))
-    scale = hr.height // lr.height
+    scale = size_of(hr)[1] // size_of(lr)[1]
     if scale < 2:
-        raise ImageError(f"{files.lr}: is not smaller than {files.hr} by 2 or more")
+        raise ImageError(f"{lr}: is not smaller than {hr} by 2 or more")
     return scale
 
 
@@ -90,7 +90,7 @@ def read_sr(path: Path, sample: Sample) -> Tensor:
     """An SR file as large as HR, ``(1, 3, H, W)`` in [0, 1].
 
     Raises:
-        ImageError: it cannot be read, or its size is neither that of HR nor that of HR before it was cropped.
+        ImageError: it cannot be read, or its size is neither HR's nor that of the HR file before cropping.
     """
     sr = images.to_tensor(images.read(path))
     size = (sr.shape[-2], sr.shape[-1])
@@ -100,7 +100,7 @@ def read_sr(path: Path, sample: Sample) -> Tensor:
     return sr[..., :height, :width]
 
 
-def eight_bit_pixels(image: Tensor) -> Pixels:
+def eight_bit_pixels(image: Tensor) -> RgbPixels:
     """``(1, 3, H, W)`` in [0, 1] → ``(H, W, 3)`` uint8, rounded as the metrics round."""
     return (eight_bit(image)[0].permute(1, 2, 0) * 255).round().byte().cpu().contiguous().numpy()
 

@@ -1,10 +1,10 @@
-"""How near an SR picture comes to its HR. Every metric takes tensors and returns a number for each picture.
+"""How close an SR picture comes to its HR: functions of tensors that return a number for each picture.
 
-`sr_cli.metrics.perceptual` and `sr_cli.metrics.learned` need piq, which takes a while to import: they are not here.
+`sr_cli.metrics.perceptual` and `sr_cli.metrics.learned` are not imported here: they need piq, which takes seconds.
 """
 
 from sr_cli.metrics.color_difference import color_error, color_shift
-from sr_cli.metrics.fidelity import Channel, psnr, ssim
+from sr_cli.metrics.fidelity import Channel, lr_psnr, psnr, ssim
 from sr_cli.metrics.texture import checkerboard, sharpness
 
-__all__ = ["Channel", "checkerboard", "color_error", "color_shift", "psnr", "sharpness", "ssim"]
+__all__ = ["Channel", "checkerboard", "color_error", "color_shift", "lr_psnr", "psnr", "sharpness", "ssim"]

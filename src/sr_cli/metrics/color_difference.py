@@ -1,9 +1,9 @@
-"""CIEDE2000: how different two colors look; and how far the colors of a whole picture have moved."""
+"""CIEDE2000, how different two colors look, and the shift of a whole picture's colors."""
 
 import torch
 from torch import Tensor
 
-from sr_cli.metrics.fidelity import eight_bit, same_size, shaved
+from sr_cli.metrics.fidelity import comparable
 
 _XYZ_OF_RGB = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
 _STRIP = 64  # rows
@@ -16,34 +16,32 @@ def color_error(sr: Tensor, hr: Tensor, *, shave: int) -> Tensor:
     Args:
         sr: ``(N, 3, H, W)`` sRGB in [0, 1]; rounded to 8 bit here.
         hr: same shape and range.
-        shave: pixels that don't count, at every side.
+        shave: width of the border that is ignored, in pixels.
 
     Returns:
-        ``(N,)``, 0 where the two are the same.
+        ``(N,)``, 0 if the two are equal.
 
     Raises:
         ValueError: the shapes differ, or nothing is left after shaving.
     """
-    same_size(sr, hr)
-    sr, hr = shaved(sr, shave), shaved(hr, shave)
-    # The formula needs some forty numbers a pixel: in strips of rows they fit into little memory, and single precision,
-    # which is good for six digits of the mean, takes half the time.
+    sr, hr = comparable(sr, hr, shave)
+    # The formula needs some forty numbers per pixel: strips of rows keep them in little memory. Single precision takes
+    # half the time and is good for six digits of the mean.
     strips = zip(torch.split(sr, _STRIP, dim=-2), torch.split(hr, _STRIP, dim=-2), strict=True)
-    differences = (ciede2000(*(lab_of_srgb(eight_bit(strip).float()) for strip in pair)) for pair in strips)
+    differences = (ciede2000(*(lab_of_srgb(strip.float()) for strip in pair)) for pair in strips)
     sums = [difference.sum(dim=(1, 2), dtype=torch.float64) for difference in differences]
     return torch.stack(sums).sum(dim=0) / (hr.shape[-2] * hr.shape[-1])
 
 
 def color_shift(sr: Tensor, hr: Tensor, *, shave: int) -> Tensor:
-    """How far the mean of a channel is from HR's, for the channel that is furthest off: a cast over the whole picture.
+    """Distance of a channel's mean from HR's, for the channel that is furthest off: a cast over the whole picture.
 
     Args and Raises are those of `color_error`.
 
     Returns:
         ``(N,)``, in 8-bit levels, 0 … 255.
     """
-    same_size(sr, hr)
-    means = [shaved(eight_bit(image), shave).mean(dim=(2, 3)) for image in (sr, hr)]
+    means = [image.mean(dim=(2, 3)) for image in comparable(sr, hr, shave)]
     return 255 * (means[0] - means[1]).abs().amax(dim=1)
 
 
@@ -74,7 +72,7 @@ def ciede2000(first: Tensor, second: Tensor) -> Tensor:
     stretch = 1.5 - 0.5 * torch.sqrt(mean_chroma**7 / (mean_chroma**7 + 25**7))
     a1, a2 = a1 * stretch, a2 * stretch
     c1, c2 = torch.hypot(a1, b1), torch.hypot(a2, b2)
-    hue, hue_step = _mean_hue(torch.atan2(b1, a1), torch.atan2(b2, a2), grey=c1 * c2 == 0)
+    hue, hue_step = _mean_hue(torch.atan2(b1, a1), torch.atan2(b2, a2), gray=c1 * c2 == 0)
 
     lightness, chroma = (l1 + l2) / 2, (c1 + c2) / 2
     weight_l = 1 + 0.015 * (lightness - 50) ** 2 / torch.sqrt(20 + (lightness - 50) ** 2)
@@ -88,15 +86,15 @@ def ciede2000(first: Tensor, second: Tensor) -> Tensor:
     return torch.sqrt((delta_l**2 + delta_c**2 + delta_h**2 + rotation * delta_c * delta_h).clamp(min=0))
 
 
-def _mean_hue(first: Tensor, second: Tensor, *, grey: Tensor) -> tuple[Tensor, Tensor]:
-    """The hue halfway round the circle, in [0, 2π), and the step from the first to the second, in (−π, π]."""
+def _mean_hue(first: Tensor, second: Tensor, *, gray: Tensor) -> tuple[Tensor, Tensor]:
+    """The hue halfway round the circle, in [0, 2π), and the angle from the first to the second, in (−π, π]."""
     first, second = first % (2 * torch.pi), second % (2 * torch.pi)
     step = second - first
     far = step.abs() > torch.pi
     total = first + second
     mean = torch.where(far, torch.where(total < 2 * torch.pi, total + 2 * torch.pi, total - 2 * torch.pi), total) / 2
     step = torch.where(far, step - 2 * torch.pi * step.sign(), step)
-    return torch.where(grey, total, mean), torch.where(grey, torch.zeros_like(step), step)
+    return torch.where(gray, total, mean), torch.where(gray, torch.zeros_like(step), step)
 
 
 def _hue_weight(hue: Tensor) -> Tensor:

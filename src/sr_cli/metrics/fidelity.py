@@ -6,14 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sr_cli.data import degrade
 from sr_cli.imageops.color import luma
 from sr_cli.imageops.gaussian import gaussian_weights
 
-Channel = Literal["y", "grey", "rgb"]
-"""What is measured: luma from 16 to 235, luma from 0 to 255, or all three channels.
+Channel = Literal["y", "gray", "rgb"]
+"""What is measured: luma in studio swing (16 to 235), luma in full range (0 to 255), or all three channels.
 
 The published figures on Y took files of one channel as they were, 0 to 255, and converted all others, even those whose
-three channels are the same: ``"grey"`` is for the former alone (``img_003`` in Set14; not ``img_010``).
+three channels are equal: ``"gray"`` is for the former alone (``img_003`` in Set14; not ``img_010``).
 """
 
 WINDOW = 11
@@ -24,22 +25,37 @@ SIGMA = 1.5
 
 
 def psnr(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "y") -> Tensor:
-    """Peak signal-to-noise ratio as the literature measures it: 8 bit, border shaved, peak 255.
+    """Peak signal-to-noise ratio: of 8-bit pictures, border shaved, peak 255.
 
     Args:
         sr: ``(N, 3, H, W)`` in [0, 1]; rounded to 8 bit here.
         hr: same shape and range.
-        shave: pixels that don't count, at every side; the literature takes the scale.
-        channel: ``"y"`` for the luma of the protocol, ``"grey"`` where HR is a file of one channel, or ``"rgb"``.
+        shave: width of the border that is ignored, in pixels; the literature takes the scale.
+        channel: ``"y"``, the literature's; ``"gray"`` if HR is a file of one channel; or ``"rgb"``.
 
     Returns:
-        ``(N,)`` in dB; infinite where the two are the same.
+        ``(N,)`` in dB; infinite if the two are equal.
 
     Raises:
         ValueError: the shapes differ, or nothing is left after shaving.
     """
-    sr, hr = _compared(sr, hr, shave, channel)
+    sr, hr = (in_channel(image, channel) for image in comparable(sr, hr, shave))
     return -10 * torch.log10((sr - hr).square().mean(dim=(1, 2, 3)))
+
+
+def lr_psnr(sr: Tensor, lr: Tensor, *, scale: int, degradation: str, channel: Channel = "y") -> Tensor:
+    """PSNR of SR, downsampled again, against LR; nothing is shaved.
+
+    Args:
+        sr: ``(N, 3, scale · h, scale · w)`` in [0, 1]; rounded to 8 bit here.
+        lr: ``(N, 3, h, w)`` in [0, 1].
+        degradation: how LR was made. ``paper`` is repeated; for all others SR is downsampled bicubically, since the
+            random steps of ``photo`` cannot be repeated.
+        channel: as for `psnr`.
+    """
+    # Degraded in float32, the precision that LR was made in.
+    small = degrade(eight_bit(sr).float(), scale, kind="paper" if degradation == "paper" else "bicubic")
+    return psnr(small, lr, shave=0, channel=channel)
 
 
 def ssim(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "y") -> Tensor:
@@ -48,11 +64,11 @@ def ssim(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "y") -> Tenso
     Args and Raises are those of `psnr`; a picture smaller than the window is a ``ValueError``.
 
     Returns:
-        ``(N,)``, 1 where the two are the same.
+        ``(N,)``, 1 if the two are equal.
 
     Source: Wang et al. 2004.
     """
-    sr, hr = _compared(sr, hr, shave, channel)
+    sr, hr = (in_channel(image, channel) for image in comparable(sr, hr, shave))
     if min(hr.shape[-2:]) < WINDOW:
         raise ValueError(f"SSIM needs at least {WINDOW}×{WINDOW} pixels after shaving, not {_size(hr)}")
     mean_sr, mean_hr = _window_mean(sr), _window_mean(hr)
@@ -66,36 +82,40 @@ def ssim(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "y") -> Tenso
 
 
 def eight_bit(image: Tensor) -> Tensor:
-    """The values that a file of 8 bit would hold: in [0, 1], multiples of 1/255, as float64."""
+    """The values that an 8-bit file would hold: multiples of 1/255 in [0, 1], as float64."""
     return image.double().clamp(0, 1).mul(255).round().div(255)
 
 
 def shaved(image: Tensor, shave: int) -> Tensor:
-    """The picture without ``shave`` pixels at every side."""
+    """The picture without a border of ``shave`` pixels.
+
+    Raises:
+        ValueError: nothing would be left.
+    """
     height, width = image.shape[-2:]
     if shave < 0 or min(height, width) <= 2 * shave:
         raise ValueError(f"cannot shave {shave} pixels off every side of {_size(image)}")
     return image[..., shave : height - shave, shave : width - shave]
 
 
-def same_size(sr: Tensor, hr: Tensor) -> None:
-    """Raise ``ValueError`` unless the two have the same shape."""
+def comparable(sr: Tensor, hr: Tensor, shave: int) -> tuple[Tensor, Tensor]:
+    """Both pictures in 8 bit, as float64, and shaved.
+
+    Raises:
+        ValueError: the shapes differ, or nothing is left after shaving.
+    """
     if sr.shape != hr.shape:
         raise ValueError(f"SR is {_size(sr)} and HR {_size(hr)}: they have to be the same size")
+    return shaved(eight_bit(sr), shave), shaved(eight_bit(hr), shave)
 
 
-def measured(rgb: Tensor, channel: Channel) -> Tensor:
-    """What of ``(N, 3, H, W)`` is measured: three channels, or ``(N, 1, H, W)``; in [0, 1]."""
+def in_channel(rgb: Tensor, channel: Channel) -> Tensor:
+    """``(N, 3, H, W)`` as it is for ``rgb``, else its luma ``(N, 1, H, W)``; all in [0, 1]."""
     if channel == "rgb":
         return rgb
     if channel == "y":
         return luma(rgb)
     return (luma(rgb) * 255 - 16) / 219
-
-
-def _compared(sr: Tensor, hr: Tensor, shave: int, channel: Channel) -> tuple[Tensor, Tensor]:
-    same_size(sr, hr)
-    return measured(shaved(eight_bit(sr), shave), channel), measured(shaved(eight_bit(hr), shave), channel)
 
 
 def _window_mean(image: Tensor) -> Tensor:

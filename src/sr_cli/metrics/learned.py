@@ -1,5 +1,6 @@
-"""LPIPS and DISTS: distances between VGG-16's features, weighted as people judged. Their weights are downloads."""
+"""LPIPS and DISTS: distances between features of VGG-16, weighted to agree with people. Their weights are downloads."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,69 +10,88 @@ import torch
 from piq.perceptual import VGG16_LAYERS, ContentLoss
 from torch import Tensor, nn
 
+from sr_cli import weights
 from sr_cli.errors import WeightsError
-from sr_cli.metrics.fidelity import eight_bit, same_size, shaved
-from sr_cli.networks.vgg import VGGFeatures
+from sr_cli.metrics.fidelity import comparable
+from sr_cli.networks.vgg import VGGFeatures, load_vgg_state
 
 _LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
 _CHANNELS = [3, 64, 128, 256, 512, 512]
 
 
-def lpips(vgg: Mapping[str, Tensor], weights: Path) -> nn.Module:
-    """LPIPS-VGG, whose file has five tensors ``(1, C, 1, 1)``.
+def lpips(sr: Tensor, hr: Tensor, *, shave: int) -> Tensor:
+    """LPIPS with VGG-16; lower is better.
 
     Args:
-        vgg: VGG-16 in torchvision's layout (``features.N.weight``, ``features.N.bias``).
-        weights: piq's ``lpips_weights.pt``.
+        sr: ``(N, 3, H, W)`` in [0, 1]; rounded to 8 bit here.
+        hr: same shape and range.
+        shave: width of the border that is ignored, in pixels.
 
     Returns:
-        A module for `learned_distance`; lower is better.
+        ``(N,)``, 0 if the two are equal.
 
     Raises:
-        WeightsError: a file is not what it should be.
+        ValueError: the shapes differ, or fewer than 16×16 pixels are left for four poolings.
+        WeightsError: weights are missing or damaged.
 
     Source: Zhang et al. 2018.
     """
-    layers = _tensors(weights, Sequence)
+    return distance(_network("lpips", sr.device), sr, hr, shave=shave)
+
+
+def dists(sr: Tensor, hr: Tensor, *, shave: int) -> Tensor:
+    """DISTS; the rest is as for `lpips`. Source: Ding et al. 2020."""
+    return distance(_network("dists", sr.device), sr, hr, shave=shave)
+
+
+def distance(network: nn.Module, sr: Tensor, hr: Tensor, *, shave: int) -> Tensor:
+    """What `lpips` and `dists` return, by their networks."""
+    sr, hr = comparable(sr, hr, shave)
+    if min(hr.shape[-2:]) < 16:
+        raise ValueError("VGG-16 needs at least 16×16 pixels")
+    found: Tensor = network(sr.float(), hr.float())
+    return found.double().reshape(-1)
+
+
+def lpips_network(vgg: Mapping[str, Tensor], path: Path) -> nn.Module:
+    """The network of `lpips`.
+
+    Args:
+        vgg: VGG-16 in torchvision's layout (``features.N.weight``, ``features.N.bias``).
+        path: piq's ``lpips_weights.pt``: five tensors ``(1, C, 1, 1)``.
+
+    Raises:
+        WeightsError: a file holds something else.
+    """
+    layers = _tensors(path, Sequence)
     module: nn.Module = ContentLoss(
         _features(vgg), layers=_indices(), weights=list(layers), reduction="none", normalize_features=True
     )
     return module
 
 
-def dists(vgg: Mapping[str, Tensor], weights: Path) -> nn.Module:
-    """DISTS, whose file has the tensors ``alpha`` and ``beta``, ``(1, 1475, 1, 1)``.
-
-    Args, Returns and Raises are those of `lpips`; the file is piq's ``dists_weights.pt``.
-
-    Source: Ding et al. 2020.
-    """
-    both = _tensors(weights, Mapping)
+def dists_network(vgg: Mapping[str, Tensor], path: Path) -> nn.Module:
+    """The network of `dists`; ``path`` is piq's ``dists_weights.pt``: ``alpha`` and ``beta``, ``(1, 1475, 1, 1)``."""
+    both = _tensors(path, Mapping)
     try:
         parts = [part for name in ("alpha", "beta") for part in torch.split(both[name], _CHANNELS, dim=1)]
     except (KeyError, RuntimeError) as error:
-        raise WeightsError(f"{weights}: not the weights of DISTS") from error
-    # piq.DISTS downloads in its constructor, by its own means: we hand the weights to its parent's.
+        raise WeightsError(f"{path}: not the weights of DISTS") from error
+    # The constructor of piq.DISTS downloads its weights, so we call its parent's.
     module: nn.Module = piq.DISTS.__new__(piq.DISTS)
-    ContentLoss.__init__(
-        module, _features(vgg), layers=_indices(), weights=parts, replace_pooling=True, reduction="none",
-        allow_layers_weights_mismatch=True,
-    )  # fmt: skip
+    settings = {"reduction": "none", "replace_pooling": True, "allow_layers_weights_mismatch": True}
+    ContentLoss.__init__(module, _features(vgg), layers=_indices(), weights=parts, **settings)
     return module
 
 
-def learned_distance(module: nn.Module, sr: Tensor, hr: Tensor, *, shave: int) -> Tensor:
-    """LPIPS or DISTS of pictures ``(N, 3, H, W)`` in [0, 1], rounded to 8 bit and shaved: ``(N,)``.
+def _network(name: str, device: torch.device) -> nn.Module:
+    return _load(name, weights.locate("vgg16", kind="loss network"), weights.locate(name, kind="metric"), device)
 
-    Raises:
-        ValueError: the shapes differ, or less than 16×16 pixels are left for four poolings.
-    """
-    same_size(sr, hr)
-    sr, hr = shaved(eight_bit(sr), shave), shaved(eight_bit(hr), shave)
-    if min(hr.shape[-2:]) < 16:
-        raise ValueError("VGG-16 needs at least 16×16 pixels")
-    distance: Tensor = module(sr.float(), hr.float())
-    return distance.double().reshape(-1)
+
+@functools.lru_cache(maxsize=2)
+def _load(name: str, vgg: Path, path: Path, device: torch.device) -> nn.Module:
+    build = {"lpips": lpips_network, "dists": dists_network}[name]
+    return build(load_vgg_state(vgg), path).to(device)
 
 
 def _features(vgg: Mapping[str, Tensor]) -> nn.Sequential:

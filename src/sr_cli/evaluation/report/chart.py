@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from sr_cli.evaluation.result import EvaluationReport, measure_called
+from sr_cli.evaluation.result import EvaluationReport, find_measure
 from sr_cli.html import Axis
 
 MOST_DOTS = 200
@@ -45,7 +45,7 @@ def charts(report: EvaluationReport) -> list[Chart]:
 
 
 def _chart(report: EvaluationReport, name: str) -> Chart | None:
-    measure = measure_called(name)
+    measure = find_measure(name)
     axis = Axis.over(value for method in report.methods for value in report.values(method.name, name))
     if axis is None:
         return None

@@ -1,4 +1,4 @@
-"""The pictures that a report shows: the worst and the best, however many there were."""
+"""The pictures that the page shows: the worst and the best."""
 
 import io
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ from PIL import Image
 
 from sr_cli.config import Interpolation
 from sr_cli.evaluation.evaluate import Comparison
-from sr_cli.evaluation.result import ImageResult, measure_called
-from sr_cli.evaluation.samples import Pixels
+from sr_cli.evaluation.result import ImageResult, find_measure
+from sr_cli.evaluation.samples import RgbPixels
 
 MAX_SIDE = 1024
-"""Longest side that is shown, in HR pixels; of a larger picture it is the part where SR differs most from HR."""
+"""Longest side shown, in HR pixels; of a larger picture, the part where SR differs most from HR is shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Window:
     width: int
     height: int
 
-    def of(self, pixels: Pixels, *, scale: int = 1) -> Pixels:
+    def of(self, pixels: RgbPixels, *, scale: int = 1) -> RgbPixels:
         """That part of HR or SR, or, by its ``scale``, of LR."""
         top, left = self.top // scale, self.left // scale
         return pixels[top : top + self.height // scale, left : left + self.width // scale]
@@ -34,12 +34,12 @@ class Window:
 
 @dataclass(frozen=True, kw_only=True)
 class Exhibit:
-    """One picture in all its versions.
+    """One picture in all versions.
 
     Attributes:
         window: the part of the picture that is shown.
         panels: lossless WebP files by name: ``LR``, the methods, ``HR``.
-        badness: what the pictures are ordered by, the worse the larger.
+        badness: what the pictures are ordered by; larger is worse.
     """
 
     result: ImageResult
@@ -53,9 +53,9 @@ class Exhibit:
 
 
 class Gallery:
-    """Keeps the worst and the best of the pictures it is shown; never more than ``limit`` and one at a time.
+    """Keeps the worst and the best of the pictures it is given, at most ``limit``.
 
-    Worst and best are by the first measure, for the first method that is no interpolation, if there is one.
+    They are ordered by ``measure`` of the first method that isn't an interpolation, or else of the first method.
     """
 
     def __init__(self, *, measure: str, limit: int) -> None:
@@ -63,11 +63,11 @@ class Gallery:
         self._kept: list[Exhibit] = []
 
     def add(self, comparison: Comparison) -> None:
-        """Take a picture in, or see that it is neither among the worst nor among the best."""
+        """Keep a picture if it is among the worst or the best so far."""
         scores = comparison.result.scores
         judged = next((name for name in scores if name not in get_args(Interpolation)), next(iter(scores)))
         value = scores[judged].get(self.measure)
-        badness = float("inf") if value is None else measure_called(self.measure).badness(value)
+        badness = float("inf") if value is None else find_measure(self.measure).badness(value)
         place = sum(exhibit.badness >= badness for exhibit in self._kept)
         if len(self._kept) == self.limit and place == self._middle:
             return
@@ -78,7 +78,7 @@ class Gallery:
 
     @property
     def exhibits(self) -> list[Exhibit]:
-        """What is kept, the worst first."""
+        """The pictures kept, the worst first."""
         return list(self._kept)
 
 
@@ -91,7 +91,7 @@ def _exhibit(comparison: Comparison, judged: str, badness: float) -> Exhibit:
     return Exhibit(result=comparison.result, window=window, panels=panels, badness=badness)
 
 
-def window_of_difference(sr: Pixels, hr: Pixels, *, side: int, step: int) -> Window:
+def window_of_difference(sr: RgbPixels, hr: RgbPixels, *, side: int, step: int) -> Window:
     """The window of at most ``side`` × ``side`` pixels with the largest sum of differences.
 
     Args:
@@ -111,7 +111,7 @@ def window_of_difference(sr: Pixels, hr: Pixels, *, side: int, step: int) -> Win
     return Window(left=int(lefts[column]), top=int(tops[row]), width=width, height=height)
 
 
-def _webp(pixels: Pixels) -> bytes:
+def _webp(pixels: RgbPixels) -> bytes:
     with io.BytesIO() as file:
         Image.fromarray(np.ascontiguousarray(pixels)).save(file, "WEBP", lossless=True, quality=40, method=2)
         return file.getvalue()

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: table, chart, pictures with a before/after slider."""
+"""The report as one self-contained HTML file: table, charts, pictures with a before/after slider."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from sr_cli import __version__
 from sr_cli.evaluation.report.chart import charts
 from sr_cli.evaluation.report.gallery import Exhibit
 from sr_cli.evaluation.report.table import caption, image_rows, mean_rows, remarks
-from sr_cli.evaluation.result import EvaluationReport, measure_called
+from sr_cli.evaluation.result import EvaluationReport, find_measure
 from sr_cli.html import data_url, template
 
-MOST_IMAGE_ROWS = 200
-"""Pictures whose scores are listed one by one."""
+MAX_IMAGE_ROWS = 200
+"""The most pictures whose scores are listed one by one."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A picture of an exhibit: its name, its file as a data URL, its scores."""
+    """One version of a picture: its name, its file as a data URL, its scores."""
 
     name: str
     source: str
@@ -24,20 +24,20 @@ class Panel:
 
 
 def page(report: EvaluationReport, exhibits: Sequence[Exhibit]) -> str:
-    """The whole HTML file; it loads nothing, and works without a network for ever.
+    """The HTML file; it loads nothing from elsewhere.
 
     Args:
         exhibits: pictures to show, the worst first, from `sr_cli.evaluation.report.gallery.Gallery`.
     """
     judged = report.judged()[0]
-    order = measure_called(report.measures[0])
+    order = find_measure(report.measures[0])
     html = template("sr_cli.evaluation.report", "page.html").render(
         report=report,
         version=__version__,
         rows=mean_rows(report),
         remarks=remarks(report),
         charts=charts(report),
-        images=[(image, image_rows(report, image)) for image in report.images[:MOST_IMAGE_ROWS]],
+        images=[(image, image_rows(report, image)) for image in report.images[:MAX_IMAGE_ROWS]],
         groups=_groups(exhibits, f"{order.label} of {judged}"),
         panels=lambda exhibit: _panels(report, exhibit),
         left="bicubic",
@@ -47,7 +47,7 @@ def page(report: EvaluationReport, exhibits: Sequence[Exhibit]) -> str:
 
 
 def _groups(exhibits: Sequence[Exhibit], order: str) -> list[tuple[str, Sequence[Exhibit]]]:
-    """Headings with their pictures: the worst and the best, or all where there are few."""
+    """Headings with their pictures: the worst and the best, or all if there are few."""
     if len(exhibits) < 4:
         return [(f"Pictures, by {order}, the worst first", exhibits)] if exhibits else []
     half = (len(exhibits) + 1) // 2

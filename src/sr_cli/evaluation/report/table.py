@@ -1,17 +1,17 @@
-"""The table that every form of the report has: a row a method, best marked."""
+"""The table in every form of the report: a row per method, the best of each column marked."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sr_cli.evaluation.measures import Measure
-from sr_cli.evaluation.result import EvaluationReport, ImageResult, measure_called
+from sr_cli.evaluation.result import EvaluationReport, ImageResult, find_measure
 
 UNAVAILABLE = "unavailable"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell reads, and whether it is the best of its column."""
+    """A cell's text, and whether it is the best of its column."""
 
     text: str
     best: bool
@@ -37,18 +37,17 @@ def image_rows(report: EvaluationReport, image: ImageResult) -> list[Row]:
 
 
 def caption(report: EvaluationReport, image: ImageResult, method: str) -> list[str]:
-    """What is said below a picture: the first scores, such as ``PSNR 28.43 dB``; nothing below LR and HR."""
+    """The text below a picture: its first scores, such as ``PSNR 28.43 dB``; nothing for LR and HR."""
     scores = image.scores.get(method, {})
-    known = [measure_called(name) for name in report.measures if scores.get(name) is not None]
+    known = [find_measure(name) for name in report.measures if scores.get(name) is not None]
     return [f"{m.label} {m.text(scores[m.name])} {m.unit}".rstrip() for m in known[:3]]
 
 
 def remarks(report: EvaluationReport) -> list[str]:
-    """What has to be said below the table: what is missing from it, and why."""
+    """The lines below the table: what is missing from it, and why."""
     unavailable = [f"{name} is unavailable: {reason}" for name, reason in report.unavailable.items()]
     count = len(report.failures)
-    failed = ["1 file was not measured and counts nowhere"] if count == 1 else []
-    failed += [f"{count} files were not measured and count nowhere"] if count > 1 else []
+    failed = ["1 file was not measured" if count == 1 else f"{count} files were not measured"] if count else []
     return [*unavailable, *report.notes, *failed]
 
 
@@ -57,18 +56,11 @@ def _rows(
 ) -> list[Row]:
     methods = [method.name for method in report.methods]
     found: Mapping[str, Mapping[str, float | None]] = {c.name: {m: value(m, c.name) for m in methods} for c in columns}
-    rated = set(report.measures) - report.unavailable.keys()  # costs are no contest: bicubic would win them all
+    rated = set(report.measures) - report.unavailable.keys()  # not the costs: bicubic would win them all
     winners = {c.name: c.winners(found[c.name]) if c.name in rated else set() for c in columns}
-    return [
-        Row(
-            method,
-            tuple(
-                Cell(
-                    UNAVAILABLE if column.name in report.unavailable else column.text(found[column.name][method]),
-                    method in winners[column.name],
-                )
-                for column in columns
-            ),
-        )
-        for method in methods
-    ]
+
+    def cell(method: str, column: Measure) -> Cell:
+        text = UNAVAILABLE if column.name in report.unavailable else column.text(found[column.name][method])
+        return Cell(text, method in winners[column.name])
+
+    return [Row(method, tuple(cell(method, column) for column in columns)) for method in methods]

@@ -9,30 +9,26 @@ from sr_cli.evaluation.result import EvaluationReport, as_dict
 
 
 def as_json(report: EvaluationReport) -> str:
-    """One JSON document, in ASCII, which no encoding of stdout can break; ``--baseline`` reads it again."""
+    """One JSON document for ``--baseline``, in ASCII so that it survives any encoding of stdout."""
     return json.dumps(as_dict(report), indent=2, allow_nan=False) + "\n"
 
 
 def as_csv(report: EvaluationReport) -> str:
-    """A line for every picture and method, with the protocol in every line; an empty field where there is no value."""
+    """A line for every picture and method, with the protocol; a missing value is an empty field."""
     text = io.StringIO()
     protocol = report.protocol
     lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(
-        ["image", "width", "height", "method", *report.measures, "scale", "measured_on", "shave", "lr"],
-    )
+    lines.writerow(["image", "width", "height", "method", *report.measures, "scale", "measured_on", "shave", "lr"])
+    measured = (protocol.scale, protocol.channel, protocol.shave, protocol.lr)
     for image in report.images:
         for method, scores in image.scores.items():
-            values = (scores.get(name) for name in report.measures)
-            lines.writerow(
-                [image.name, image.width, image.height, method, *("" if v is None else repr(v) for v in values),
-                 protocol.scale, protocol.channel, protocol.shave, protocol.lr]
-            )  # fmt: skip
+            values = ("" if (value := scores.get(name)) is None else repr(value) for name in report.measures)
+            lines.writerow([image.name, image.width, image.height, method, *values, *measured])
     return text.getvalue()
 
 
 def as_markdown(report: EvaluationReport) -> str:
-    """The table of means, for a README or a comment; the best of a column is bold."""
+    """The table of means, for a README or a comment; the best of each column is bold."""
     columns = report.columns
     lines = [
         f"{report.count} of `{report.source}`: {report.protocol}.",
