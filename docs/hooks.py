@@ -11,6 +11,8 @@ from mkdocs.structure.files import File, Files
 from sr_cli.cli import app
 
 ROOT = Path(__file__).parents[1]
+KINDS = {"int": "N", "float": "X", "str": "TEXT", "path": "PATH"}
+"""What to write for values of options without a metavar."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -59,22 +61,26 @@ def command_line() -> str:
                 panels.setdefault(parameter.rich_help_panel or fallback, []).append(parameter)
         for panel, parameters in panels.items():
             rows = [row(parameter, context) for parameter in parameters]
-            parts.append("\n".join([f"**{panel}**\n", "| | | default |", "| --- | --- | --- |", *rows]))
+            parts.append("\n".join([f"**{panel}**\n", "| option | meaning | default |", "| --- | --- | --- |", *rows]))
     return "\n\n".join(parts) + "\n"
 
 
 def row(parameter: Any, context: Any) -> str:
     """One line of the table: spelling, help, default."""
     spelling, text = parameter.get_help_record(context)
-    extras = re.findall(r"\[([^][]*)\]\s*$", text)
     default = ""
-    if extras and re.search(r"default: |required", extras[-1]):
-        text = text[: text.rindex("[")].strip()
-        parts = [part.strip() for part in extras[-1].split(";")]
-        default = "; ".join(f"`{part.removeprefix('default: ')}`" if "default: " in part else part for part in parts)
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in (f"`{spelling}`", escape(text), default)) + " |"
+    if found := re.search(r"\s*\[([^][]*)\]\s*$", text):
+        parts = [part.strip() for part in found[1].split(";")]
+        if any(part.startswith("default: ") or part == "required" for part in parts):
+            text = text[: found.start()]
+            default = parts[0].removeprefix("default: ")
+    if parameter.param_type_name == "argument":
+        spelling = spelling.split(" <")[0]
+    for kind, word in KINDS.items():
+        spelling = re.sub(f"<{kind}( range)?>", word, spelling)
+    return f"| <code>{escape(spelling)}</code> | {escape(text)} | {escape(default)} |"
 
 
 def escape(text: str) -> str:
-    """Markdown's and HTML's special characters as they are."""
-    return re.sub(r"([<*_{])", r"\\\1", text)
+    """Text as it is, whatever Markdown, HTML and tables would make of its characters."""
+    return re.sub(r"[^\w\s.,:;]", lambda found: f"&#{ord(found[0])};", text)
