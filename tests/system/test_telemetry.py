@@ -355,3 +355,46 @@ def test_without_a_driver_there_is_no_gpu_and_no_error(tmp_path):
     if told["absence"] is None:
         pytest.skip("this machine has an NVIDIA driver")
     assert (told["gpus"], told["found"], told["lost"]) == ([], None, None)
+
+
+MEASURED = EnergyReport(
+    device=GPU,
+    seconds=3600,
+    idle_watts=15,
+    mean_watts=126,
+    peak_watts=131.4,
+    idle_memory=72_000_000,
+    mean_memory=2_700_000_000,
+    peak_memory=2_715_000_000,
+    mean_utilization=0.98,
+    watt_hours=126,
+    measured_seconds=3600,
+    method="energy counter",
+)
+
+
+def test_energy_is_shown_for_the_run_per_epoch_and_as_co2e():
+    assert dict(MEASURED.rows(epochs=5, g_per_kwh=56)) == {
+        "device": GPU,
+        "before": "power 15 W, memory 72 MB",
+        "mean": "power 126 W, memory 2700 MB",
+        "peak": "power 131 W, memory 2715 MB",
+        "utilization": "98%",
+        "energy": "126 Wh in 1:00:00 (energy counter)",
+        "energy per epoch": "25.2 Wh",
+        "CO2e": "7.06 g at 56 g/kWh",
+    }
+    partly = dataclasses.replace(MEASURED, measured_seconds=900)
+    assert dict(partly.rows())["energy"].endswith("(energy counter, measured for 25% of it)")
+
+
+def test_what_was_not_measured_is_unavailable_and_never_zero():
+    rows = dict(EnergyReport(device="AMD EPYC", seconds=0.0).rows(epochs=5, g_per_kwh=56))
+    assert rows["energy"] == rows["energy per epoch"] == rows["utilization"] == "unavailable"
+    assert rows["before"] == "power unavailable, memory unavailable"
+    assert rows["CO2e"] == "unavailable at 56 g/kWh"
+
+
+def test_a_reading_s_summary_leaves_out_what_the_device_does_not_report():
+    assert Reading("CPU", utilization=0.5, memory_used=1_200_000).summary() == "CPU, 50%, 1.2 MB"
+    assert Reading("GPU", power=126.0, temperature=66).summary() == "GPU, 126 W, 66 °C"

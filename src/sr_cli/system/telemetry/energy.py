@@ -1,11 +1,13 @@
-"""The arithmetic of energy: readings in, watt-hours out. Nothing here touches hardware."""
+"""Arithmetic of energy: readings in, watt-hours out, without touching hardware."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
+from sr_cli.system.quantities import UNAVAILABLE, megabytes, percent, quantity, watts
 from sr_cli.system.telemetry.reading import Reading, joules_between
 
 T = TypeVar("T", int, float)
@@ -16,18 +18,18 @@ BY_POWER = "power over time"
 
 @dataclass(frozen=True, kw_only=True)
 class EnergyReport:
-    """What a run has consumed. All its values are plain, so ``EnergyReport(**dataclasses.asdict(report))`` is the same.
+    """The energy, power and memory of a run. All fields are plain values, so `dataclasses.asdict` loses nothing.
 
     Attributes:
         device: the device's name.
-        seconds: how long the run took.
-        idle_watts, idle_memory: the reading before the run; watts and bytes.
-        mean_watts, peak_watts: during the run; the peak is the highest reading, so short spikes escape it.
-        mean_memory, peak_memory: bytes, during the run.
-        mean_utilization: 0 to 1.
-        watt_hours: energy; ``None`` where the device doesn't tell, never 0.
+        seconds: duration of the run.
+        idle_watts, idle_memory: before the run; watts and bytes.
+        mean_watts, peak_watts: during the run; the peak is the highest reading, so it misses short spikes.
+        mean_memory, peak_memory: during the run; bytes.
+        mean_utilization: in [0, 1].
+        watt_hours: energy; ``None`` if the device does not report it, never 0.
         measured_seconds: the part of ``seconds`` that ``watt_hours`` covers.
-        method: how it was measured: `BY_COUNTER`, `BY_POWER`, both, or ``None``.
+        method: of measuring: `BY_COUNTER`, `BY_POWER`, both joined by "and", or ``None``.
     """
 
     device: str
@@ -44,13 +46,43 @@ class EnergyReport:
     method: str | None = None
 
     def grams_co2e(self, g_per_kwh: float) -> float | None:
-        """Grams of CO2 equivalent, at so many grams per kilowatt-hour of electricity; ``None`` if unmeasured."""
+        """Grams of CO2 equivalent, from the carbon intensity of the electricity; ``None`` if unmeasured."""
         if not (math.isfinite(g_per_kwh) and g_per_kwh >= 0):
-            raise ValueError(f"carbon intensity {g_per_kwh} is not a number of grams per kWh")
+            raise ValueError(f"invalid carbon intensity {g_per_kwh}: expected grams per kWh")
         return None if self.watt_hours is None else self.watt_hours / 1000 * g_per_kwh
 
+    def rows(self, *, epochs: float | None = None, g_per_kwh: float | None = None) -> list[tuple[str, str]]:
+        """The report as labels and text, with units; what was not measured is ``unavailable``, never 0.
+
+        Args:
+            epochs: number of epochs that the energy was spent on; without it there is no row per epoch.
+            g_per_kwh: carbon intensity of the electricity; without it there is no row of CO2e.
+        """
+        rows = [
+            ("device", self.device),
+            ("before", f"power {watts(self.idle_watts)}, memory {megabytes(self.idle_memory)}"),
+            ("mean", f"power {watts(self.mean_watts)}, memory {megabytes(self.mean_memory)}"),
+            ("peak", f"power {watts(self.peak_watts)}, memory {megabytes(self.peak_memory)}"),
+            ("utilization", percent(self.mean_utilization)),
+            ("energy", self._energy()),
+        ]
+        if epochs and math.isfinite(epochs):
+            per_epoch = None if self.watt_hours is None else self.watt_hours / epochs
+            rows.append(("energy per epoch", quantity(per_epoch, "Wh")))
+        if g_per_kwh is not None:
+            rows.append(("CO2e", f"{quantity(self.grams_co2e(g_per_kwh), 'g')} at {g_per_kwh:g} g/kWh"))
+        return rows
+
+    def _energy(self) -> str:
+        if self.watt_hours is None:
+            return UNAVAILABLE
+        covered = self.measured_seconds / self.seconds
+        gaps = "" if covered > 0.995 else f", measured for {covered:.0%} of it"
+        time = timedelta(seconds=round(self.seconds))
+        return f"{quantity(self.watt_hours, 'Wh')} in {time} ({self.method}{gaps})"
+
     def plus(self, later: EnergyReport) -> EnergyReport:
-        """This part of a run and a later one, as one: energy adds up, means are weighted by time."""
+        """Join this part of a run and a later one: energy adds up, means are weighted by time."""
         watt_hours = _sum(self.watt_hours, later.watt_hours)
         measured = self.measured_seconds + later.measured_seconds
         memory = _mean((self.mean_memory, self.seconds), (later.mean_memory, later.seconds))
@@ -71,14 +103,14 @@ class EnergyReport:
 
 
 class Tally:
-    """Readings as they come, summed up.
+    """Sums up readings as they come.
 
-    Each reading stands for the time since the one before; power is integrated between the two by the trapezoid rule,
-    unless energy counters tell exactly. A reading without either is bridged by the next that has one.
+    A reading stands for the time since the one before. Energy counters are preferred; without them power is integrated
+    by the trapezoid rule. A reading with neither is bridged by the next one that has either.
     """
 
     def __init__(self, idle: Reading, *, time: float) -> None:
-        """Begin with the reading before the run, taken at ``time`` (seconds of a monotonic clock)."""
+        """Start with the reading before the run, taken at ``time`` (seconds of a monotonic clock)."""
         self._idle = idle
         self._start = self._last = self._anchor_time = time
         self._anchor = idle
@@ -90,7 +122,7 @@ class Tally:
         self._utilization = _WeightedMean()
 
     def add(self, reading: Reading, *, time: float) -> None:
-        """Take in a reading during the run."""
+        """Add a reading taken during the run."""
         self._memory.add(reading.memory_used, time - self._last)
         self._utilization.add(reading.utilization, time - self._last)
         self._peak_memory = _max(self._peak_memory, reading.memory_used)
@@ -132,7 +164,7 @@ class Tally:
 
 
 def trapezoid(before: float | None, after: float | None, seconds: float) -> float | None:
-    """Joules between two readings in watts; ``None`` if one of them is missing."""
+    """Joules between two readings in watts; ``None`` if either is missing."""
     return None if before is None or after is None else (before + after) / 2 * seconds
 
 
@@ -166,6 +198,6 @@ def _mean(*parts: tuple[float | None, float]) -> float | None:
 
 
 def _both(a: str | None, b: str | None) -> str | None:
-    """Two descriptions as one that names each thing once."""
+    """Join two descriptions without naming anything twice."""
     names = dict.fromkeys(name for text in (a, b) if text for name in text.split(" and "))
     return " and ".join(names) or None

@@ -1,15 +1,17 @@
-"""What a device tells about itself at one moment."""
+"""The state of a device at one moment."""
 
 from dataclasses import dataclass
+
+from sr_cli.system.quantities import UNAVAILABLE, celsius, megabytes, percent, watts
 
 
 @dataclass(frozen=True)
 class EnergyCounter:
-    """A counter of energy that only grows, until it begins anew at its range.
+    """A counter of energy, which only grows until it wraps around.
 
     Attributes:
-        joules: since a moment that nobody knows.
-        range: the joules at which the counter starts again from 0; ``None`` for one that never does.
+        joules: since an unspecified origin; only differences mean anything.
+        range: the joules at which the counter wraps around to 0; ``None`` if it never does.
     """
 
     joules: float
@@ -18,17 +20,17 @@ class EnergyCounter:
 
 @dataclass(frozen=True)
 class Reading:
-    """A device at one moment. ``None`` is for what the device doesn't tell, never 0.
+    """A device at one moment. What it does not report is ``None``, never 0.
 
     Attributes:
-        name: the device's name, such as ``NVIDIA GeForce RTX 3060``.
-        utilization: the share of time that the device was busy lately, 0 to 1.
-        memory_used: bytes in use: on a GPU by everybody, on a CPU by this process.
-        memory_total: bytes that there are.
+        name: such as ``NVIDIA GeForce RTX 3060``.
+        utilization: the share of recent time that the device was busy, in [0, 1].
+        memory_used: bytes; on a GPU of all processes, on a CPU of this one.
+        memory_total: bytes.
         power: watts.
         temperature: degrees Celsius.
         driver: the driver's version.
-        counters: the device's energy counters; empty where it has none.
+        counters: the device's energy counters; empty if it has none.
     """
 
     name: str
@@ -40,9 +42,14 @@ class Reading:
     driver: str | None = None
     counters: tuple[EnergyCounter, ...] = ()
 
+    def summary(self) -> str:
+        """The device's state in one line; what it does not report is left out."""
+        shown = [percent(self.utilization), megabytes(self.memory_used), watts(self.power), celsius(self.temperature)]
+        return ", ".join([self.name, *(text for text in shown if text != UNAVAILABLE)])
+
 
 def joules_between(before: tuple[EnergyCounter, ...], after: tuple[EnergyCounter, ...]) -> float | None:
-    """Energy that the counters have counted from one reading to the next, a wrap-around allowed for.
+    """Energy between two readings of the same counters, with wrap-around.
 
     Returns:
         Joules; ``None`` if there are no counters, one was reset, or none has moved: in a virtual machine a counter
