@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sr_cli.networks.fast.onednn import Layer
+from sr_cli.networks.fast.onednn import FusedConv
 from sr_cli.networks.registry import build
 from sr_cli.upscaling.runner import InferenceForm
 
@@ -23,7 +23,7 @@ def convolution(inputs, outputs, size):
 @pytest.mark.parametrize("activation", ["none", "relu", "leaky_relu"])
 @pytest.mark.parametrize(("inputs", "outputs", "size"), [(3, 16, 3), (16, 12, 5), (7, 5, 2)])
 def test_a_packed_layer_is_the_layer(activation, inputs, outputs, size):
-    plain, packed = (Layer(convolution(inputs, outputs, size), activation, slope=0.1) for _ in range(2))
+    plain, packed = (FusedConv(convolution(inputs, outputs, size), activation, slope=0.1) for _ in range(2))
     packed.pack()
     assert (packed._packed is not None) == X86
     for count, height, width in SHAPES:
@@ -33,7 +33,7 @@ def test_a_packed_layer_is_the_layer(activation, inputs, outputs, size):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_layer_adds_to_a_tensor_in_place(shape):
-    plain, packed = (Layer(convolution(8, 8, 3)) for _ in range(2))
+    plain, packed = (FusedConv(convolution(8, 8, 3)) for _ in range(2))
     packed.pack()
     count, height, width = shape
     features, sum_ = (

@@ -2,8 +2,20 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sr_cli.networks.fast.fused import FusedJohnson
-from sr_cli.networks.fast.polyphase import conv_transposed, conv_unshuffled
+from sr_cli.networks.fast.fused_johnson import FusedJohnson
+from sr_cli.networks.fast.polyphase import transposed_kernel, unshuffled_kernel
+
+
+def conv_transposed(features, weight, bias=None):
+    bias = None if bias is None else bias.repeat_interleave(4)
+    phases = F.conv2d(features, transposed_kernel(weight), bias, padding=1)
+    return F.pixel_shuffle(phases, 2)[..., 1:-1, 1:-1]
+
+
+def conv_unshuffled(features, weight, bias=None):
+    kernel = unshuffled_kernel(weight)
+    bias = None if bias is None else bias.repeat_interleave(4)
+    return F.pixel_shuffle(F.conv2d(F.pixel_unshuffle(features, 2), kernel, bias, padding=kernel.shape[-1] // 2), 2)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5), (7, 4)])

@@ -8,19 +8,20 @@ from torch.nn import functional as F
 
 from sr_cli.imageops.resize import resize
 from sr_cli.networks.base import Geometry, Network
+from sr_cli.networks.fast.onednn import FusedConv
+from sr_cli.networks.fast.streaming import Rows, Stream, StreamedConv
 from sr_cli.networks.fast.training_convolutions import Conv2d
 from sr_cli.networks.registry import scales_of
 
-NEGATIVE_SLOPE = 0.1
-"""Slope of `Compact`'s leaky ReLUs below zero."""
-
+_SLOPE = 0.1  # of the leaky ReLUs, below zero
 _NOISE = 0.3
+_SKIP = 2  # radius of the bicubic skip, in LR pixels
 
 
 class Compact(Network):
     """A stack of 3×3 convolutions at LR resolution that adds detail to the bicubically upscaled input.
 
-    No batch normalisation. The inner convolutions start as the identity plus noise, which trains like a residual
+    No batch normalization. The inner convolutions start as the identity plus noise, which trains like a residual
     network and costs nothing to run. The last one feeds a pixel shuffle and starts with equal sub-pixels (ICNR), so
     that an untrained network paints no checkerboard.
 
@@ -28,9 +29,6 @@ class Compact(Network):
         scale: 2, 3, 4 or 8.
         width: channels of the inner convolutions.
         depth: number of inner convolutions.
-
-    Shapes:
-        ``(N, 3, H, W)`` in [0, 1] → ``(N, 3, scale·H, scale·W)``, not clamped.
 
     Source: sub-pixel convolution, Shi et al. 2016; ICNR, Aitken et al. 2017 (arXiv 1707.02937).
     """
@@ -50,26 +48,20 @@ class Compact(Network):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Initialise: identity plus noise inside, ICNR at the end."""
-        nn.init.kaiming_normal_(self.head.weight, a=NEGATIVE_SLOPE)
+        """Initialize: identity plus noise inside, ICNR at the end."""
+        nn.init.kaiming_normal_(self.head.weight, a=_SLOPE)
         for convolution in self.body:
-            noise = nn.init.kaiming_normal_(torch.empty_like(convolution.weight), a=NEGATIVE_SLOPE)  # type: ignore[arg-type]
+            noise = nn.init.kaiming_normal_(torch.empty_like(convolution.weight), a=_SLOPE)  # type: ignore[arg-type]
             nn.init.dirac_(convolution.weight)  # type: ignore[arg-type]
             convolution.weight += _NOISE * noise  # type: ignore[operator]
-            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
         sub_pixel = nn.init.kaiming_normal_(torch.empty(3, self.width, 3, 3)) * _NOISE
         self.tail.weight.copy_(sub_pixel.repeat_interleave(self.scale**2, dim=0))
-        for convolution in (self.head, self.tail):
-            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        for convolution in (self.head, *self.body, self.tail):
+            nn.init.zeros_(convolution.bias)
 
     @property
     def geometry(self) -> Geometry:
         return Geometry(scale=self.scale, halo=self.depth + 2)  # the bicubic skip alone reaches 2 pixels
-
-    def fuse(self, *, matrix_units: bool = False) -> nn.Module:  # noqa: ARG002
-        from sr_cli.networks.fast.fused import FusedCompact
-
-        return FusedCompact(self)
 
     def can_start_from(self, other: Network) -> bool:
         free = {"scale": self.scale}
@@ -78,30 +70,74 @@ class Compact(Network):
         return other.architecture | free == self.architecture
 
     def forward(self, lr: Tensor) -> Tensor:
-        features = F.leaky_relu(self.head(lr.to(self.head.weight.dtype)), NEGATIVE_SLOPE)
+        features = F.leaky_relu(self.head(lr.to(self.head.weight.dtype)), _SLOPE)
         for convolution in self.body:
-            features = F.leaky_relu(convolution(features), NEGATIVE_SLOPE)
+            features = F.leaky_relu(convolution(features), _SLOPE)
         # Not in half precision, whose steps near white are as wide as an 8-bit file's.
         with torch.autocast(lr.device.type, enabled=False):
             skip = bicubic_phases(lr, self.bicubic)
         return F.pixel_shuffle(self.tail(features) + skip, self.scale)
 
+    def fuse(self, *, matrix_units: bool = False) -> nn.Module:  # noqa: ARG002
+        return FusedCompact(self)
+
+
+class FusedCompact(nn.Module):
+    """`Compact` with its activations fused into the convolutions, and the skip added by the last of them."""
+
+    keep_in_float32 = ("bicubic",)  # so that bfloat16, whose 8 bits show in a clear sky, rounds only the added detail
+    bicubic: Tensor
+
+    def __init__(self, network: Compact) -> None:
+        super().__init__()
+        self.scale = network.scale
+        inner = (network.head, *network.body)
+        self.layers = nn.ModuleList(FusedConv(each, "leaky_relu", slope=_SLOPE) for each in inner)
+        self.tail = FusedConv(network.tail)
+        self.register_buffer("bicubic", network.bicubic, persistent=False)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        features = lr.to(self.tail.weight.dtype)
+        for layer in self.layers:
+            features = layer(features)
+        return F.pixel_shuffle(self.tail.added_to(bicubic_phases(lr, self.bicubic), features), self.scale)
+
+    def stream(self) -> Stream:
+        """Run over one image that comes in strips."""
+        layers = [StreamedConv(layer) for layer in self.layers]  # type: ignore[arg-type]
+        tail = StreamedConv(self.tail)
+        lag = len(layers) + 1  # rows
+        waiting: Tensor | None = None
+
+        def run(lr: Tensor, last: bool) -> Tensor:
+            nonlocal waiting
+            rows = Rows(None, lr.to(self.tail.weight.dtype), None, last)
+            for layer in layers:
+                rows = layer(rows)
+            seen = lr if waiting is None else torch.cat([waiting, lr], dim=2)
+            known = seen if last else seen[:, :, : seen.shape[2] - (lag - _SKIP)]
+            skip = bicubic_phases(known, self.bicubic, above=waiting is None, below=last)
+            waiting = None if last else seen[:, :, -lag - _SKIP :].clone()
+            return F.pixel_shuffle(tail.added_to(skip, rows), self.scale)
+
+        return run
+
 
 def bicubic_phases(lr: Tensor, kernel: Tensor, *, above: bool = True, below: bool = True) -> Tensor:
-    """The bicubic enlargement of an image, before the pixel shuffle.
+    """Bicubic upscaling, before the pixel shuffle.
 
     Args:
-        kernel: as of `bicubic_kernel`.
-        above, below: whether the image ends there; where it goes on, two rows fewer are returned.
+        kernel: see `bicubic_kernel`.
+        above, below: whether the image ends there; where it goes on, the result is two rows shorter.
     """
     return F.conv2d(F.pad(lr, (2, 2, 2 * above, 2 * below), mode="replicate"), kernel)
 
 
 def bicubic_kernel(scale: int) -> Tensor:
-    """Bicubic enlargement of RGB as a convolution that a pixel shuffle follows, the edges repeated by 2 pixels before.
+    """Bicubic upscaling of RGB, as a convolution before a pixel shuffle; the input is padded by repeating 2 pixels.
 
     Returns:
-        ``(3·scale², 3, 5, 5)``; with it the result is that of `resize.resize`.
+        ``(3·scale², 3, 5, 5)``; the result is that of `sr_cli.imageops.resize.resize`.
     """
     impulses = torch.eye(25).view(25, 1, 5, 5)
     middle = slice(2 * scale, 3 * scale)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sr_cli.networks.base import Geometry, Network
+from sr_cli.networks.fast import fused_johnson
 from sr_cli.networks.fast.training_convolutions import Conv2d, ConvTranspose2d
 from sr_cli.networks.registry import scales_of
 
@@ -14,18 +15,15 @@ _TANH_SLOPE = 2.4
 
 
 class Johnson(Network):
-    """The report's image transformation network.
+    """The image transformation network of the Bordeaux report.
 
     9×9 convolution; four residual blocks; log2(scale) transposed convolutions of kernel 4 and stride 2; 9×9
-    convolution. Batch normalisation and ReLU follow every convolution but the last, whose tanh is scaled to [0, 1].
+    convolution. Batch normalization and ReLU follow every convolution but the last, whose tanh is scaled to [0, 1].
 
     Args:
         scale: 2, 4 or 8.
 
-    Shapes:
-        ``(N, 3, H, W)`` in [0, 1] → ``(N, 3, scale·H, scale·W)`` in [0, 1].
-
-    Source: the report, section 3.1 (kernel 4 upsampling); Johnson et al. 2016, supplementary, tables 2 and 3.
+    Source: the Bordeaux report, section 3.1; Johnson et al. 2016, supplementary, tables 2 and 3.
     """
 
     scales: ClassVar[tuple[int, ...]] = scales_of("johnson")
@@ -35,22 +33,16 @@ class Johnson(Network):
 
     def __init__(self, *, scale: int) -> None:
         super().__init__(scale=scale)
-        doublings = scale.bit_length() - 1
-        self.head = nn.Sequential(
-            Conv2d(3, self.width, 9, padding=4, bias=False), nn.BatchNorm2d(self.width), nn.ReLU(inplace=True)
-        )
-        self.body = nn.Sequential(*(ResidualBlock(self.width) for _ in range(self.blocks)))
-        self.upsampling = nn.Sequential(
-            *(
-                nn.Sequential(
-                    ConvTranspose2d(self.width, self.width, 4, stride=2, padding=1, bias=False),
-                    nn.BatchNorm2d(self.width),
-                    nn.ReLU(inplace=True),
-                )
-                for _ in range(doublings)
-            )
-        )
-        self.tail = Conv2d(self.width, 3, 9, padding=4)
+        width, doublings = self.width, scale.bit_length() - 1
+        self.head = _normalized(Conv2d(3, width, 9, padding=4, bias=False))
+        self.body = nn.Sequential(*(ResidualBlock(width) for _ in range(self.blocks)))
+        stages = (ConvTranspose2d(width, width, 4, stride=2, padding=1, bias=False) for _ in range(doublings))
+        self.upsampling = nn.Sequential(*map(_normalized, stages))
+        self.tail = Conv2d(width, 3, 9, padding=4)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        features = self.upsampling(self.body(self.head(lr)))
+        return (torch.tanh(self.tail(features)) + 1) / 2
 
     def initialize(self, how: str) -> None:
         if how == "bilinear":
@@ -58,7 +50,7 @@ class Johnson(Network):
 
     @torch.no_grad()
     def start_bilinear(self) -> None:
-        """Initialise so that the untrained network enlarges its input, nearly as bilinear interpolation does.
+        """Initialize so that the untrained network nearly interpolates its input bilinearly.
 
         Three channels carry red, green and blue through: a 9×9 impulse; residual branches that are zero at first (the
         scale of their last BatchNorm, as in Goyal et al. 2017); transposed convolutions with the bilinear kernel,
@@ -95,18 +87,10 @@ class Johnson(Network):
         return Geometry(scale=self.scale, halo=radius + 2 * self.blocks + 4)
 
     def fuse(self, *, matrix_units: bool = False) -> nn.Module:
-        from sr_cli.networks.fast.fused import FusedJohnson
-
-        return FusedJohnson(self, by_row=not matrix_units)
+        return fused_johnson.FusedJohnson(self, by_row=not matrix_units)
 
     def memory(self, height: int, width: int, *, itemsize: int = 4) -> int:
-        from sr_cli.networks.fast.fused import memory_of_johnson
-
-        return memory_of_johnson(height, width, doublings=len(self.upsampling), channels=self.width, itemsize=itemsize)
-
-    def forward(self, lr: Tensor) -> Tensor:
-        features = self.upsampling(self.body(self.head(lr)))
-        return (torch.tanh(self.tail(features)) + 1) / 2
+        return fused_johnson.memory(self, height, width, itemsize=itemsize)
 
 
 class ResidualBlock(nn.Module):
@@ -114,13 +98,12 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.branch = nn.Sequential(
-            Conv2d(width, width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-            Conv2d(width, width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-        )
+        first, second = (Conv2d(width, width, 3, padding=1, bias=False) for _ in range(2))
+        self.branch = nn.Sequential(*_normalized(first), second, nn.BatchNorm2d(width))
 
     def forward(self, features: Tensor) -> Tensor:
         return features + cast(Tensor, self.branch(features))
+
+
+def _normalized(convolution: nn.Conv2d | nn.ConvTranspose2d) -> nn.Sequential:
+    return nn.Sequential(convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU(inplace=True))

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from sr_cli.errors import DeviceError, WeightsError
 from sr_cli.imageops import dihedral
 from sr_cli.networks.base import Network
-from sr_cli.networks.fast.fused import Stream
-from sr_cli.networks.fast.onednn import Layer
+from sr_cli.networks.fast.onednn import FusedConv
+from sr_cli.networks.fast.streaming import Stream
 from sr_cli.system import device as devices
 from sr_cli.system.cpu_tuning import release_freed_memory
 from sr_cli.upscaling.tiling import Span, TileTooLarge, upscale_strips
@@ -318,7 +318,7 @@ class InferenceForm:
             dtype = torch.float32
         fast.to(memory_format=_LAYOUT)
         for layer in fast.modules():
-            if isinstance(layer, Layer):
+            if isinstance(layer, FusedConv):
                 layer.pack()
         self.network, self._dtype = fast, dtype
 

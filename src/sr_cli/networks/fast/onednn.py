@@ -1,4 +1,4 @@
-"""Convolutions that run: with what follows them in the same pass over memory, and their weights laid out once."""
+"""Convolutions for inference: the activation in the same pass over memory, the weights laid out once."""
 
 import platform
 from typing import Any, Literal
@@ -12,14 +12,14 @@ Activation = Literal["none", "relu", "leaky_relu"]
 _SIDE = 64  # of the image that the layout of the weights is chosen for; any other runs as well
 
 
-class Layer(nn.Module):
+class FusedConv(nn.Module):
     """A convolution and the activation after it, for inference.
 
     On x86 CPUs, once `pack` was called, both are one step of oneDNN: the activation costs no pass over memory, and the
     weights aren't rearranged at every call. Results are those of PyTorch's layers to rounding.
 
     Args:
-        convolution: stride 1; its parameters are taken over, not copied.
+        convolution: stride 1; its parameters are shared, not copied.
         activation: what follows.
         slope: of ``leaky_relu``, below zero.
     """
@@ -33,20 +33,20 @@ class Layer(nn.Module):
         self._packed: Tensor | None = None
 
     def pack(self) -> None:
-        """Lay the weights out for this CPU, where that is of use; afterwards they no longer change."""
+        """Lay the weights out for this CPU where that is faster; they must not change afterwards."""
         weight = self.weight.detach()
         if _packs(weight):
             size = [1, weight.shape[1], _SIDE, _SIDE]
             self._packed = torch.ops.mkldnn._reorder_convolution_weight(weight, self.padding, [1, 1], [1, 1], 1, size)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self._result(features, self.padding)
+        return self._convolve(features, self.padding)
 
     def between_rows(self, features: Tensor) -> Tensor:
         """The same without padding above and below: ``(N, C, H, W)`` → ``(N, D, H − kernel height + 1, W)``."""
-        return self._result(features, (0, self.padding[1]))
+        return self._convolve(features, (0, self.padding[1]))
 
-    def _result(self, features: Tensor, padding: tuple[int, int]) -> Tensor:
+    def _convolve(self, features: Tensor, padding: tuple[int, int]) -> Tensor:
         if self._packed is not None:
             slope = [self.slope] if self.activation == "leaky_relu" else []
             return torch.ops.mkldnn._convolution_pointwise(  # type: ignore[no-any-return]
@@ -57,22 +57,22 @@ class Layer(nn.Module):
             return F.leaky_relu_(result, self.slope)
         return result.relu_() if self.activation == "relu" else result
 
-    def added_to(self, sum_: Tensor, features: Tensor, *, between_rows: bool = False) -> Tensor:
-        """The result added to another tensor, in place; for layers without activation.
+    def added_to(self, total: Tensor, features: Tensor, *, between_rows: bool = False) -> Tensor:
+        """Add the result to another tensor, in place; for layers without activation.
 
         Args:
-            between_rows: as of the method of that name.
+            between_rows: without padding above and below, see the method `between_rows`.
         """
         padding = (0, self.padding[1]) if between_rows else self.padding
-        if self._packed is not None and sum_.dtype == features.dtype:
+        if self._packed is not None and total.dtype == features.dtype:
             return torch.ops.mkldnn._convolution_pointwise_.binary(  # type: ignore[no-any-return]
-                sum_, features, self._packed, self.bias, padding, [1, 1], [1, 1], 1, "add", 1.0, None, [], None
+                total, features, self._packed, self.bias, padding, [1, 1], [1, 1], 1, "add", 1.0, None, [], None
             )
-        return sum_.add_(self._result(features, padding))
+        return total.add_(self._convolve(features, padding))
 
 
 def _packs(weight: Tensor) -> bool:
-    """Whether oneDNN computes with such weights here. Untried on anything but x86."""
+    """Whether oneDNN computes with such weights here. Only tried on x86."""
     if weight.device.type != "cpu" or platform.machine().lower() not in ("x86_64", "amd64"):
         return False
     operators: Any = torch.ops.mkldnn

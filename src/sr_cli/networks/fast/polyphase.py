@@ -1,4 +1,4 @@
-"""The same convolutions at half the resolution, where the vector units have more channels to work on.
+"""Kernels of the same convolutions at half the resolution, where the vector units have more channels to work on.
 
 A pixel shuffle and its inverse move between an image and its 2 × 2 phases as channels. Transposed convolutions and
 convolutions with few outputs run much faster on the phases, and the arithmetic is the same.
@@ -25,17 +25,6 @@ def transposed_kernel(weight: Tensor) -> Tensor:
     taps = torch.tensor([[2, 0], [3, 1]], device=weight.device)
     kernel = weight[:, :, taps[:, None, :, None], taps[None, :, None, :]]  # (C, D, a, b, u, v)
     return kernel.permute(1, 2, 3, 0, 4, 5).reshape(4 * outputs, inputs, 2, 2)
-
-
-def conv_transposed(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``F.conv_transpose2d(features, weight, bias, stride=2, padding=1)`` for kernels of 4×4.
-
-    Shapes:
-        ``(N, C, H, W)`` → ``(N, D, 2·H, 2·W)``.
-    """
-    bias = None if bias is None else bias.repeat_interleave(4)
-    phases = F.conv2d(features, transposed_kernel(weight), bias, padding=1)
-    return F.pixel_shuffle(phases, 2)[..., 1:-1, 1:-1]
 
 
 def unshuffled_kernel(weight: Tensor) -> Tensor:
@@ -73,14 +62,3 @@ def unshuffled_rows(weight: Tensor) -> Tensor:
     taps = 2 * cell[None, None, :] + phase[None, :, None] - phase[:, None, None] + 2 * reach + 1  # (s, a, t)
     kernel = tall[:, :, taps]  # (D, C, s, a, t, W)
     return kernel.permute(2, 0, 3, 1, 4, 5).reshape(2 * outputs, 2 * inputs, 2 * reach + 1, width)
-
-
-def conv_unshuffled(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``F.conv2d(features, weight, bias, padding="same")`` for an odd kernel and an even height and width.
-
-    Shapes:
-        ``(N, C, H, W)`` → ``(N, D, H, W)``.
-    """
-    kernel = unshuffled_kernel(weight)
-    bias = None if bias is None else bias.repeat_interleave(4)
-    return F.pixel_shuffle(F.conv2d(F.pixel_unshuffle(features, 2), kernel, bias, padding=kernel.shape[-1] // 2), 2)
