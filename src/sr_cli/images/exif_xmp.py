@@ -8,8 +8,8 @@ from dataclasses import replace
 from sr_cli.images.picture import Metadata
 
 _ORIENTATION, _EXIF_DIRECTORY, _THUMBNAIL_START, _THUMBNAIL_LENGTH = 0x0112, 0x8769, 0x0201, 0x0202
-_WIDTH = {0x0100, 0xA002}  # ImageWidth in the main directory, PixelXDimension in the EXIF directory
-_HEIGHT = {0x0101, 0xA003}
+_WIDTH = (0x0100, 0xA002)  # ImageWidth in the main directory, PixelXDimension in the EXIF directory
+_HEIGHT = (0x0101, 0xA003)
 _SHORT, _LONG = 3, 4
 
 
@@ -21,17 +21,17 @@ def make_upright(metadata: Metadata, orientation: int | None = None) -> tuple[Me
     Args:
         orientation: from outside of EXIF, such as a TIFF tag; it overrides EXIF's.
     """
-    exif = bytearray((metadata.exif or b"").removeprefix(b"Exif\0\0"))
-    stated = 1
+    content, stated = b"", 1
     try:
-        order = _byte_order(exif)
-        stated = _take_orientation(exif, order)
-        _cut_thumbnail(exif, order)
+        exif = _Exif((metadata.exif or b"").removeprefix(b"Exif\0\0"))
+        stated = exif.reset_orientation()
+        exif.drop_thumbnail()
+        content = bytes(exif.data)
     except (struct.error, ValueError):
-        exif.clear()
+        pass
     orientation = orientation or stated
     dpi = metadata.dpi[::-1] if metadata.dpi and orientation >= 5 else metadata.dpi
-    return replace(metadata, exif=bytes(exif) or None, dpi=dpi), orientation
+    return replace(metadata, exif=content or None, dpi=dpi), orientation
 
 
 def fit_to_size(metadata: Metadata, width: int, height: int) -> Metadata:
@@ -39,88 +39,75 @@ def fit_to_size(metadata: Metadata, width: int, height: int) -> Metadata:
 
     Like browsers, `make_upright` ignores XMP's orientation; it is reset to 1 here so that no other reader applies it.
     """
-    exif, xmp = metadata.exif, metadata.xmp
-    if exif:
-        exif = _fit_exif(exif, width, height)
-    if xmp:
-        sides = {b"tiff:ImageWidth": width, b"exif:PixelXDimension": width}
-        sides |= {b"tiff:ImageLength": height, b"exif:PixelYDimension": height, b"tiff:Orientation": 1}
-        xmp = re.sub(rb"<xmp:Thumbnails>.*?</xmp:Thumbnails>", b"", _replace_numbers(xmp, sides), flags=re.DOTALL)
-    return replace(metadata, exif=exif, xmp=xmp)
-
-
-def _byte_order(exif: bytes | bytearray) -> str:
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(exif[:4]))
-    if order is None:
-        raise ValueError("EXIF has no TIFF header")
-    return order
-
-
-def _entries(exif: bytes | bytearray, order: str, directory: int) -> Iterator[tuple[int, int]]:
-    """Tag and position of each 12-byte entry of an image file directory."""
-    (count,) = struct.unpack_from(order + "H", exif, directory)
-    for at in range(directory + 2, directory + 2 + 12 * count, 12):
-        yield struct.unpack_from(order + "H", exif, at)[0], at
-
-
-def _number(exif: bytes | bytearray, order: str, at: int) -> int:
-    (kind,) = struct.unpack_from(order + "H", exif, at + 2)
-    return int(struct.unpack_from(order + ("H" if kind == _SHORT else "I"), exif, at + 8)[0])
-
-
-def _first_directory(exif: bytes | bytearray, order: str) -> int:
-    return int(struct.unpack_from(order + "I", exif, 4)[0])
-
-
-def _take_orientation(exif: bytearray, order: str) -> int:
-    for tag, at in _entries(exif, order, _first_directory(exif, order)):
-        if tag == _ORIENTATION:
-            orientation = _number(exif, order, at)
-            struct.pack_into(order + "HHIHH", exif, at, tag, _SHORT, 1, 1, 0)
-            return orientation if orientation in range(1, 9) else 1
-    return 1
-
-
-def _cut_thumbnail(exif: bytearray, order: str) -> None:
-    """Unlink the second directory and blank the JPEG it points to, or cut it off if nothing follows."""
-    directory = _first_directory(exif, order)
-    (count,) = struct.unpack_from(order + "H", exif, directory)
-    link = directory + 2 + 12 * count
-    (second,) = struct.unpack_from(order + "I", exif, link)
-    struct.pack_into(order + "I", exif, link, 0)
+    content, xmp = metadata.exif, metadata.xmp
     try:
-        where = {tag: _number(exif, order, at) for tag, at in _entries(exif, order, second)} if second else {}
-    except struct.error:
-        return
-    start, length = where.get(_THUMBNAIL_START, 0), where.get(_THUMBNAIL_LENGTH, 0)
-    if exif[start : start + 2] == b"\xff\xd8":
-        exif[start : start + length] = bytes(len(exif[start : start + length]))
-        if start + length >= len(exif):
-            del exif[start:]
-
-
-def _fit_exif(exif: bytes, width: int, height: int) -> bytes:
-    changed = bytearray(exif)
-    try:
-        order = _byte_order(changed)
-        _take_orientation(changed, order)
-        directories = [_first_directory(changed, order)]
-        directories += [
-            _number(changed, order, at)
-            for tag, at in _entries(changed, order, directories[0])
-            if tag == _EXIF_DIRECTORY
-        ]
-        for directory in directories:
-            for tag, at in _entries(changed, order, directory):
-                if tag in _WIDTH | _HEIGHT:
-                    struct.pack_into(order + "HHII", changed, at, tag, _LONG, 1, width if tag in _WIDTH else height)
+        exif = _Exif(content or b"")
+        exif.reset_orientation()
+        exif.set_size(width, height)
+        content = bytes(exif.data)
     except (struct.error, ValueError):
-        return exif
-    return bytes(changed)
+        pass
+    if xmp:
+        numbers = {b"tiff:ImageWidth": width, b"exif:PixelXDimension": width, b"tiff:Orientation": 1}
+        for name, value in (numbers | {b"tiff:ImageLength": height, b"exif:PixelYDimension": height}).items():
+            # an attribute (name="6") or an element (<name>6<)
+            xmp = re.sub(rb"(" + name + rb"""\s*=\s*["']|<""" + name + rb">)\d+", rb"\g<1>%d" % value, xmp)
+        xmp = re.sub(rb"<xmp:Thumbnails>.*?</xmp:Thumbnails>", b"", xmp, flags=re.DOTALL)
+    return replace(metadata, exif=content, xmp=xmp)
 
 
-def _replace_numbers(xmp: bytes, numbers: dict[bytes, int]) -> bytes:
-    """Set the values of properties written as attributes (``name="6"``) or elements (``<name>6<``)."""
-    for name, value in numbers.items():
-        xmp = re.sub(rb"(" + name + rb"""\s*=\s*["']|<""" + name + rb">)\d+", rb"\g<1>" + str(value).encode(), xmp)
-    return xmp
+class _Exif:
+    """EXIF to be changed in place; every method raises `struct.error` where offsets lead outside of it."""
+
+    def __init__(self, content: bytes) -> None:
+        if content[:4] not in (b"II*\0", b"MM\0*"):
+            raise ValueError("EXIF has no TIFF header")
+        self.data = bytearray(content)
+        self._order = "<" if content[:1] == b"I" else ">"
+        self._main = self._unpack("I", 4)
+
+    def reset_orientation(self) -> int:
+        """Set the orientation to 1; returns what it was."""
+        for tag, at in self._entries(self._main):
+            if tag == _ORIENTATION:
+                orientation = self._value(at)
+                self._pack("HHIHH", at, tag, _SHORT, 1, 1, 0)
+                return orientation if orientation in range(1, 9) else 1
+        return 1
+
+    def set_size(self, width: int, height: int) -> None:
+        inner = [self._value(at) for tag, at in self._entries(self._main) if tag == _EXIF_DIRECTORY]
+        for directory in (self._main, *inner):
+            for tag, at in self._entries(directory):
+                if tag in _WIDTH + _HEIGHT:
+                    self._pack("HHII", at, tag, _LONG, 1, width if tag in _WIDTH else height)
+
+    def drop_thumbnail(self) -> None:
+        """Unlink the second directory and blank the JPEG it points to, or cut it off if nothing follows."""
+        link = self._main + 2 + 12 * self._unpack("H", self._main)
+        second = self._unpack("I", link)
+        self._pack("I", link, 0)
+        try:
+            values = {tag: self._value(at) for tag, at in self._entries(second)} if second else {}
+        except struct.error:
+            return
+        start, length = values.get(_THUMBNAIL_START, 0), values.get(_THUMBNAIL_LENGTH, 0)
+        if self.data[start : start + 2] == b"\xff\xd8":
+            self.data[start : start + length] = bytes(len(self.data[start : start + length]))
+            if start + length >= len(self.data):
+                del self.data[start:]
+
+    def _entries(self, directory: int) -> Iterator[tuple[int, int]]:
+        """Tag and position of each 12-byte entry of an image file directory."""
+        for index in range(self._unpack("H", directory)):
+            at = directory + 2 + 12 * index
+            yield self._unpack("H", at), at
+
+    def _value(self, at: int) -> int:
+        return self._unpack("H" if self._unpack("H", at + 2) == _SHORT else "I", at + 8)
+
+    def _unpack(self, kind: str, at: int) -> int:
+        return int(struct.unpack_from(self._order + kind, self.data, at)[0])
+
+    def _pack(self, kinds: str, at: int, *values: int) -> None:
+        struct.pack_into(self._order + kinds, self.data, at, *values)

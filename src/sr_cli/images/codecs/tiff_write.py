@@ -7,19 +7,17 @@ from typing import BinaryIO
 import imagecodecs
 import numpy as np
 from PIL import TiffTags
+from PIL.ExifTags import Base as Tag
 from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
 
-from sr_cli.images.codecs import tiff_tags as tags
 from sr_cli.images.codecs.ordered_pool import ordered_map
+from sr_cli.images.codecs.tiff_tags import BIG_HEAD, HEAD, exif_to_tags
 from sr_cli.images.exif_xmp import fit_to_size
-from sr_cli.images.picture import Metadata, Picture, Pixels, band_rows
+from sr_cli.images.picture import Picture, Pixels, band_rows
 
-_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 0x0100, 0x0101, 0x0102, 0x0103, 0x0106
-_OFFSETS, _CHANNELS, _ROWS, _BYTES, _PREDICTOR, _EXTRA = 0x0111, 0x0115, 0x0116, 0x0117, 0x013D, 0x0152
 _DEFLATE, _HORIZONTAL, _UNASSOCIATED_ALPHA, _BLACK_IS_ZERO, _RGB, _INCH = 8, 2, 2, 1, 2, 2
 _LEVEL = 1  # libdeflate, on an upscaled photo: 48 MP/s and 0.37 of the raw size; level 6: 11 and 0.34
-_BIG = 4_000_000_000
-"""Raw bytes beyond which 32-bit offsets might not suffice, so that BigTIFF is written."""
+_BIG = 4_000_000_000  # raw bytes beyond which 32-bit offsets might not suffice, so that BigTIFF is written
 
 
 def write_tiff(file: BinaryIO, strips: Iterable[Pixels], *, like: Picture, size: tuple[int, int]) -> None:
@@ -38,17 +36,16 @@ def write_tiff(file: BinaryIO, strips: Iterable[Pixels], *, like: Picture, size:
     """
     width, height = size
     is_big = width * height * like.channels * like.color.dtype.itemsize > _BIG
-    head = tags.BIG_HEAD if is_big else tags.HEAD
-    directory = _directory(head, like, size, fit_to_size(like.metadata, width, height))
-    rows = band_rows(width)
-    directory[_ROWS] = min(rows, height)
-    lengths = [0] * -(-height // rows)
+    head = BIG_HEAD if is_big else HEAD
+    directory = _directory(head, like, size)
+    lengths = [0] * -(-height // band_rows(width))
 
     def write_directory() -> None:
         # Pillow counts the offsets from the end of the directory.
-        directory[_OFFSETS] = tuple(accumulate(lengths[:-1], initial=0))
-        directory[_BYTES] = tuple(lengths)
-        directory.tagtype[_OFFSETS] = directory.tagtype[_BYTES] = TiffTags.LONG8 if is_big else TiffTags.LONG
+        directory[Tag.StripOffsets] = tuple(accumulate(lengths[:-1], initial=0))
+        directory[Tag.StripByteCounts] = tuple(lengths)
+        kind = TiffTags.LONG8 if is_big else TiffTags.LONG
+        directory.tagtype[Tag.StripOffsets] = directory.tagtype[Tag.StripByteCounts] = kind
         file.seek(0)
         file.write(head + directory.tobytes(len(head)))
 
@@ -59,25 +56,27 @@ def write_tiff(file: BinaryIO, strips: Iterable[Pixels], *, like: Picture, size:
     write_directory()
 
 
-def _directory(head: bytes, like: Picture, size: tuple[int, int], metadata: Metadata) -> Directory:
+def _directory(head: bytes, like: Picture, size: tuple[int, int]) -> Directory:
+    metadata = fit_to_size(like.metadata, *size)
     directory = Directory(head)
-    for tag, value in tags.tags_of_exif(metadata.exif).items():
-        directory[tag] = value
-    directory[_WIDTH], directory[_HEIGHT] = size
-    directory[_BITS] = (like.bits,) * like.channels
-    directory[_COMPRESSION], directory[_PREDICTOR] = _DEFLATE, _HORIZONTAL
-    directory[_PHOTOMETRIC] = _BLACK_IS_ZERO if like.is_gray else _RGB
-    directory[_CHANNELS] = like.channels
+    for number, value in exif_to_tags(metadata.exif).items():
+        directory[number] = value
+    directory[Tag.ImageWidth], directory[Tag.ImageLength] = size
+    directory[Tag.RowsPerStrip] = min(band_rows(size[0]), size[1])
+    directory[Tag.BitsPerSample] = (like.bits,) * like.channels
+    directory[Tag.Compression], directory[Tag.Predictor] = _DEFLATE, _HORIZONTAL
+    directory[Tag.PhotometricInterpretation] = _BLACK_IS_ZERO if like.is_gray else _RGB
+    directory[Tag.SamplesPerPixel] = like.channels
     if like.alpha is not None:
-        directory[_EXTRA] = _UNASSOCIATED_ALPHA
+        directory[Tag.ExtraSamples] = _UNASSOCIATED_ALPHA
     if metadata.dpi:
-        directory[tags.X_RESOLUTION], directory[tags.Y_RESOLUTION] = metadata.dpi
-        directory[tags.RESOLUTION_UNIT] = _INCH
+        directory[Tag.XResolution], directory[Tag.YResolution] = metadata.dpi
+        directory[Tag.ResolutionUnit] = _INCH
     if metadata.icc:
-        directory[tags.ICC] = metadata.icc
+        directory[Tag.InterColorProfile] = metadata.icc
     if metadata.xmp:
-        directory[tags.XMP] = metadata.xmp
-        directory.tagtype[tags.XMP] = TiffTags.BYTE
+        directory[Tag.XMLPacket] = metadata.xmp
+        directory.tagtype[Tag.XMLPacket] = TiffTags.BYTE
     return directory
 
 
