@@ -31,7 +31,7 @@ def through(picture: images.Picture, format: str, *, scale: int = 1) -> images.P
     """The picture enlarged, written, and read again."""
     large = replace(picture, color=picture.color.repeat(scale, 0).repeat(scale, 1))
     file = io.BytesIO()
-    images.encode(large, file, format=format)
+    images.write(large, file, format=format)
     return images.read(file)
 
 
@@ -70,7 +70,7 @@ def _png_text():
 def test_other_software_reads_what_is_written(format):
     metadata = images.Metadata(icc=rgb_profile(), exif=exif(1), xmp=XMP, dpi=(300, 200))
     file = io.BytesIO()
-    images.encode(images.Picture(color=gradient(), metadata=metadata), file, format=format)
+    images.write(images.Picture(color=gradient(), metadata=metadata), file, format=format)
     image = Image.open(file)
     assert image.info["icc_profile"] == rgb_profile()
     assert image.getexif()[0x0110] == "Heron 1"
@@ -82,7 +82,7 @@ def test_other_software_reads_what_is_written(format):
 def test_tifffile_reads_what_is_written():
     metadata = images.Metadata(icc=rgb_profile(), exif=exif(1), xmp=XMP, dpi=(300, 200))
     file = io.BytesIO()
-    images.encode(images.Picture(color=gradient(dtype=np.uint16), metadata=metadata), file, format="TIFF")
+    images.write(images.Picture(color=gradient(dtype=np.uint16), metadata=metadata), file, format="TIFF")
     file.seek(0)
     with tifffile.TiffFile(file) as tiff:
         tags = tiff.pages.first.tags

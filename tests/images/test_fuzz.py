@@ -189,7 +189,7 @@ def sample_files() -> dict[str, bytes]:
         file = io.BytesIO()
         about = images.Metadata(icc=icc, exif=exif(1), xmp=XMP, dpi=(300, 300))
         picture = images.Picture(color=pixels[..., :3], alpha=pixels[..., 3], metadata=about)
-        images.encode(picture, file, format=format)
+        images.write(picture, file, format=format)
         return file.getvalue()
 
     samples = {

@@ -21,7 +21,7 @@ def content_of(format: str) -> bytes:
     file = io.BytesIO()
     metadata = images.Metadata(icc=rgb_profile(), exif=exif(1))
     noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
-    images.encode(images.Picture(color=noise, metadata=metadata), file, format=format)
+    images.write(images.Picture(color=noise, metadata=metadata), file, format=format)
     return file.getvalue()
 
 

@@ -39,7 +39,7 @@ def test_strips_give_the_file_of_the_whole_picture(tmp_path, format):
     pixels = gradient(height, 700, channels=4, dtype=np.uint16)
     picture = images.Picture(color=pixels[..., :3], alpha=pixels[..., 3])
     whole = io.BytesIO()
-    images.encode(picture, whole, format=format)
+    images.write(picture, whole, format=format)
     strips = strips_of(picture, 1, 2, 700, 0, 3, height - 706)
     images.write_strips(strips, tmp_path / "strips", like=picture, size=(700, height), format=format)
     assert (tmp_path / "strips").read_bytes() == whole.getvalue()

@@ -29,7 +29,7 @@ def picture_of(channels: int, dtype=np.uint8, *, format: str = "PNG", **size: in
 
 def encoded(picture: images.Picture, format: str, **options) -> io.BytesIO:
     file = io.BytesIO()
-    images.encode(picture, file, format=format, **options)
+    images.write(picture, file, format=format, **options)
     file.seek(0)
     return file
 
@@ -135,7 +135,7 @@ def test_png_is_written_where_there_is_no_isal():
     program = (
         "import io, sys; sys.modules['isal'] = None; import numpy as np; from sr_cli import images\n"
         "picture = images.Picture(color=np.arange(3000, dtype=np.uint16).reshape(20, 50, 3), alpha=None)\n"
-        "file = io.BytesIO(); images.encode(picture, file, format='PNG'); file.seek(0)\n"
+        "file = io.BytesIO(); images.write(picture, file, format='PNG'); file.seek(0)\n"
         "sys.exit(0 if (images.read(file).color == picture.color).all() else 'not the same')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
@@ -197,7 +197,7 @@ def test_through_a_pipe(format):
     picture = images.Picture(color=np.full((9, 7, 3), 200, np.uint8))
     reading, writing = os.pipe()
     with os.fdopen(writing, "wb") as file:
-        images.encode(picture, file, format=format)
+        images.write(picture, file, format=format)
     with os.fdopen(reading, "rb") as file:
         again = images.read(file)
     assert again.format == format and np.abs(again.color.astype(int) - 200).max() <= 4

@@ -8,7 +8,7 @@ from sr_cli.images.formats import ANIMATED_FORMATS, FORMATS, SUFFIXES, check_sid
 from sr_cli.images.picture import Metadata, Picture, Pixels, bands
 from sr_cli.images.reading import MAX_PIXELS, read, read_rgb
 from sr_cli.images.strip_writer import STRIP_FORMATS, write_strips
-from sr_cli.images.writing import encode, write
+from sr_cli.images.writing import write
 
 __all__ = [
     "ANIMATED_FORMATS",
@@ -24,7 +24,6 @@ __all__ = [
     "bands",
     "bleed",
     "check_side",
-    "encode",
     "encode_color",
     "find_images",
     "format_of_suffix",

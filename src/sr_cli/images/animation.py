@@ -70,8 +70,23 @@ def open_animation(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> 
                 still = Frame(picture=to_picture(decode(file, max_pixels)), duration=0)
                 animation = Animation(count=1, loop=0, frames=iter([still]))
             else:
-                animation = _animation(image, name, count, max_pixels)
+                if count * image.width * image.height > _MAX_FULL_SIZE_FRAMES * max_pixels:
+                    raise Unfit(f"has {count} frames of {image.width} × {image.height} pixels, which is over the limit")
+                # An animated PNG may have a still picture for viewers without animation: it isn't one of the frames.
+                first = int(getattr(image, "default_image", False))
+                loop = image.info.get("loop", 1 if image.format == "GIF" else 0)
+                frames = _frames(image, name, range(first, count))
+                animation = Animation(count=count - first, loop=loop, frames=frames)
         yield animation
+
+
+def _frames(image: Image.Image, name: str, indices: range) -> Iterator[Frame]:
+    for index in indices:
+        with raise_image_errors(name):
+            image.seek(index)
+            picture = to_picture(decode_frame(load_pixels(image)))
+            frame = Frame(picture=picture, duration=float(image.info.get("duration") or 0))
+        yield frame
 
 
 def write_animation(
@@ -101,38 +116,22 @@ def write_animation(
     if first is None:
         raise ImageError(f"{path}: no frames to write")
     check_side(format, first.picture.width, first.picture.height)
-    options = pillow_options(first.picture, format, quality)
-    durations = [round(first.duration)]
+    durations = []
 
-    def rest() -> Iterator[Image.Image]:
+    def convert(frames: Iterable[Frame]) -> Iterator[Image.Image]:
         # Pillow takes a frame before it looks up its duration, so the list may grow meanwhile.
-        for frame in waiting:
+        for frame in frames:
             durations.append(round(frame.duration))
             yield to_pillow(frame.picture, format)
 
+    options = pillow_options(first.picture, format, quality)
     if format == "GIF":
         options["disposal"] = 2  # frames are complete, so the previous one must not show through
     if not (format == "GIF" and loop == 1):
         options["loop"] = loop
     with atomic_write(path, overwrite=overwrite) as file:
-        image = to_pillow(first.picture, format)
-        others = rest() if format == "GIF" else list(rest())  # only the GIF encoder iterates over them once
+        [image] = convert([first])
+        others: Iterable[Image.Image] = convert(waiting)
+        if format != "GIF":
+            others = list(others)  # only the GIF encoder iterates over them once
         image.save(file, format, save_all=True, append_images=others, duration=durations, **options)
-
-
-def _animation(image: Image.Image, name: str, count: int, max_pixels: int) -> Animation:
-    if count * image.width * image.height > _MAX_FULL_SIZE_FRAMES * max_pixels:
-        raise Unfit(f"has {count} frames of {image.width} × {image.height} pixels, which is over the limit")
-    # An animated PNG may have a still picture for viewers without animation, which is not one of its frames.
-    first = int(getattr(image, "default_image", False))
-    loop = image.info.get("loop", 1 if image.format == "GIF" else 0)
-    return Animation(count=count - first, loop=loop, frames=_frames(image, name, range(first, count)))
-
-
-def _frames(image: Image.Image, name: str, indices: range) -> Iterator[Frame]:
-    for index in indices:
-        with raise_image_errors(name):
-            image.seek(index)
-            picture = to_picture(decode_frame(load_pixels(image)))
-            frame = Frame(picture=picture, duration=float(image.info.get("duration") or 0))
-        yield frame

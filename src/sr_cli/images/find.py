@@ -23,43 +23,27 @@ def find_images(
     Raises:
         ImageError: the folder is missing, it or a subfolder is unreadable, or there is no image.
     """
+
+    def on_error(error: OSError) -> None:
+        unreadable = ImageError(f"{error.filename}: cannot be read ({error.strerror})")
+        if on_unreadable is None or Path(error.filename) == path:
+            raise unreadable from error
+        on_unreadable(unreadable)
+
     try:
-        is_folder = path.is_dir()
-        if not is_folder:
+        if not path.is_dir():
             reason = "is not a folder" if os.path.lexists(path) else "no such folder"
             raise ImageError(f"{path}: {reason}")
-        found = sorted(_images_in(path, recursive=recursive, on_unreadable=on_unreadable))
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
-        raise _unreadable(path, error) from error
+        raise ImageError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    found = []
+    for folder, subfolders, names in os.walk(path, onerror=on_error):
+        subfolders[:] = [name for name in subfolders if recursive and not name.startswith(".")]
+        for name in names:
+            file = Path(folder, name)
+            # Reading a named pipe would block.
+            if not name.startswith(".") and file.suffix.lower() in SUFFIXES and not file.is_fifo():
+                found.append(file)
     if not found:
         raise ImageError(f"{path}: no images in this folder" + ("" if recursive else " (subfolders not searched)"))
-    return found
-
-
-def _images_in(folder: Path, *, recursive: bool, on_unreadable: Callable[[ImageError], None] | None) -> list[Path]:
-    found = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                if not recursive:
-                    continue
-                subfolder = Path(entry.path)
-                try:
-                    found += _images_in(subfolder, recursive=True, on_unreadable=on_unreadable)
-                except OSError as error:
-                    if on_unreadable is None:
-                        raise
-                    on_unreadable(_unreadable(subfolder, error))
-            elif Path(entry.name).suffix.lower() in SUFFIXES:
-                file = Path(entry.path)
-                # Path's methods, since those of entry raise on a link to itself. Reading a named pipe would block.
-                if not (file.is_dir() or file.is_fifo()):
-                    found.append(file)
-    return found
-
-
-def _unreadable(folder: Path, error: OSError | ValueError) -> ImageError:
-    where = getattr(error, "filename", None) or folder
-    return ImageError(f"{where}: cannot be read ({getattr(error, 'strerror', None) or error})")
+    return sorted(found)

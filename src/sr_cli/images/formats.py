@@ -35,8 +35,8 @@ class Format:
     """
 
     suffixes: tuple[str, ...]
-    longest_side: int
     holds: frozenset[str]
+    longest_side: int = 2**31 - 1
     max_metadata: int | None = None
     exif_prefix: bytes = b""
     palette: bool = False
@@ -61,7 +61,6 @@ _METADATA = frozenset({"ICC profile", "EXIF", "XMP"})
 FORMATS = {
     "PNG": Format(
         suffixes=(".png", ".apng"),
-        longest_side=2**31 - 1,
         holds=_METADATA | {"alpha", "16 bit", "resolution"},
         animated=True,
         signatures=(PNG_SIGNATURE,),
@@ -87,13 +86,12 @@ FORMATS = {
     ),
     "TIFF": Format(
         suffixes=(".tif", ".tiff"),
-        longest_side=2**31 - 1,
         holds=_METADATA | {"alpha", "16 bit", "resolution"},
         signatures=TIFF_SIGNATURES,
         decoder=_read_tiff,
         strip_encoder=write_tiff,
     ),
-    "BMP": Format(suffixes=(".bmp", ".dib"), longest_side=2**31 - 1, holds=frozenset({"resolution"})),
+    "BMP": Format(suffixes=(".bmp", ".dib"), holds=frozenset({"resolution"})),
     "AVIF": Format(
         suffixes=(".avif",),
         longest_side=32_768,
@@ -121,12 +119,13 @@ SUFFIXES = {suffix: name for name, format in FORMATS.items() for suffix in forma
 ANIMATED_FORMATS = tuple(name for name, format in FORMATS.items() if format.animated)
 
 
-def format_of_suffix(path: Path) -> str:
-    """The format that the suffix of ``path`` stands for.
+def format_of_suffix(target: Path | BinaryIO) -> str:
+    """The format that the suffix of a file stands for.
 
     Raises:
         ImageError: none does.
     """
+    path = target if isinstance(target, Path) else Path(str(getattr(target, "name", "")))
     try:
         return SUFFIXES[path.suffix.lower()]
     except KeyError:

@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,7 +20,7 @@ STRIP_FORMATS = tuple(name for name, format in FORMATS.items() if format.strip_e
 
 def write_strips(
     strips: Iterable[Picture],
-    path: Path,
+    target: Path | BinaryIO,
     *,
     like: Picture,
     size: tuple[int, int],
@@ -27,46 +28,40 @@ def write_strips(
     png_level: int = DEFAULT_LEVEL,
     overwrite: bool = True,
 ) -> None:
-    """Write strips of any height to a PNG or TIFF file, which appears atomically once the last one is written.
+    """Write strips of any height as PNG or TIFF; a file appears atomically once the last one is written.
 
     Args:
         strips: from top to bottom; their pixels must not be changed afterwards.
+        target: a path, or an open binary file such as a pipe.
         like: a picture with the bit depth, channels and metadata of the output.
         size: width and height of the output.
-        format: ``None`` goes by the suffix of ``path``.
+        format: ``None`` goes by the suffix of ``target``.
 
     Raises:
-        ImageError: the suffix of ``path`` stands for no format, or the size doesn't fit into it.
+        ImageError: the suffix of ``target`` stands for no format, or the size doesn't fit into it.
         OutputError: the file cannot be written.
         ValueError: the format is neither PNG nor TIFF, or the strips don't fit or are too few or too many.
     """
-    format = format or format_of_suffix(path)
-    with atomic_write(path, overwrite=overwrite) as file:
-        encode_strips(strips, file, like=like, size=size, format=format, png_level=png_level)
-
-
-def encode_strips(
-    strips: Iterable[Picture],
-    file: BinaryIO,
-    *,
-    like: Picture,
-    size: tuple[int, int],
-    format: str,
-    png_level: int = DEFAULT_LEVEL,
-) -> None:
-    """Like `write_strips`, into an open file."""
+    format = format or format_of_suffix(target)
     check_side(format, *size)
     encoder = FORMATS[format].strip_encoder
     if encoder is None:
         raise ValueError(f"{format} cannot be written in strips, only {' and '.join(STRIP_FORMATS)}")
-    if format == "TIFF" and not file.seekable():
-        with tempfile.TemporaryFile() as seekable:
-            encode_strips(strips, seekable, like=like, size=size, format=format)
-            seekable.seek(0)
-            shutil.copyfileobj(seekable, file, 1 << 20)
-        return
     options: dict[str, Any] = {"level": png_level} if format == "PNG" else {}
-    encoder(file, rechunk(_interleave(strips, like, size), band_rows(size[0])), like=like, size=size, **options)
+    chunks = rechunk(_interleave(strips, like, size), band_rows(size[0]))
+    with open_target(target, overwrite=overwrite) as file:
+        if format == "TIFF" and not file.seekable():
+            with tempfile.TemporaryFile() as seekable:
+                encoder(seekable, chunks, like=like, size=size)
+                seekable.seek(0)
+                shutil.copyfileobj(seekable, file, 1 << 20)
+        else:
+            encoder(file, chunks, like=like, size=size, **options)
+
+
+def open_target(target: Path | BinaryIO, *, overwrite: bool) -> AbstractContextManager[BinaryIO]:
+    """An open file to write to: a new one that appears atomically, or the one given."""
+    return atomic_write(target, overwrite=overwrite) if isinstance(target, Path) else nullcontext(target)
 
 
 def _interleave(strips: Iterable[Picture], like: Picture, size: tuple[int, int]) -> Iterator[npt.NDArray[Any]]:

@@ -14,28 +14,27 @@ from sr_cli.images.exif_xmp import fit_to_size
 from sr_cli.images.formats import FORMATS, check_side, format_of_suffix, storable_metadata
 from sr_cli.images.picture import Picture, bands, to_8_bit
 from sr_cli.images.reading import is_heif_available
-from sr_cli.images.strip_writer import encode_strips
-from sr_cli.system.atomic_files import atomic_write
+from sr_cli.images.strip_writer import STRIP_FORMATS, open_target, write_strips
 
 _MAX_DPI = 65_535
 
 
 def write(
     picture: Picture,
-    path: Path,
+    target: Path | BinaryIO,
     *,
     format: str | None = None,
     quality: int | None = None,
     png_level: int = DEFAULT_LEVEL,
     overwrite: bool = True,
 ) -> None:
-    """Write ``picture`` to ``path``; the file appears atomically.
+    """Write ``picture`` to a file, which appears atomically, or to an open binary file such as a pipe.
 
     What the format cannot hold is left out (`losses` lists it): transparent pixels are blended onto white, 16 bits
     rounded to 8.
 
     Args:
-        format: a key of `FORMATS`; ``None`` goes by the suffix of ``path``.
+        format: a key of `FORMATS`; ``None`` goes by the suffix of ``target``.
         quality: 1 … 100 for JPEG, WebP (100: lossless), AVIF and HEIF; ``None`` takes the format's default.
         png_level: 0 (fastest) … 9 (smallest); always lossless.
         overwrite: whether a file of that name may be replaced.
@@ -44,34 +43,20 @@ def write(
         ImageError: the suffix stands for no format, or the picture doesn't fit into it.
         OutputError: the file cannot be written, or exists and ``overwrite`` is false.
     """
-    format = format or format_of_suffix(path)
-    check_side(format, picture.width, picture.height)
-    with atomic_write(path, overwrite=overwrite) as file:
-        encode(picture, file, format=format, quality=quality, png_level=png_level)
-
-
-def encode(
-    picture: Picture,
-    file: BinaryIO,
-    *,
-    format: str,
-    quality: int | None = None,
-    png_level: int = DEFAULT_LEVEL,
-) -> None:
-    """Write ``picture`` to an open binary file such as a pipe; arguments and errors are the same as for `write`."""
-    check_side(format, picture.width, picture.height)
-    if FORMATS[format].strip_encoder:
-        size = (picture.width, picture.height)
-        encode_strips(_bands_of(picture), file, like=picture, size=size, format=format, png_level=png_level)
+    format = format or format_of_suffix(target)
+    size = (picture.width, picture.height)
+    check_side(format, *size)
+    if format in STRIP_FORMATS:
+        strips = _bands_of(picture)
+        write_strips(strips, target, like=picture, size=size, format=format, png_level=png_level, overwrite=overwrite)
         return
     if format == "HEIF" and not is_heif_available():
         raise ImageError("HEIF files need a plug-in: pip install pillow-heif")
-    try:
-        to_pillow(picture, format).save(file, format, **pillow_options(picture, format, quality))
-    except (ValueError, RuntimeError, MemoryError) as error:
-        raise ImageError(
-            f"{picture.width} × {picture.height} pixels cannot be encoded as {format} ({error})"
-        ) from error
+    with open_target(target, overwrite=overwrite) as file:
+        try:
+            to_pillow(picture, format).save(file, format, **pillow_options(picture, format, quality))
+        except (ValueError, RuntimeError, MemoryError) as error:
+            raise ImageError(f"{size[0]} × {size[1]} pixels cannot be encoded as {format} ({error})") from error
 
 
 def to_pillow(picture: Picture, format: str) -> Image.Image:
