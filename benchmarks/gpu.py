@@ -23,7 +23,7 @@ from sr_cli.errors import DeviceError
 from sr_cli.networks.registry import build
 from sr_cli.system import device as devices
 from sr_cli.system.telemetry import EnergyMeter
-from sr_cli.training.trainer import Learner
+from sr_cli.training.trainer import Trainer
 
 NETWORKS = {
     "compact-x4": {"name": "compact", "scale": 4, "width": 64, "depth": 16},
@@ -126,12 +126,12 @@ def training_step(precision: str, device: torch.device, *, compiled: bool) -> Ru
         state[f"features.{place}.weight"] = torch.randn(outputs, inputs, 3, 3) * (2 / (9 * inputs)) ** 0.5
         state[f"features.{place}.bias"] = torch.zeros(outputs)
     config = TrainConfig(arch="johnson", crop_size=288, batch_size=4, precision=precision, compile=compiled)  # type: ignore[arg-type]
-    learner = Learner(config, device, vgg_state=state)
+    trainer = Trainer(config, device, vgg_state=state)
     batch = Batch(torch.rand(4, 3, 288, 288, device=device), torch.rand(4, 3, 72, 72, device=device), [], [])
 
     def step() -> Tensor:
-        learner.learn(batch)
-        learner.update(1e-4)
+        trainer.learn(batch)
+        trainer.update(1e-4)
         return batch.hr
 
     return step

@@ -150,7 +150,7 @@ def work(name: str, photos: Path, loss_weights: Path | None, threads: int) -> No
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    with distributed.joined(torch.device("cpu")) as group:
+    with distributed.join_group(torch.device("cpu")) as group:
         contender = Ours(photos, vgg_weights(loss_weights), group) if name == "ours" else Naive(
             photos, vgg_weights(loss_weights), unfrozen="unfrozen" in name)  # fmt: skip
         for line in sys.stdin:
@@ -182,20 +182,22 @@ class Ours:
 
         from sr_cli.config import TrainConfig
         from sr_cli.data import Batches, Loader, Photos, TrainingPairs
-        from sr_cli.training.session import prepare
-        from sr_cli.training.trainer import Learner
+        from sr_cli.training.loop import configure_process
+        from sr_cli.training.trainer import Trainer
 
-        config = TrainConfig(arch="johnson", **SHAPE)
-        prepare(config)
-        self.learner = Learner(config, torch.device("cpu"), vgg_state=state, group=group)
+        # Several processes on CPUs cannot share the statistics of their batches.
+        config = TrainConfig(arch="johnson", batch_norm="frozen" if group.size > 1 else "batch", **SHAPE)
+        configure_process(config)
+        self.trainer = Trainer(config, torch.device("cpu"), vgg_state=state, group=group)
         pairs = TrainingPairs(Photos.below(photos, min_side=288, cache_bytes=1 << 30), scale=4, crop_size=288,
                               degradation="paper")  # fmt: skip
         batches = Batches(pairs, batch_size=4, part=group.rank, parts=group.size)
-        self.loader = Loader(batches, first=0)
+        self.loader = Loader(batches)
+        self.loader.start(0)
 
     def step(self) -> None:
-        self.learner.learn(next(self.loader))
-        self.learner.update(1e-3)
+        self.trainer.learn(next(self.loader))
+        self.trainer.update(1e-3)
 
 
 class Naive:

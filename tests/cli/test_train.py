@@ -57,7 +57,7 @@ def test_a_signal_saves_and_tells_how_to_go_on(number, photo_folder, settings, t
     out, err = end(process, number)
     assert process.returncode == 130
     assert out == "" and "Traceback" not in err
-    command = re.search(r"to go on: sr train (--resume .*)", err)
+    command = re.search(r"to continue: sr train (--resume .*)", err)
     assert command, err
     saved = read_header(run / "model.safetensors")["training"]["steps_done"]
     assert saved == steps_of(run / "metrics.csv")[-1] >= 3
@@ -98,7 +98,7 @@ def test_resume_overrides_only_what_is_given(photo_folder, tmp_path):
     assert header["resumed_by"] == [resumed["command"]]
 
     again = sr_train("--resume", "a", folder=tmp_path)
-    assert again.returncode == 0 and "has reached its end by --steps 4;" in again.stderr
+    assert again.returncode == 0 and "has reached its end (--steps 4);" in again.stderr
     assert again.stdout.strip() == "runs/a/model.safetensors"
 
 

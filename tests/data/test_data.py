@@ -22,9 +22,15 @@ def pairs_of(folder, *, cache_bytes=1 << 24, seed=0, degradation="photo"):
 
 @pytest.fixture
 def load():
-    """Makes loaders, and closes them at the end."""
+    """Starts loaders, and closes them at the end."""
     with contextlib.ExitStack() as stack:
-        yield lambda batches, **options: stack.enter_context(contextlib.closing(Loader(batches, **options)))
+
+        def start(batches, *, first=0, workers=0):
+            loader = stack.enter_context(contextlib.closing(Loader(batches, workers=workers)))
+            loader.start(first)
+            return loader
+
+        yield start
 
 
 def same(a, b):
@@ -92,7 +98,7 @@ def test_parts_of_a_step_make_up_the_whole(photo_folder):
 
 
 def test_workers_load_the_same_from_any_step(photo_folder, load):
-    plain = load(Batches(pairs_of(photo_folder), batch_size=3), first=0)
+    plain = load(Batches(pairs_of(photo_folder), batch_size=3))
     expected = [next(plain) for _ in range(8)]
     loaded = load(Batches(pairs_of(photo_folder), batch_size=3), first=4, workers=2)
     for batch in expected[4:]:
@@ -102,7 +108,7 @@ def test_workers_load_the_same_from_any_step(photo_folder, load):
 
 def test_workers_share_the_cache(photo_folder, load):
     pairs = pairs_of(photo_folder)
-    loader = load(Batches(pairs, batch_size=3), first=0, workers=2)
+    loader = load(Batches(pairs, batch_size=3), workers=2)
     for _ in range(8):
         next(loader)
     cached = [pairs.photos.cache.get(i) for i in range(len(pairs.photos))]
@@ -113,7 +119,7 @@ def test_workers_share_the_cache(photo_folder, load):
 
 
 def test_a_killed_worker_is_a_clear_error(photo_folder, load):
-    loader = load(Batches(pairs_of(photo_folder), batch_size=2), first=0, workers=1)
+    loader = load(Batches(pairs_of(photo_folder), batch_size=2), workers=1)
     next(loader)
     (worker,) = multiprocessing.active_children()
     os.kill(worker.pid, signal.SIGKILL)
@@ -155,7 +161,7 @@ def test_a_folder_without_photos_is_an_error(tmp_path):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_damage_behind_the_header_is_named_and_skipped_the_same_way(photo_folder, load, workers):
     damage(photo_folder / "photo1.png")
-    loaders = [load(Batches(pairs_of(photo_folder), batch_size=3), first=0, workers=workers) for _ in range(2)]
+    loaders = [load(Batches(pairs_of(photo_folder), batch_size=3), workers=workers) for _ in range(2)]
     named = set()
     for _ in range(6):
         one, other = (next(loader) for loader in loaders)
@@ -177,7 +183,7 @@ def test_only_damaged_photos_are_an_error(tmp_path):
 def test_a_vanished_photo_is_an_error_in_one_line(photo_folder, load, workers):
     pairs = pairs_of(photo_folder)
     (photo_folder / "photo2.jpg").unlink()
-    loader = load(Batches(pairs, batch_size=6), first=0, workers=workers)
+    loader = load(Batches(pairs, batch_size=6), workers=workers)
     with pytest.raises(ImageError, match=r"photo2\.jpg") as caught:
         next(loader)
     assert "\n" not in str(caught.value)

@@ -13,12 +13,14 @@ from sr_cli.data import Batch, Batches, TrainingPairs
 from sr_cli.system import distributed
 from sr_cli.system.distributed import ALONE, Group
 from sr_cli.training import train
-from sr_cli.training.trainer import Learner
+from sr_cli.training.trainer import Trainer
 from support.trainings import CPU, TINY, photos_in
 
 CONFIGS = {
     "compact": replace(TINY, batch_size=4),
-    "johnson": TrainConfig(arch="johnson", scale=2, crop_size=32, batch_size=4, loss="pixel", degradation="bicubic"),
+    "johnson": TrainConfig(
+        arch="johnson", scale=2, crop_size=32, batch_size=4, loss="pixel", degradation="bicubic", batch_norm="frozen"
+    ),
     "feature": TrainConfig(arch="compact", scale=2, width=8, depth=1, crop_size=32, batch_size=4, loss="johnson+pixel"),
 }
 
@@ -31,15 +33,15 @@ def batch_for(config: TrainConfig, folder: Path, group: Group = ALONE) -> Batch:
 def gradients(config: TrainConfig, folder: Path, group: Group = ALONE) -> dict[str, torch.Tensor]:
     """The gradient of every parameter, and the statistics that batch normalisation has gathered."""
     vgg = load_file(folder / "vgg.safetensors") if "johnson" in config.loss else None
-    learner = Learner(config, CPU, group=group, vgg_state=vgg)
-    learner.learn(batch_for(config, folder, group))
-    found = {name: parameter.grad for name, parameter in learner.network.named_parameters()}
-    return found | {name: buffer for name, buffer in learner.network.named_buffers() if "running" in name}  # type: ignore[return-value]
+    trainer = Trainer(config, CPU, group=group, vgg_state=vgg)
+    trainer.learn(batch_for(config, folder, group))
+    found = {name: parameter.grad for name, parameter in trainer.network.named_parameters()}
+    return found | {name: buffer for name, buffer in trainer.network.named_buffers() if "running" in name}  # type: ignore[return-value]
 
 
 def main() -> None:
     what, folder = sys.argv[1], Path(sys.argv[2])
-    with distributed.joined(CPU) as group:
+    with distributed.join_group(CPU) as group:
         if what == "gradients":
             for name, config in CONFIGS.items():
                 torch.save(gradients(config, folder, group), folder / f"{name}-{group.rank}.pt")

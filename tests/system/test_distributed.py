@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from sr_cli.errors import TrainingError
 from sr_cli.networks.checkpoint import load_network, read_header
-from sr_cli.system.distributed import SynchronizedBatchNorm2d
-from sr_cli.system.telemetry import EnergyReport
-from sr_cli.training.energy import in_parallel
+from sr_cli.system.distributed import synchronize_batch_norm
+from sr_cli.system.telemetry import EnergyReport, in_parallel
 from sr_cli.training.run_folder import load_state
 from support.distributed_parts import CONFIGS, gradients
 from support.trainings import OPTIONS, digest, environment
@@ -54,21 +54,10 @@ def test_gradients_are_those_of_the_joined_batch(name, two_gradients):
         torch.testing.assert_close(parts[0][key], expected, rtol=1e-4, atol=1e-5 * scale + 1e-9)
 
 
-def test_batch_norm_by_hand_is_batch_norm(monkeypatch):
-    monkeypatch.setattr("torch.distributed.all_reduce", lambda _: None)
-    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 1)
-    torch.manual_seed(0)
-    ours, theirs = SynchronizedBatchNorm2d(5), torch.nn.BatchNorm2d(5)
-    for module in (ours, theirs):
-        torch.nn.init.normal_(module.weight, generator=torch.Generator().manual_seed(1))
-    features = (3 + 2 * torch.randn(4, 5, 6, 7)).requires_grad_()
-    for _ in range(2):
-        torch.testing.assert_close(ours(features), theirs(features))
-    gradients_of = [torch.autograd.grad(module(features).square().sum(), features)[0] for module in (ours, theirs)]
-    torch.testing.assert_close(*gradients_of, rtol=1e-4, atol=1e-4)
-    for key, value in theirs.state_dict().items():
-        torch.testing.assert_close(ours.state_dict()[key], value)
-    torch.testing.assert_close(ours.eval()(features), theirs.eval()(features))
+def test_batch_statistics_of_several_processes_are_refused_on_a_cpu():
+    with pytest.raises(TrainingError, match="--batch-norm batch; use frozen"):
+        synchronize_batch_norm(torch.nn.Sequential(torch.nn.BatchNorm2d(3)), torch.device("cpu"))
+    synchronize_batch_norm(torch.nn.Conv2d(3, 3, 1), torch.device("cpu"))
 
 
 def test_a_run_of_two_resumes_bit_for_bit(photo_folder, tmp_path):

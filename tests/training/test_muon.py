@@ -4,7 +4,7 @@ from torch import nn
 
 from sr_cli.config import TrainConfig
 from sr_cli.training.muon import Muon, orthogonal
-from sr_cli.training.trainer import Learner
+from sr_cli.training.trainer import Trainer
 
 
 @pytest.mark.parametrize("shape", [(8, 72), (72, 8), (16, 16)])
@@ -56,9 +56,9 @@ def test_it_gets_further_than_adam_where_inputs_are_much_alike():
 @pytest.mark.parametrize("arch", ["johnson", "compact"])
 def test_muon_moves_the_inner_kernels_and_adam_the_rest(arch):
     config = TrainConfig(arch=arch, optimizer="muon", loss="pixel")
-    learner = Learner(config, torch.device("cpu"))
-    adam, muon = ({id(p) for group in o.param_groups for p in group["params"]} for o in learner.optimizers)
+    trainer = Trainer(config, torch.device("cpu"))
+    adam, muon = ({id(p) for group in o.param_groups for p in group["params"]} for o in trainer.optimizers)
     outer = ("head.", "tail.")
-    inner = {id(p) for name, p in learner.network.named_parameters() if p.ndim == 4 and not name.startswith(outer)}
+    inner = {id(p) for name, p in trainer.network.named_parameters() if p.ndim == 4 and not name.startswith(outer)}
     assert muon == inner and inner
-    assert adam == {id(p) for p in learner.network.parameters()} - inner
+    assert adam == {id(p) for p in trainer.network.parameters()} - inner

@@ -17,7 +17,7 @@ from sr_cli.networks.registry import build
 from sr_cli.training import Stop, fraction_done, learning_rate, train
 from sr_cli.training.run_folder import load_state
 from sr_cli.training.schedule import ends_epoch
-from sr_cli.training.trainer import Learner
+from sr_cli.training.trainer import Trainer
 from sr_cli.training.validation import held_out
 from support.trainings import CPU, TINY, digest, photos_in, trained
 
@@ -167,7 +167,7 @@ def test_a_loss_that_is_not_finite_stops_at_once_and_names_the_photos(photo_fold
     assert len(re.findall(r"photo\d", str(caught.value))) == TINY.batch_size
     state = load_state(tmp_path / "run/last.pt")
     assert state["step"] == 3
-    assert all(tensor.isfinite().all() for tensor in state["learner"]["network"].values())
+    assert all(tensor.isfinite().all() for tensor in state["trainer"]["network"].values())
     assert [step.step for step in trained(photo_folder, tmp_path / "run", resume=True)] == [4, 5, 6]
 
 
@@ -178,7 +178,7 @@ def test_rollback_goes_back_and_halves_the_learning_rate(photo_folder, tmp_path,
     assert [step.step for step in training] == [1, 2, 3, 1, 2, 3, 4, 5, 6]
     assert [step.lr / TINY.lr for step in training] == [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
     (remark,) = [remark for step in training for remark in step.remarks]
-    assert "nan" in remark and "went back to step 0" in remark
+    assert "nan" in remark and "rolled back to step 0" in remark
     assert [int(row["step"]) for row in rows(tmp_path / "run/metrics.csv")] == [2, 4, 6]
 
 
@@ -219,7 +219,7 @@ def test_too_little_memory_is_an_error_with_a_remedy(photo_folder, tmp_path, mon
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(L1Loss, "forward", exhausted)
-    with pytest.raises(DeviceError, match="2 patches of 32 pixels; take a smaller --batch-size"):
+    with pytest.raises(DeviceError, match="2 patches of 32 pixels; use a smaller --batch-size"):
         trained(photo_folder, tmp_path / "run")
 
 
@@ -248,19 +248,19 @@ def test_damaged_photos_are_remarked_once(photo_folder, tmp_path):
 
 def test_other_weights_to_start_from(weights_of):
     other = weights_of(name="compact", scale=2, width=8, depth=1)
-    learner = Learner(TINY, CPU, init=other)
+    trainer = Trainer(TINY, CPU, init=other)
     expected = load_network(other)[0].state_dict()
-    for key, tensor in learner.network.state_dict().items():
+    for key, tensor in trainer.network.state_dict().items():
         torch.testing.assert_close(tensor, expected[key], rtol=0, atol=0)
     with pytest.raises(TrainingError, match="compact"):
-        Learner(TINY, CPU, init=weights_of(name="compact", scale=2, width=4, depth=1))
+        Trainer(TINY, CPU, init=weights_of(name="compact", scale=2, width=4, depth=1))
 
 
 def test_weights_of_another_scale_give_all_but_the_upsampling(weights_of):
     other = weights_of(name="compact", scale=4, width=8, depth=1)
     theirs = load_network(other)[0].state_dict()
-    own = Learner(TINY, CPU, init=other).network.state_dict()
-    fresh = Learner(TINY, CPU).network.state_dict()
+    own = Trainer(TINY, CPU, init=other).network.state_dict()
+    fresh = Trainer(TINY, CPU).network.state_dict()
     for key in own:
         expected = fresh if key.startswith("tail.") else theirs
         torch.testing.assert_close(own[key], expected[key], rtol=0, atol=0)
@@ -270,17 +270,17 @@ def test_a_shallower_network_to_start_from(weights_of):
     other = weights_of(name="compact", scale=2, width=8, depth=1)
     theirs = load_network(other)[0].state_dict()
     deeper = replace(TINY, depth=3)
-    own, fresh = (Learner(deeper, CPU, init=init).network.state_dict() for init in (other, None))
+    own, fresh = (Trainer(deeper, CPU, init=init).network.state_dict() for init in (other, None))
     for key in own:
         torch.testing.assert_close(own[key], theirs.get(key, fresh[key]), rtol=0, atol=0)
     with pytest.raises(TrainingError, match="compact"):
-        Learner(TINY, CPU, init=weights_of(name="compact", scale=2, width=8, depth=2))
+        Trainer(TINY, CPU, init=weights_of(name="compact", scale=2, width=8, depth=2))
 
 
 def test_a_patch_of_one_cell_holds_no_pair_of_cells(photo_folder, tmp_path):
     loss = "pixel:l1+checkerboard:pair"
     with pytest.raises(UsageError, match="patches of 4 pixels"):
-        Learner(replace(TINY, loss=loss, crop_size=2), CPU)
+        Trainer(replace(TINY, loss=loss, crop_size=2), CPU)
     assert trained(photo_folder, tmp_path / "run", loss=loss, crop_size=6)[-1].step == 6
 
 
@@ -288,7 +288,7 @@ def test_a_patch_of_one_cell_holds_no_pair_of_cells(photo_folder, tmp_path):
 def test_statistics_of_batch_normalisation(photo_folder, tmp_path, batch_norm):
     """Frozen ones stay what they were, validations in between or not, and everything else learns."""
     config = replace(recipe("johnson"), scale=2, crop_size=32, batch_size=2, loss="pixel", validation_photos=1)
-    before = Learner(replace(config, batch_norm=batch_norm), CPU).network.state_dict()
+    before = Trainer(replace(config, batch_norm=batch_norm), CPU).network.state_dict()
     changes = {
         "epochs": None,
         "steps": 3,
@@ -310,7 +310,7 @@ def test_bfloat16_learns_nearly_the_same(photo_folder, tmp_path):
         for precision in ("float32", "bfloat16")
     )
     assert half != full and half == pytest.approx(full, rel=0.05)
-    weights = load_state(tmp_path / "bfloat16/last.pt")["learner"]["network"]
+    weights = load_state(tmp_path / "bfloat16/last.pt")["trainer"]["network"]
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
 
 

@@ -26,12 +26,12 @@ def stopped_by_signals(stop: "Stop", *, resume: str, tell: bool = True) -> Itera
         if stop.wanted:
             console.err.show_cursor()
             if tell:
-                console.note(f"ended at once; to go on from the last state: {resume}")
+                console.note(f"stopped without saving; to continue from the last state: {resume}")
             os._exit(EXIT_INTERRUPTED)
         stop.wanted = True
         if tell:
-            again = "; once more: at once, without saving" if number == signal.SIGINT else ""
-            console.note(f"{signal.Signals(number).name}: ends after this step and saves{again}")
+            again = " Press Ctrl-C again to quit without saving." if number == signal.SIGINT else ""
+            console.note(f"Stopping after this step and saving.{again}")
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, receive) for number in numbers}

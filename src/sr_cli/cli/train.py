@@ -1,4 +1,4 @@
-"""``sr train``: a folder of photos in, a run with weights out."""
+"""``sr train``: a folder of photos in, a run's folder with weights out."""
 
 import re
 import shlex
@@ -6,22 +6,19 @@ import sys
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 from sr_cli import console
 from sr_cli.cli.options import options, show_defaults
-from sr_cli.cli.settings import fresh_config, option, read_settings, resumed_config, run_folder
+from sr_cli.cli.settings import fresh_config, read_settings, resumed_config, run_folder
 from sr_cli.cli.signals import stopped_by_signals
 from sr_cli.config import DEFAULT_ARCH, LEARNING, MACHINE, NETWORK, RUN, TrainConfig, recipe
 from sr_cli.console import training as view
 from sr_cli.console.weights import obtain
 from sr_cli.errors import EXIT_INTERRUPTED, TrainingError, UsageError
-
-if TYPE_CHECKING:
-    from sr_cli.system.distributed import Group
 
 
 class TrainCommand(TyperCommand):
@@ -64,7 +61,7 @@ def train(
         str | None,
         typer.Option(
             metavar="RUN",
-            help="Name or folder of a run to go on with; --lr, --epochs, --steps … override its settings.",
+            help="Continue a run, by name or folder; --lr, --epochs, --steps … override its settings.",
             rich_help_panel=RUN,
         ),
     ] = None,
@@ -83,23 +80,27 @@ def train(
 
     On several GPUs or machines: torchrun --nproc-per-node=N -m sr_cli train …
     """
+    from sr_cli.training.run_folder import check_free
+
     if config is not None:
         given = read_settings(config) | given
-    if resume is None:
-        settings = fresh_config(given)
-        run, before = runs_dir / (name or f"{settings.arch}-x{settings.scale}"), None
-        if photos is None:
-            raise UsageError("which photos? Name their folder, or a run to --resume")
-    else:
+    before = None
+    if resume is not None:
         if name or init:
-            raise UsageError(f"--resume goes on with a run as it is: without {'--name' if name else '--init'}")
+            raise UsageError("--name and --init are for new runs; leave them out with --resume")
         run = run_folder(resume, runs_dir)
         settings, before = resumed_config(run, given)
         photos = photos or Path(before["data"]["folder"])
-        recorded = before.get("loss_weights")
-        loss_weights = loss_weights or (Path(recorded) if recorded else None)
-        if carbon_intensity is None:
-            carbon_intensity = before.get("carbon_intensity")
+        loss_weights = loss_weights or (Path(before["loss_weights"]) if before.get("loss_weights") else None)
+        carbon_intensity = before.get("carbon_intensity") if carbon_intensity is None else carbon_intensity
+    elif photos is None:
+        raise UsageError("name a folder of photos, or a run to --resume")
+    else:
+        settings = fresh_config(given)
+        run = runs_dir / (name or f"{settings.arch}-x{settings.scale}")
+        check_free(run)
+    if tensorboard and find_spec("tensorboard") is None:
+        raise UsageError("--tensorboard needs TensorBoard: python -m pip install 'sr-cli[tensorboard]'")
     _train(
         settings,
         photos,
@@ -125,41 +126,40 @@ def _train(
     tensorboard: bool,
     g_per_kwh: float | None,
 ) -> None:
-    """Load what the training needs, run it, show it."""
+    """Load what the training needs, run it, show it.
+
+    Args:
+        before: the ``config.json`` of the run that is resumed.
+    """
     from sr_cli import training
     from sr_cli.data import Photos
     from sr_cli.losses.parse import feature_layers, parse_loss
     from sr_cli.networks.vgg import load_vgg_state
     from sr_cli.system import device as devices
     from sr_cli.system import distributed
-    from sr_cli.training.run_folder import check_free
     from sr_cli.upscaling.load import find_weights
 
-    if before is None:
-        check_free(run)
-    if tensorboard and find_spec("tensorboard") is None:
-        raise UsageError("--tensorboard needs TensorBoard: python -m pip install 'sr-cli[tensorboard]'")
-    vgg_file = None
-    if feature_layers(parse_loss(config.loss)):
-        vgg_file = loss_weights or obtain("vgg16", "loss network")
+    needs_vgg = bool(feature_layers(parse_loss(config.loss)))
+    vgg_file = (loss_weights or obtain("vgg16", "loss network")) if needs_vgg else None
     vgg_state = load_vgg_state(vgg_file) if vgg_file else None
-    notes = _loss_notes(vgg_file, before) | {"carbon_intensity": g_per_kwh}
-    device = distributed.own_device(devices.choose(device_name))
+    notes = {**_loss_weights(vgg_file, before), "carbon_intensity": g_per_kwh}
+    init_file = find_weights(init) if init else None
+    if init and init_file == Path(init):
+        init = str(Path(init).absolute())
+    device = distributed.local_device(devices.choose(device_name))
     photos = Photos.below(folder, min_side=config.crop_size, cache_bytes=int(config.cache_gib * 2**30))
     about = {
         **_commands(before),
         "data": {"photos": len(photos)},
         "loss_network": vgg_file and vgg_file.name,
-        "init": _origin(init) if before is None else before.get("init"),
+        "init": before.get("init") if before else init,
     }
-    with distributed.joined(device) as group:
-        if group.writes:
-            for path, reason in photos.skipped:
-                console.warning(f"{path}: skipped, {reason}")
-        stop = training.Stop()
+    resume = f"sr train --resume {shlex.quote(str(run))}"
+    stop = training.Stop()
+    with distributed.join_group(device) as group:
         with (
-            stopped_by_signals(stop, resume=f"sr train --resume {shlex.quote(str(run))}", tell=group.writes),
-            view.training_progress(config, photos=len(photos), run=run, device=device, shown=group.writes) as progress,
+            stopped_by_signals(stop, resume=resume, tell=group.writes),
+            view.training_progress(config, photos, run=run, device=device, shown=group.writes) as progress,
         ):
             for step in training.train(
                 config,
@@ -167,7 +167,7 @@ def _train(
                 device,
                 run=run,
                 vgg_state=vgg_state,
-                init=find_weights(init) if init else None,
+                init=init_file,
                 resume=before is not None,
                 about=about,
                 notes=notes,
@@ -176,14 +176,19 @@ def _train(
                 tensorboard=tensorboard,
             ):
                 progress.show(step)
-            interrupted = stop.wanted and not progress.complete
-        _tell(run, config, progress, group, interrupted=interrupted, g_per_kwh=g_per_kwh)
+        interrupted = stop.wanted and not progress.complete
+        if group.writes:
+            view.show_end(config, progress, run, interrupted=interrupted, g_per_kwh=g_per_kwh)
+            if interrupted:
+                console.note(f"saved; to continue: {resume}")
+            else:
+                typer.echo(run / "model.safetensors")
     if interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
 
 
 def _commands(before: dict[str, Any] | None) -> dict[str, Any]:
-    """The command that began a run, and those that went on with it."""
+    """The command that began the run, and those that resumed it."""
     command = shlex.join(["sr", *sys.argv[1:]])
     if before is None:
         return {"command": command}
@@ -191,46 +196,11 @@ def _commands(before: dict[str, Any] | None) -> dict[str, Any]:
     return {"command": before.get("command"), "resumed_by": [*resumed, command]}
 
 
-def _origin(init: str | None) -> str | None:
-    """Where the weights to start from are, for those who look for them later: a name, or a file's whole path."""
-    from sr_cli.upscaling.load import find_weights
-
-    if init is None or find_weights(init) != Path(init):
-        return init
-    return str(Path(init).absolute())
-
-
-def _tell(
-    run: Path,
-    config: TrainConfig,
-    progress: view.TrainingProgress,
-    group: "Group",
-    *,
-    interrupted: bool,
-    g_per_kwh: float | None,
-) -> None:
-    """What there is at the end: the energy, and the weights or the way to go on."""
-    if not group.writes:
-        return
-    if progress.last is None:
-        ends = [(name, getattr(config, name)) for name in ("steps", "epochs", "hours", "patience")]
-        limits = ", ".join(f"{option(name)} {value:g}{'h' * (name == 'hours')}" for name, value in ends if value)
-        console.note(f"{run}: this run has reached its end by {limits}; a larger one makes it longer")
-    elif not interrupted and not progress.complete:
-        console.note(f"ended by --patience {config.patience}: so many validations without a better one")
-    if progress.last is not None and progress.last.energy is not None:
-        view.show_energy(progress.last.energy, epochs=progress.epochs, g_per_kwh=g_per_kwh)
-    if interrupted:
-        console.note(f"saved; to go on: sr train --resume {shlex.quote(str(run))}")
-    else:
-        typer.echo(run / "model.safetensors")
-
-
-def _loss_notes(vgg_file: Path | None, before: dict[str, Any] | None) -> dict[str, Any]:
-    """Which file the loss network is from; a resumed run must go on with the same.
+def _loss_weights(vgg_file: Path | None, before: dict[str, Any] | None) -> dict[str, Any]:
+    """The file of the loss network and its hash.
 
     Raises:
-        TrainingError: it is another one.
+        TrainingError: the resumed run began with another file.
     """
     if vgg_file is None:
         return {"loss_weights": None, "loss_weights_sha256": None}
@@ -238,7 +208,5 @@ def _loss_notes(vgg_file: Path | None, before: dict[str, Any] | None) -> dict[st
 
     digest = sha256_of(vgg_file)
     if before is not None and digest != before.get("loss_weights_sha256", digest):
-        raise TrainingError(
-            f"{vgg_file}: not the loss network that the run began with; name that file by --loss-weights"
-        )
+        raise TrainingError(f"{vgg_file}: not the loss network that the run began with; name it with --loss-weights")
     return {"loss_weights": str(vgg_file.absolute()), "loss_weights_sha256": digest}

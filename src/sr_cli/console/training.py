@@ -20,15 +20,15 @@ from sr_cli.console.quantities import energy_rows, reading_line
 if TYPE_CHECKING:
     import torch
 
-    from sr_cli.system.telemetry import EnergyReport
+    from sr_cli.data import Photos
     from sr_cli.training import TrainStep
 
 _INTERVAL = 15.0  # seconds between two plain lines
-_SLOW_LOADER = 0.2  # a larger part of the time spent waiting for data is worth a word
+_SLOW_LOADING = 0.2  # share of the time waiting for photos that is worth a hint
 
 
 class TrainingProgress:
-    """Where the steps of a training are shown.
+    """Shows the steps of a training.
 
     Attributes:
         last: the last step; ``None`` before the first.
@@ -36,32 +36,26 @@ class TrainingProgress:
 
     def __init__(self, config: TrainConfig, live: Live | None, *, shown: bool) -> None:
         self._config, self._live, self._shown = config, live, shown
-        self._began = time.monotonic()
-        self._told = -_INTERVAL
-        self._first: float | None = None
+        self._started = time.monotonic()
+        self._printed = -_INTERVAL
+        self._first_fraction = 0.0
         self._seconds = self._loading = 0.0
         self._best: tuple[float, int] | None = None
         self.last: TrainStep | None = None
 
     @property
-    def epochs(self) -> float | None:
-        """Epochs done, in all parts of the run."""
-        return self.last.epoch if self.last else None
-
-    @property
     def complete(self) -> bool:
-        """Whether the training has come to its own end."""
+        """Whether the training has reached one of its limits."""
         return self.last is None or self.last.fraction >= 1
 
     def show(self, step: "TrainStep") -> None:
-        """Draw a step, or, off a terminal, tell of it if it's time."""
-        if self._first is None:
-            self._first = step.fraction
-            self._began = time.monotonic()
-        # Moving averages, so that a figure can be read before it changes.
-        fresh = self.last is None
-        self._seconds = step.seconds if fresh else 0.9 * self._seconds + 0.1 * step.seconds
-        self._loading = step.loading if fresh else 0.9 * self._loading + 0.1 * step.loading
+        """Draw a step or, off a terminal, print it if it is time."""
+        if self.last is None:
+            self._started, self._first_fraction = time.monotonic(), step.fraction
+            self._seconds, self._loading = step.seconds, step.loading
+        # Moving averages: figures that change with every step cannot be read.
+        self._seconds = 0.9 * self._seconds + 0.1 * step.seconds
+        self._loading = 0.9 * self._loading + 0.1 * step.loading
         self.last = step
         if not self._shown:
             return
@@ -74,33 +68,32 @@ class TrainingProgress:
         now = time.monotonic()
         if self._live is not None:
             self._live.update(self._panel(step, now))
-        elif now - self._told >= _INTERVAL or step.fraction >= 1:
-            self._told = now
+        elif now - self._printed >= _INTERVAL or step.fraction >= 1:
+            self._printed = now
             console.note(" · ".join(text for _, text in self._rows(step, now)))
 
     def _rows(self, step: "TrainStep", now: float) -> list[tuple[str, str]]:
-        """What there is to say, in few words."""
         terms = ", ".join(f"{name} {value:.5g}" for name, value in step.losses.items())
         speed = f"{self._config.batch_size / self._seconds:.3g} images/s"
         waiting = self._loading / self._seconds
-        if waiting > _SLOW_LOADER:
-            speed += f", {waiting:.0%} of the time waiting for photos (more --workers or --cache)"
+        if waiting > _SLOW_LOADING:
+            speed += f", {waiting:.0%} of the time waiting for photos (use more --workers or --cache)"
         rows = [
-            ("training", f"step {step.step}, epoch {step.epoch:.2f}, {speed}, {self._left(step, now)}"),
+            ("training", f"step {step.step}, epoch {step.epoch:.2f}, {speed}, {self._time_left(step, now)}"),
             ("loss", f"{terms}, lr {step.lr:.2e}"),
         ]
         if step.reading is not None:
             rows.append(("device", reading_line(step.reading)))
         return rows
 
-    def _left(self, step: "TrainStep", now: float) -> str:
-        """The time that is left, judged by how far this part of the run has come."""
-        advance = step.fraction - (self._first or 0.0)
+    def _time_left(self, step: "TrainStep", now: float) -> str:
+        """Extrapolated from the progress since the training was started or resumed."""
+        advance = step.fraction - self._first_fraction
         if step.fraction >= 1:
             return "done"
         if advance <= 0:
             return "? left"
-        return f"{timedelta(seconds=round((now - self._began) * (1 - step.fraction) / advance))} left"
+        return f"{timedelta(seconds=round((now - self._started) * (1 - step.fraction) / advance))} left"
 
     def _panel(self, step: "TrainStep", now: float) -> Group:
         table = Table.grid(padding=(0, 1))
@@ -109,22 +102,24 @@ class TrainingProgress:
         if self._best is not None:
             table.add_row("[dim]best[/]", f"{self._best[0]:.3f} dB at step {self._best[1]}")
         bar = Table.grid(padding=(0, 1))
-        elapsed = timedelta(seconds=round(now - self._began))
+        elapsed = timedelta(seconds=round(now - self._started))
         bar.add_row(ProgressBar(total=1.0, completed=step.fraction, width=40), f"{step.fraction:.0%}", str(elapsed))
         return Group(bar, table)
 
 
 @contextmanager
 def training_progress(
-    config: TrainConfig, *, photos: int, run: Path, device: "torch.device", shown: bool = True
+    config: TrainConfig, photos: "Photos", *, run: Path, device: "torch.device", shown: bool = True
 ) -> Iterator[TrainingProgress]:
-    """A place to show a training's steps, and its device's status beside them.
+    """Show a training while the block runs.
 
     Args:
-        shown: whether this process is the one that shows.
+        shown: whether this is the process that shows it.
     """
     if shown:
-        console.note(f"{config.arch} x{config.scale} on {photos} photos, {device}, into {run}")
+        for path, reason in photos.skipped:
+            console.warning(f"{path}: skipped, {reason}")
+        console.note(f"{config.arch} x{config.scale} on {len(photos)} photos, {device}, into {run}")
     if not shown or not console.err.is_terminal:
         yield TrainingProgress(config, None, shown=shown)
         return
@@ -132,7 +127,17 @@ def training_progress(
         yield TrainingProgress(config, live, shown=True)
 
 
-def show_energy(report: "EnergyReport", *, epochs: float | None, g_per_kwh: float | None) -> None:
-    """Tell what a run has consumed, on stderr."""
-    for label, value in energy_rows(report, epochs=epochs, g_per_kwh=g_per_kwh):
-        console.note(f"{label + ':':16} {value}")
+def show_end(
+    config: TrainConfig, progress: TrainingProgress, run: Path, *, interrupted: bool, g_per_kwh: float | None
+) -> None:
+    """Print why the training ended, if that isn't obvious, and the energy that it consumed."""
+    last = progress.last
+    if last is None:
+        limits = {"steps": config.steps, "epochs": config.epochs, "time": config.hours, "patience": config.patience}
+        ended_by = ", ".join(f"--{name} {limit:g}{'h' * (name == 'time')}" for name, limit in limits.items() if limit)
+        console.note(f"{run}: this run has reached its end ({ended_by}); continue it with a higher limit")
+    elif last.energy is not None:
+        if not progress.complete and not interrupted:
+            console.note(f"ended by --patience {config.patience}: no improvement in that many validations")
+        for label, value in energy_rows(last.energy, epochs=last.epoch, g_per_kwh=g_per_kwh):
+            console.note(f"{label + ':':16} {value}")

@@ -1,4 +1,4 @@
-"""Batches, made ahead of time by worker processes where that is wanted."""
+"""Batches of pairs, loaded ahead by worker processes if wanted."""
 
 import atexit
 import multiprocessing
@@ -18,15 +18,15 @@ from sr_cli.errors import ImageError, TrainingError
 
 
 class Batch(NamedTuple):
-    """What a step, or a process's part of one, learns from.
+    """The pairs of a step, or of one process's part of it.
 
     Attributes:
         hr: ``(N, 3, H, W)`` in [0, 1].
         lr: ``(N, 3, H / scale, W / scale)`` in [0, 1].
         paths: the photos that the pairs are from.
         damaged: photos that could not be decoded, each with the reason.
-        error: why there is no batch; its tensors are empty then. An exception that crosses processes would arrive as a
-            traceback in words.
+        error: why there is no batch; its tensors are empty then. An exception from another process would arrive as
+            the text of a traceback.
     """
 
     hr: Tensor
@@ -37,13 +37,13 @@ class Batch(NamedTuple):
 
 
 class Batches(Dataset[Batch]):
-    """The batches of a training by the number of their step, from 0 on.
+    """The batches of a training, indexed by step from 0.
 
     Args:
         pairs: the sequence of pairs.
-        batch_size: pairs a step, in all processes together.
-        part: which part of each step this process takes.
-        parts: how many processes share a step; ``batch_size`` is a multiple of it.
+        batch_size: pairs per step, over all processes.
+        part: the part of each step that this process takes.
+        parts: number of processes; ``batch_size`` must be a multiple of it.
     """
 
     def __init__(self, pairs: TrainingPairs, *, batch_size: int, part: int = 0, parts: int = 1) -> None:
@@ -67,37 +67,40 @@ class Batches(Dataset[Batch]):
 
 
 class Loader(Iterator[Batch]):
-    """The batches from a step on, without end.
+    """An endless sequence of batches. Call `start` before the first one and `close` after the last.
 
     Args:
         batches: what to load.
-        first: the step to begin with.
-        workers: processes that load ahead; 0 loads in this one, when asked.
-        pin: put batches into memory that a GPU can copy from while it computes.
-
-    Close it at the end.
+        workers: processes that load ahead; 0 loads in this one, on demand.
+        pin: put batches into pinned memory, from which a GPU copies while it computes.
     """
 
-    def __init__(self, batches: Batches, *, first: int, workers: int = 0, pin: bool = False) -> None:
-        if workers:
-            _ = batches.pairs.photos.cache  # before the fork: what is made after it isn't shared
+    def __init__(self, batches: Batches, *, workers: int = 0, pin: bool = False) -> None:
+        self._dataset, self._workers, self._pin = batches, workers, pin
+        self._batches: Iterator[Batch] | None = None
+
+    def start(self, step: int) -> None:
+        """Continue with the batch of this step."""
+        self.close()
+        if self._workers:
+            _ = self._dataset.pairs.photos.cache  # before the fork, or the workers would not share it
         loader = DataLoader(
-            batches,
+            self._dataset,
             batch_size=None,
-            sampler=range(first, 2**62),
-            num_workers=workers,
-            pin_memory=pin,
+            sampler=range(step, 2**62),
+            num_workers=self._workers,
+            pin_memory=self._pin,
             worker_init_fn=_ignore_signals,
-            # A fork shares the cache of decoded photos; it inherits no CUDA context that it would use.
-            multiprocessing_context=multiprocessing.get_context("fork") if workers else None,
+            # A fork shares the cache of decoded photos; the CUDA context that it inherits is not used.
+            multiprocessing_context=multiprocessing.get_context("fork") if self._workers else None,
         )
-        with _unheard_children():
-            self._batches: Iterator[Batch] | None = iter(loader)
-        # At the latest then: at its own exit multiprocessing would wait for workers that nobody has told to end.
+        with _without_child_handler():
+            self._batches = iter(loader)
+        # multiprocessing's own exit handler would block on workers that were never stopped.
         atexit.register(self.close)
 
     def close(self) -> None:
-        """End the workers."""
+        """Stop the workers."""
         if self._batches is not None and hasattr(self._batches, "_shutdown_workers"):
             self._batches._shutdown_workers()
         self._batches = None
@@ -118,8 +121,8 @@ class Loader(Iterator[Batch]):
             if "DataLoader worker" not in str(error):
                 raise
             raise TrainingError(
-                "a process that loads photos was killed, most often because memory ran out; "
-                "take fewer --workers or a smaller --cache"
+                "a process that loads photos was killed, most likely because memory ran out; "
+                "use fewer --workers or a smaller --cache"
             ) from error
         if batch.error is not None:
             raise ImageError(batch.error)
@@ -127,10 +130,10 @@ class Loader(Iterator[Batch]):
 
 
 @contextmanager
-def _unheard_children() -> Iterator[None]:
-    """Keep PyTorch from hearing of a worker's death by a signal: its handler raises in the middle of a step.
+def _without_child_handler() -> Iterator[None]:
+    """Undo PyTorch's SIGCHLD handler, which raises in the middle of a step when a worker dies.
 
-    It is found out all the same by whoever waits for the worker's batch.
+    The next wait for a batch of that worker notices its death anyway.
     """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGCHLD"):
         yield
@@ -143,6 +146,6 @@ def _unheard_children() -> Iterator[None]:
 
 
 def _ignore_signals(_: int) -> None:
-    """Ctrl-C reaches every process of the terminal, and schedulers signal all of a job: the trainer alone decides."""
+    """Ctrl-C and schedulers signal every process of a job; only the trainer reacts."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

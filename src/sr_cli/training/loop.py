@@ -1,7 +1,11 @@
-"""The loop of a training, a step at a time."""
+"""The training loop."""
 
+import math
+import os
+import socket
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +13,18 @@ import torch
 from torch import Tensor
 
 from sr_cli.config import TrainConfig
-from sr_cli.data import Photos
-from sr_cli.errors import TrainingError
-from sr_cli.system.distributed import ALONE, Group, is_lost_peer
-from sr_cli.training.session import Session
-from sr_cli.training.steps import Stop, TrainStep
+from sr_cli.data import Batches, Loader, Photos, TrainingPairs, validation_pairs
+from sr_cli.errors import ImageError, TrainingError
+from sr_cli.system.cpu_tuning import keep_freed_memory
+from sr_cli.system.distributed import ALONE, Group
+from sr_cli.system.telemetry import EnergyMeter, EnergyReport, in_parallel
+from sr_cli.training.recorder import Recorder, open_run
+from sr_cli.training.recovery import recover
+from sr_cli.training.run_folder import read_state
+from sr_cli.training.schedule import ends_epoch, fraction_done, learning_rate
+from sr_cli.training.state import Progress, Stop, TrainStep
+from sr_cli.training.trainer import NotFinite, Trainer
+from sr_cli.training.validation import held_out, validate
 
 
 def train(
@@ -31,38 +42,191 @@ def train(
     group: Group = ALONE,
     tensorboard: bool = False,
 ) -> Iterator[TrainStep]:
-    """Train a network and leave everything about it in the folder ``run``.
+    """Train a network and record everything about it in the folder ``run``.
 
     Args:
         config: the settings.
-        photos: HR photos; some are held out where ``config.validation_photos`` says so.
+        photos: HR photos, of which some are held out for validation.
         device: where to compute.
-        run: the folder of the run.
-        vgg_state: weights of the loss network; needed where the loss has a ``feature`` term.
+        run: the run's folder.
+        vgg_state: weights of the loss network; needed for a loss with features.
         init: weights to start from.
-        resume: go on from ``last.pt``; what comes is what would have come without the interruption.
-        about: what ``config.json`` and the header of the weights shall say besides the settings.
-        notes: what only ``config.json`` shall say.
-        stop: set its ``wanted`` and the training saves and ends after the current step.
-        group: the processes that share the training; each gets the steps, the first writes.
-        tensorboard: write curves and samples for TensorBoard too.
+        resume: continue from ``last.pt``, with the same results as without the interruption.
+        about: what ``config.json`` and the header of the weights record besides the settings.
+        notes: what only ``config.json`` records.
+        stop: set its ``wanted`` to let the training finish its step, save and end.
+        group: the processes that share the training; all yield the steps, the first one writes.
+        tensorboard: also write curves and samples for TensorBoard.
 
     Yields:
         A `TrainStep` after every step.
 
     Raises:
-        TrainingError: a loss is not finite, there is nothing to resume from, the run exists, a process was killed.
+        TrainingError: a loss is not finite, there is nothing to resume, the run exists, or a process was killed.
         ImageError: a photo has vanished.
-        OutputError: the disk is full; the last state is whole.
-        ValueError: the architecture doesn't come in that scale or shape.
+        OutputError: the disk is full; the last state is intact.
+        ValueError: the network doesn't come in that scale or shape.
     """
+    stop, about, notes = stop or Stop(), about or {}, notes or {}
+    hint = f"continue from the last state with --resume {run}"
+
+    def fraction() -> float:
+        return fraction_done(config, progress.step, elapsed=progress.elapsed, photos=len(to_train_on))
+
+    def impatient() -> bool:
+        return config.patience is not None and progress.stale >= config.patience
+
     with ExitStack() as stack:
-        session = Session(config, photos, device, run=run, resume=resume, stop=stop or Stop(), group=group, stack=stack)
-        session.begin(vgg_state=vgg_state, init=init, about=about or {}, notes=notes or {}, tensorboard=tensorboard)
-        try:
-            while not session.is_over:
-                yield session.step()
-        except RuntimeError as error:
-            if group.size > 1 and is_lost_peer(error):
-                raise TrainingError(f"another process of this training has ended; {session.hint}") from error
-            raise
+        stack.enter_context(group.watch(hint))
+        check_group(group, config, photos)
+        configure_process(config)
+        state = group.broadcast(read_state(run) if group.writes else None) if resume else None
+        progress = Progress(**state["progress"]) if state else Progress()
+        to_train_on, to_validate_on = photos.split(held_out(config, len(photos)), seed=config.seed)
+        to_train_on.cache_bytes //= group.local_size
+        crops = list(validation_pairs(to_validate_on, scale=config.scale, degradation=config.degradation))
+        undecodable = sorted(set(to_validate_on.paths) - {crop.path for crop in crops})
+        remarks = [f"{path}: not used for validation, it cannot be decoded" for path in undecodable]
+        skipped: set[Path] = set()
+        # The meter reads the idle device first, so it starts before the network is built.
+        meter = stack.enter_context(EnergyMeter(device, earlier=progress.energy_report))
+        trainer = Trainer(config, device, vgg_state=vgg_state, init=None if resume else init, group=group)
+        if state:
+            trainer.restore(state["trainer"])
+            del state
+        recorder = None
+        if group.writes:
+            step = progress.step if resume else None
+            folder = open_run(
+                run, config, photos, to_validate_on, device=device, processes=group.size, about=about, notes=notes,
+                resumed_at=step,
+            )  # fmt: skip
+            recorder = stack.enter_context(Recorder(folder, config, meter, about=about, tensorboard=tensorboard))
+            if not resume:
+                recorder.save(trainer, progress)
+        loader = stack.enter_context(closing(make_loader(config, to_train_on, device, group)))
+        loader.start(progress.step)
+        started = time.perf_counter() - progress.elapsed
+
+        over = fraction() >= 1 or impatient()
+        while not over:
+            began = time.perf_counter()
+            try:
+                batch = next(loader)
+            except (ImageError, TrainingError) as error:
+                if recorder:
+                    recorder.save(trainer, progress)
+                raise type(error)(f"{error}; {hint}") from error
+            loading = time.perf_counter() - began
+            remarks += [f"{path}: skipped, {reason}" for path, reason in batch.damaged if path not in skipped]
+            skipped.update(path for path, _ in batch.damaged)
+
+            lr = learning_rate(config, progress.step, fraction()) * progress.lr_factor
+            try:
+                losses = trainer.learn(batch)
+                elapsed = time.perf_counter() - started
+                losses, progress.elapsed, stopped = agree(group, losses, elapsed=elapsed, stop=stop.wanted)
+                trainer.update(lr)
+            except NotFinite as trouble:
+                progress, remark = recover(trouble, batch, trainer, progress, recorder, group, hint)
+                remarks.append(remark)
+                loader.start(progress.step)
+                continue
+
+            seconds = time.perf_counter() - began
+            progress.add({"steps": 1, "seconds": seconds, "loading": loading, **losses})
+            epoch = progress.step * config.batch_size / len(to_train_on)
+            over = stopped or fraction() >= 1
+            psnr, best = None, False
+            if crops and not stopped and (over or progress.step % config.validate_every == 0):
+                psnr, ssim = validate(trainer.result, crops, device=device, group=group)
+                best = progress.improves(psnr)
+                over = over or impatient()
+                if recorder:
+                    recorder.write_validation(trainer, progress, psnr=psnr, ssim=ssim, best=best, crops=crops)
+            if recorder:
+                if over or progress.step % config.log_every == 0:
+                    recorder.write_metrics(progress, epoch=epoch, lr=lr)
+                epoch_ended = ends_epoch(config, progress.step, photos=len(to_train_on))
+                if over or recorder.should_save(epoch_ended=epoch_ended):
+                    recorder.save(trainer, progress)
+            energy = total_energy(group, meter, device) if over else None
+            if recorder and energy:
+                recorder.finish(energy)
+
+            yield TrainStep(
+                step=progress.step,
+                fraction=min(1.0, fraction()),
+                epoch=epoch,
+                losses=losses,
+                lr=lr,
+                seconds=seconds,
+                loading=loading,
+                validation=psnr,
+                best=best,
+                remarks=tuple(remarks),
+                reading=meter.latest,
+                energy=energy,
+            )
+            remarks.clear()
+
+
+def check_group(group: Group, config: TrainConfig, photos: Photos) -> None:
+    """Refuse a group of processes that cannot share the training.
+
+    Raises:
+        TrainingError: the batch cannot be shared evenly, or the processes see different photos.
+    """
+    if config.batch_size % group.size:
+        raise TrainingError(f"{group.size} processes cannot share batches of {config.batch_size} evenly")
+    if len(set(group.gather(photos.fingerprint))) > 1:
+        raise TrainingError(f"{photos.folder}: the processes of this training see different photos")
+
+
+def configure_process(config: TrainConfig) -> None:
+    """Apply the settings that hold for the whole process: memory, cuDNN, determinism."""
+    keep_freed_memory((1 << 30) - 1)  # bytes: the next step needs the same blocks again
+    torch.backends.cudnn.benchmark = not config.deterministic
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+
+
+def make_loader(config: TrainConfig, photos: Photos, device: torch.device, group: Group) -> Loader:
+    """The batches of this process. By default, a worker per CPU beside a GPU; on a CPU they would slow the network."""
+    pairs = TrainingPairs(
+        photos,
+        scale=config.scale,
+        crop_size=config.crop_size,
+        degradation=config.degradation,
+        min_downscale=config.min_downscale,
+        seed=config.seed,
+    )
+    batches = Batches(pairs, batch_size=config.batch_size, part=group.rank, parts=group.size)
+    workers = config.workers
+    if workers is None:
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        workers = min(8, cpus // group.local_size) if device.type == "cuda" else 0
+    return Loader(batches, workers=workers, pin=device.type == "cuda")
+
+
+def agree(
+    group: Group, losses: dict[str, float], *, elapsed: float, stop: bool
+) -> tuple[dict[str, float], float, bool]:
+    """The mean losses of all processes, the first process's clock, and whether any process wants to stop.
+
+    Raises:
+        NotFinite: a loss is not finite.
+    """
+    mine = [group.size * elapsed if group.writes else 0.0, float(stop)]
+    *means, elapsed, wishes = group.mean([*losses.values(), *mine])
+    for name, value in zip(losses, means, strict=True):
+        if not math.isfinite(value):
+            raise NotFinite(f"the {name} loss is {value}")
+    return dict(zip(losses, means, strict=True)), elapsed, wishes > 0
+
+
+def total_energy(group: Group, meter: EnergyMeter, device: torch.device) -> EnergyReport:
+    """What all processes consumed; processes that share a device count once."""
+    reports = group.gather((socket.gethostname(), str(device), meter.report()))
+    return in_parallel(list({(host, device): report for host, device, report in reports}.values()))

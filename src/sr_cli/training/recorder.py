@@ -1,4 +1,4 @@
-"""What a training leaves in its run's folder while it goes on. Only one process of a group writes."""
+"""What a training writes into its run's folder. Only one process of a group writes."""
 
 import math
 import time
@@ -9,26 +9,26 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import torch
+from PIL import Image
 
 from sr_cli.config import TrainConfig
 from sr_cli.data import Pair, Photos
 from sr_cli.errors import TrainingError
 from sr_cli.networks.checkpoint import save_network
-from sr_cli.system.atomic_files import write_atomically
-from sr_cli.system.telemetry import EnergyReport, Reading
+from sr_cli.system.atomic_files import atomic_write
+from sr_cli.system.telemetry import EnergyMeter, EnergyReport, Reading
 from sr_cli.training import provenance
-from sr_cli.training import run_folder as runs
-from sr_cli.training.progress import Progress
 from sr_cli.training.report import write_report
-from sr_cli.training.run_folder import Run
-from sr_cli.training.trainer import Learner
-from sr_cli.training.validation import sample
+from sr_cli.training.run_folder import METRICS, SAMPLES, VALIDATION, Run, read_config
+from sr_cli.training.state import Progress
+from sr_cli.training.trainer import Trainer
+from sr_cli.training.validation import draw_samples
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 SAVING_SHARE = 0.02
-"""The part of the time that saving at the end of epochs may take: of many short epochs not every one is saved."""
+"""The share of the time that saving at the ends of epochs may take; not every short epoch is saved."""
 
 
 class Recorder:
@@ -37,15 +37,18 @@ class Recorder:
     Args:
         run: the folder, open.
         config: the settings.
-        about: what the header of the weights says besides the settings.
-        tensorboard: write curves and samples for TensorBoard too.
+        meter: measures the energy.
+        about: what the header of the weights records besides the settings.
+        tensorboard: also write curves and samples for TensorBoard.
     """
 
-    def __init__(self, run: Run, config: TrainConfig, *, about: Mapping[str, Any], tensorboard: bool) -> None:
-        self.run, self.config, self.about = run, config, about
+    def __init__(
+        self, run: Run, config: TrainConfig, meter: EnergyMeter, *, about: Mapping[str, Any], tensorboard: bool
+    ) -> None:
+        self.run, self.config, self.meter, self.about = run, config, meter, about
         self._saved = time.monotonic()
         self._saving = 0.0
-        self._board = _summary_writer(run, since=run.last_step) if tensorboard else None
+        self._board = _summary_writer(run) if tensorboard else None
 
     def __enter__(self) -> "Recorder":
         return self
@@ -58,79 +61,71 @@ class Recorder:
         self.run.close()
 
     def should_save(self, *, epoch_ended: bool) -> bool:
-        """Whether it is time to save the state: after so many minutes, and at the end of an epoch."""
+        """Whether to save the state now: every ``save_minutes``, and at the end of an epoch."""
         since = time.monotonic() - self._saved
         return since > 60 * self.config.save_minutes or (epoch_ended and since * SAVING_SHARE > self._saving)
 
-    def save(self, learner: Learner, progress: Progress, energy: EnergyReport) -> None:
-        """Write the state, the weights and the energy; each whole or not at all.
+    def save(self, trainer: Trainer, progress: Progress) -> None:
+        """Write the state, the weights and the energy, each file atomically.
 
         Raises:
-            OutputError: the disk is full; what was there before is as it was.
+            OutputError: the disk is full; the files before are intact.
         """
         began = time.monotonic()
-        progress.energy = asdict(energy)
-        self.run.save_state({"step": progress.step, "progress": asdict(progress), "learner": learner.state()},
-                            keep=self.config.keep)  # fmt: skip
-        self._save_weights("model.safetensors", learner, progress)
+        progress.energy = asdict(self.meter.report())
+        state = {"step": progress.step, "progress": asdict(progress), "trainer": trainer.state()}
+        self.run.save_state(state, keep=self.config.keep)
+        self._save_weights("model.safetensors", trainer, progress)
         self.run.write_energy(progress.energy)
         self._saved = time.monotonic()
         self._saving = self._saved - began
 
-    def save_best(self, learner: Learner, progress: Progress) -> None:
-        """Write the weights that validated best."""
-        self._save_weights("best.safetensors", learner, progress, validation_psnr=progress.best)
-
-    def _save_weights(self, name: str, learner: Learner, progress: Progress, **judgement: float) -> None:
+    def _save_weights(self, name: str, trainer: Trainer, progress: Progress, **judgment: float) -> None:
         done = {"steps_done": progress.step, "seconds": round(progress.elapsed)}
-        about = {"training": asdict(self.config) | done, **judgement, **self.about}
-        save_network(self.run.path / name, learner.result, about=about)
+        about = {"training": asdict(self.config) | done, **judgment, **self.about}
+        save_network(self.run.path / name, trainer.result, about=about)
 
-    def write_metrics(self, progress: Progress, *, epoch: float, lr: float, reading: Reading) -> None:
-        """Write a row of ``metrics.csv``: means since the row before. Figures that a device doesn't tell are empty."""
-        since = dict(progress.since)
-        steps, seconds, loading = since.pop("steps"), since.pop("seconds"), since.pop("loading")
-        losses = {name: value / steps for name, value in since.items()}
+    def write_metrics(self, progress: Progress, *, epoch: float, lr: float) -> None:
+        """Write a row of ``metrics.csv``: means since the last row. What the device doesn't report stays empty."""
+        sums = progress.sums
+        progress.sums = {}
+        steps, seconds, loading = sums.pop("steps"), sums.pop("seconds"), sums.pop("loading")
+        losses = {name: value / steps for name, value in sums.items()}
         speed = steps * self.config.batch_size / seconds
-        self.run.write_row(runs.METRICS, {
-            "step": progress.step, "epoch": f"{epoch:.4f}", "seconds": f"{progress.elapsed:.1f}",
-            **{name: f"{value:.8g}" for name, value in losses.items()}, "lr": f"{lr:.6g}",
-            "images_per_second": f"{speed:.4g}", "loading": f"{loading / seconds:.3f}", **_status(reading),
-        })  # fmt: skip
-        progress.since.clear()
+        row = {"step": progress.step, "epoch": f"{epoch:.4f}", "seconds": f"{progress.elapsed:.1f}"}
+        row |= {name: f"{value:.8g}" for name, value in losses.items()}
+        row |= {"lr": f"{lr:.6g}", "images_per_second": f"{speed:.4g}", "loading": f"{loading / seconds:.3f}"}
+        self.run.write_row(METRICS, row | _device_columns(self.meter.latest))
         self._chart({f"loss/{name}": value for name, value in losses.items()}, progress.step)
         self._chart({"lr": lr, "images_per_second": speed}, progress.step)
 
     def write_validation(
-        self, learner: Learner, progress: Progress, *, psnr: float, ssim: float, crops: Sequence[Pair]
+        self, trainer: Trainer, progress: Progress, *, psnr: float, ssim: float, best: bool, crops: Sequence[Pair]
     ) -> None:
-        """Write a row of ``validation.csv``, the samples, and the report."""
+        """Write a row of ``validation.csv``, the samples, the report and, if they are the best, the weights."""
+        if best:
+            self._save_weights("best.safetensors", trainer, progress, validation_psnr=psnr)
         row = {"step": progress.step, "psnr": f"{psnr:.4f}", "ssim": "" if math.isnan(ssim) else f"{ssim:.5f}"}
-        self.run.write_row(runs.VALIDATION, row)
+        self.run.write_row(VALIDATION, row)
         self._chart({"validation/psnr": psnr, "validation/ssim": ssim}, progress.step)
         if self.config.samples:
-            png = sample(learner.result, crops[: self.config.samples], learner.device)
-            path = self.run.path / runs.SAMPLES / f"step-{progress.step:08}.png"
-            write_atomically(path, png)
-            self._show(path, progress.step)
-        self.write_report()
+            sheet = draw_samples(trainer.result, crops[: self.config.samples], trainer.device)
+            path = self.run.path / SAMPLES / f"step-{progress.step:08}.png"
+            with atomic_write(path) as file:
+                Image.fromarray(sheet).save(file, "PNG")
+            if self._board is not None:
+                self._board.add_image("samples", sheet, progress.step, dataformats="HWC")
+        write_report(self.run.path)
 
-    def write_report(self) -> None:
-        """Write ``report.html``."""
+    def finish(self, energy: EnergyReport) -> None:
+        """Write the energy of all processes, and the report."""
+        self.run.write_energy(asdict(energy))
         write_report(self.run.path)
 
     def _chart(self, values: Mapping[str, float], step: int) -> None:
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
-
-    def _show(self, path: Path, step: int) -> None:
-        if self._board is not None:
-            import numpy as np
-            from PIL import Image
-
-            with Image.open(path) as picture:
-                self._board.add_image("samples", np.asarray(picture), step, dataformats="HWC")
 
 
 def open_run(
@@ -145,10 +140,10 @@ def open_run(
     notes: Mapping[str, Any],
     resumed_at: int | None,
 ) -> Run:
-    """Begin the folder of a run, or go on with it.
+    """Create the folder of a run, or reopen it.
 
     Args:
-        resumed_at: the step to go on from; what the folder has of later ones is dropped. ``None``: a new run.
+        resumed_at: the step to continue from; records of later steps are dropped. ``None``: a new run.
 
     Raises:
         TrainingError: the run exists, or doesn't, or was made from other photos.
@@ -156,16 +151,13 @@ def open_run(
     """
     made = {"time": provenance.now(), "versions": provenance.versions(), "git": provenance.revision()}
     if resumed_at is None:
-        return Run.create(path, {
-            "name": path.name, "settings": asdict(config), **made, "device": str(device), "processes": processes,
-            **about,
-                **notes, "data": {**provenance.description(photos, validation), **about.get("data", {})},
-            "resumed": [],
-        })  # fmt: skip
-    before = runs.read_config(path)
+        begun = {"name": path.name, "settings": asdict(config), **made, "device": str(device), "processes": processes}
+        data = {**provenance.description(photos, validation), **about.get("data", {})}
+        return Run.create(path, {**begun, **about, **notes, "data": data, "resumed": []})
+    before = read_config(path)
     if before["data"]["fingerprint"] != photos.fingerprint:
         raise TrainingError(
-            f"{photos.folder}: these are not the {before['data']['photos']} photos that the run began with; "
+            f"{photos.folder}: not the {before['data']['photos']} photos that the run began with; "
             f"start a new run from its weights: --init {path / 'model.safetensors'}"
         )
     changed = {k: v for k, v in asdict(config).items() if v != before["settings"].get(k)}
@@ -178,7 +170,7 @@ def open_run(
     return run
 
 
-def _status(reading: Reading) -> dict[str, str]:
+def _device_columns(reading: Reading) -> dict[str, str]:
     mib = None if reading.memory_used is None else reading.memory_used / 2**20
     return {
         "device_utilization": "" if reading.utilization is None else f"{reading.utilization:.3f}",
@@ -188,8 +180,8 @@ def _status(reading: Reading) -> dict[str, str]:
     }
 
 
-def _summary_writer(run: Run, *, since: int | None) -> "SummaryWriter":
+def _summary_writer(run: Run) -> "SummaryWriter":
     from torch.utils.tensorboard import SummaryWriter
 
-    # What was written after the step that the run goes on from is not shown any more.
-    return SummaryWriter(run.path / "tensorboard", purge_step=since and since + 1)
+    # Hides what was written after the step that the run was resumed from.
+    return SummaryWriter(run.path / "tensorboard", purge_step=run.last_step and run.last_step + 1)

@@ -1,4 +1,4 @@
-"""What a step of a training changes: the network, its moving average, the optimizer. And the step itself."""
+"""The trainer: a network, its moving average, the loss and the optimizers, and the step that updates them."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -29,21 +29,20 @@ class NotFinite(ArithmeticError):  # noqa: N818
     """A term of the loss, or the gradient, is NaN or infinite; nothing was updated."""
 
 
-class Learner:
-    """A network that learns.
+class Trainer:
+    """Trains a network, one step at a time.
 
     Args:
         config: the settings.
         device: where to compute.
-        vgg_state: weights of the loss network; needed where the loss has a term that looks through it.
-        init: weights to start from; those of another scale give all but the upsampling, those of a shallower
-            ``compact`` all but the layers that it lacks.
-        group: the processes that learn together.
+        vgg_state: weights of the loss network; needed for a loss with features.
+        init: weights to start from; layers that they lack, or have in another shape, keep their fresh weights.
+        group: the processes that train together.
 
     Raises:
-        ValueError: the architecture doesn't come in that scale or shape.
+        ValueError: the network doesn't come in that scale or shape.
         WeightsError: ``init`` cannot be read.
-        TrainingError: ``init`` is another architecture.
+        TrainingError: ``init`` is of another network, or the processes cannot train this network together.
         DeviceError: the device cannot compute in that precision.
     """
 
@@ -77,7 +76,7 @@ class Learner:
 
     @property
     def result(self) -> Network:
-        """The network to keep: the moving average, or the network itself where there is none."""
+        """The network to save and validate: the moving average or, without one, the network itself."""
         return self.network if self.averaged is None else self.averaged.module  # type: ignore[return-value]
 
     def learn(self, batch: Batch) -> dict[str, float]:
@@ -95,7 +94,7 @@ class Learner:
         except torch.OutOfMemoryError as error:
             raise DeviceError(
                 f"{self.device}: not enough memory for {len(batch.paths)} patches of {self.config.crop_size} pixels; "
-                "take a smaller --batch-size or --crop-size, or --precision bfloat16"
+                "use a smaller --batch-size or --crop-size, or --precision bfloat16"
             ) from error
         except RuntimeError as error:
             if self.config.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
@@ -113,18 +112,18 @@ class Learner:
         with self.autocast():
             terms = self._forward(lr, hr, self._twin(lr))
         self.scaler.scale(torch.stack(list(terms.values())).sum()).backward()  # type: ignore[no-untyped-call]
-        values = torch.stack([term.detach() for term in terms.values()]).tolist()  # one wait for the GPU, not several
+        values = torch.stack([term.detach() for term in terms.values()]).tolist()  # wait for the GPU only once
         return dict(zip(terms, values, strict=True))
 
     def update(self, lr: float) -> None:
-        """Take a step along the gradient that `learn` left.
+        """Update the weights with the gradient that `learn` computed.
 
         Raises:
             NotFinite: the gradient is NaN or infinite (with float16 the scaler skips the step instead).
         """
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = lr * group.get("part", 1)
+                group["lr"] = lr * group.get("lr_factor", 1)
             self.scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip or math.inf)
         if not self.scaler.is_enabled() and not norm.isfinite():
@@ -136,7 +135,7 @@ class Learner:
             self.averaged.update_parameters(self.network)
 
     def state(self) -> dict[str, Any]:
-        """All that learning depends on, to be put back by `restore`."""
+        """Everything that later steps depend on, for `restore`."""
         return {
             "network": self.network.state_dict(),
             "averaged": None if self.averaged is None else self.averaged.state_dict(),
@@ -146,17 +145,17 @@ class Learner:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Become what `state` described.
+        """Return to what `state` returned.
 
         Raises:
-            TrainingError: the state is that of another network, or of other settings.
+            TrainingError: the state is of another network, or of other settings.
         """
         try:
             self.network.load_state_dict(state["network"])
             if self.averaged is not None:
                 self.averaged.load_state_dict(state["averaged"])
-            for optimizer, own in zip(self.optimizers, state["optimizers"], strict=True):
-                optimizer.load_state_dict(own)
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
             self.scaler.load_state_dict(state["scaler"])
             torch.set_rng_state(state["random"])
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
@@ -164,19 +163,19 @@ class Learner:
 
     @torch.no_grad()
     def _twin(self, lr: Tensor) -> Tensor | None:
-        """What the moving average makes of LR when it is turned or mirrored, put back; each step another way."""
+        """The moving average's SR for the flipped or rotated LR, transformed back; the transform changes every step."""
         if not self.config.self_ensemble_weight or self.averaged is None:
             return None
         kind = 1 + int(self.averaged.n_averaged) % (dihedral.COUNT - 1)
-        turned = dihedral.transform(lr, kind).contiguous(memory_format=torch.channels_last)
-        return dihedral.inverse_transform(self.averaged.module.eval()(turned), kind)
+        transformed = dihedral.transform(lr, kind).contiguous(memory_format=torch.channels_last)
+        return dihedral.inverse_transform(self.averaged.module.eval()(transformed), kind)
 
     def _parallel(self) -> Callable[[Tensor, Tensor, Tensor | None], dict[str, Tensor]]:
-        """LR and HR to the terms of the loss, compiled and in step with the other processes where that is wanted."""
+        """A function from LR and HR to the terms of the loss, compiled and synchronized between processes as needed."""
         network: nn.Module = self.network
         if self.group.size > 1:
-            own = [self.device.index] if self.device.type == "cuda" else None
-            network = DistributedDataParallel(network, device_ids=own)
+            devices = [self.device.index] if self.device.type == "cuda" else None
+            network = DistributedDataParallel(network, device_ids=devices)
 
         def forward(lr: Tensor, hr: Tensor, twin: Tensor | None) -> dict[str, Tensor]:
             sr = network(lr)
@@ -189,28 +188,27 @@ class Learner:
 
 
 def _optimizers(config: TrainConfig, network: Network) -> list[torch.optim.Optimizer]:
-    """What moves which parameters; a group's ``part`` is its share of the learning rate."""
+    """Adam, or Muon for the inner kernels and Adam for the rest; ``lr_factor`` scales a group's learning rate."""
     kernels, output = network.kernels_and_output()
     if config.optimizer != "muon":
         kernels = []
     grouped = {id(parameter) for parameter in (*kernels, *output)}
     others = [parameter for parameter in network.parameters() if id(parameter) not in grouped]
-    groups: list[dict[str, Any]] = [{"params": others}, {"params": output, "part": config.output_lr}]
+    groups: list[dict[str, Any]] = [{"params": others}, {"params": output, "lr_factor": config.output_lr}]
     adam = torch.optim.Adam(groups, lr=config.lr)
     return [adam, Muon(kernels, lr=config.lr)] if kernels else [adam]
 
 
 def _start_from(network: Network, init: Path, *, arch: str) -> None:
-    """Take over the weights of a file, as far as it has them in the same shape: see `Learner`."""
+    """Load the weights of a file, as far as their shapes match."""
     other, _ = load_network(init, arch=arch)
     if not network.can_start_from(other):
-        raise TrainingError(f"{init}: holds {other.architecture}, but the training is of {network.architecture}")
-    own, theirs = network.state_dict(), other.state_dict()
-    network.load_state_dict({key: theirs[key] if _same_shape(key, own, theirs) else own[key] for key in own})
-
-
-def _same_shape(key: str, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    return key in other and one[key].shape == other[key].shape
+        raise TrainingError(f"{init}: is of {other.architecture}, not of {network.architecture}")
+    fresh = network.state_dict()
+    fitting = {
+        key: value for key, value in other.state_dict().items() if key in fresh and value.shape == fresh[key].shape
+    }
+    network.load_state_dict(fresh | fitting)
 
 
 def _loss(config: TrainConfig, vgg_state: Mapping[str, Tensor] | None) -> WeightedSum:
@@ -226,13 +224,13 @@ def _autocast(config: TrainConfig, device: torch.device) -> Callable[[], Abstrac
     if config.precision == "float32":
         return nullcontext
     if config.precision == "float16" and device.type != "cuda":
-        raise DeviceError(f"{device} cannot train in float16; take --precision bfloat16 or float32")
+        raise DeviceError(f"{device} cannot train in float16; use --precision bfloat16 or float32")
     dtype = dtype_for(device, config.precision)
     return lambda: torch.autocast(device.type, dtype)
 
 
 def _moving_average(decay: float) -> Any:
-    """EMA whose decay grows towards ``decay``, so that a short training forgets its initialisation."""
+    """EMA whose decay grows to ``decay``, so that short trainings forget the initial weights."""
 
     def average(old: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
         if not old.is_floating_point():

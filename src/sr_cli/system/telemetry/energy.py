@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sr_cli.system.quantities import UNAVAILABLE, megabytes, percent, quantity, watts
 from sr_cli.system.telemetry.reading import Reading, joules_between
@@ -100,6 +101,26 @@ class EnergyReport:
             measured_seconds=measured,
             method=_both(self.method, later.method),
         )
+
+
+def in_parallel(reports: Sequence[EnergyReport]) -> EnergyReport:
+    """The consumption of devices that ran side by side, as one: energy and power add up, utilization is the mean."""
+    if len(reports) == 1:
+        return reports[0]
+
+    def total(name: str) -> Any:
+        values = [getattr(report, name) for report in reports]
+        return None if None in values else sum(values)
+
+    added = ("idle_watts", "mean_watts", "peak_watts", "idle_memory", "mean_memory", "peak_memory", "watt_hours")
+    return replace(
+        reports[0],
+        device=f"{len(reports)} × {reports[0].device}",
+        seconds=max(report.seconds for report in reports),
+        measured_seconds=min(report.measured_seconds for report in reports),
+        mean_utilization=_mean(*((report.mean_utilization, 1.0) for report in reports)),
+        **{name: total(name) for name in added},
+    )
 
 
 class Tally:

@@ -1,0 +1,90 @@
+"""Where a training stands, what it reports after every step, and how to ask it to stop."""
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sr_cli.system.telemetry import EnergyReport, Reading
+
+
+@dataclass
+class Progress:
+    """Where a training stands, besides its weights: the numbers that are saved with its state.
+
+    Attributes:
+        step: steps done; the next batch has this number.
+        elapsed: seconds that they took.
+        best: PSNR of the best validation, in dB.
+        stale: validations since then.
+        lr_factor: factor of the learning rate, halved at every rollback.
+        rollbacks: how many there have been; the last one went back to the step ``rolled_back_to``.
+        sums: losses, seconds and steps since the last row of ``metrics.csv``.
+        energy: what was consumed until the state was saved: an `EnergyReport` as a dictionary.
+    """
+
+    step: int = 0
+    elapsed: float = 0.0
+    best: float = -math.inf
+    stale: int = 0
+    lr_factor: float = 1.0
+    rollbacks: int = 0
+    rolled_back_to: int | None = None
+    sums: dict[str, float] = field(default_factory=dict)
+    energy: dict[str, Any] | None = None
+
+    @property
+    def energy_report(self) -> EnergyReport | None:
+        return None if self.energy is None else EnergyReport(**self.energy)
+
+    def add(self, values: dict[str, float]) -> None:
+        """Count a step and add its values to the sums."""
+        self.step += 1
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def improves(self, psnr: float) -> bool:
+        """Take note of a validation's PSNR; whether it is the best so far."""
+        best = psnr > self.best
+        self.best, self.stale = (psnr, 0) if best else (self.best, self.stale + 1)
+        return best
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class TrainStep:
+    """What happened in one step.
+
+    Attributes:
+        step: number of the step, from 1.
+        fraction: how much of the training is done, in [0, 1].
+        epoch: epochs done, including the fraction of the current one.
+        losses: the weighted terms whose sum was minimized.
+        lr: the learning rate that was used.
+        seconds: duration of the step, of which ``loading`` was spent waiting for data.
+        validation: PSNR on Y in dB over the held-out photos, in steps that validate.
+        best: whether ``validation`` is the best so far.
+        remarks: warnings, such as photos that cannot be decoded or a rollback.
+        reading: the device's status.
+        energy: what the training consumed, in its last step.
+    """
+
+    step: int
+    fraction: float
+    epoch: float
+    losses: dict[str, float]
+    lr: float
+    seconds: float
+    loading: float
+    validation: float | None = None
+    best: bool = False
+    remarks: tuple[str, ...] = ()
+    reading: Reading | None = None
+    energy: EnergyReport | None = None
+
+
+class Stop:
+    """Set ``wanted`` to let a training finish its step, save and end."""
+
+    wanted = False
