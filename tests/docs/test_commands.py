@@ -1,7 +1,8 @@
 """The commands and programs that the documentation shows work as shown.
 
 A fenced ``sh`` or ``python`` block is run unless an HTML comment before it says what it needs that a machine may lack,
-``<!-- needs: photos, GPU -->``. The blocks of a page run in order, in one folder, without network. Whatever they need,
+``<!-- needs: photos, GPU -->``. The blocks of a page run in order, in one folder, without network. A Python block
+whose first line is ``# NAME.py`` is written to that file and checked to run. Whatever they need,
 the options of all `sr` commands are checked.
 """
 
@@ -26,7 +27,7 @@ from sr_cli.evaluation.measures import MEASURES
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FAST = {"README.md", "docs/reference/api.md"}
-BLOCK = re.compile(r"(?:<!-- needs: (?P<needs>[^>]+) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.M | re.S)
+BLOCK = re.compile(r"(?:<!-- needs: (?P<needs>[^>]+) -->\n)?^ *```(?P<language>\w+)\n(?P<text>.*?)^ *```$", re.M | re.S)
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ def test_commands_run(page: Path, workplace: Path) -> None:
     for block in blocks(page):
         if block.needs is not None:
             continue
+        if name := re.match(r"# (\w+\.py)\n", block.text):
+            (workplace / name[1]).write_text(block.text)
         command = ["bash", "-e", "-c", block.text] if block.language == "sh" else [sys.executable, "-c", block.text]
         done = subprocess.run(command, cwd=workplace, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, f"{block.text}\n{done.stderr}"
@@ -122,6 +125,14 @@ def test_the_table_of_metrics_is_complete() -> None:
     table = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| [^|]+ \| `(\w+)` \| (?:yes)? *\|", table, re.M)
     assert rows == list(MEASURES)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_exist(page: Path) -> None:
+    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    for name in re.findall(r"`((?:[\w.]+/)+(?:[\w.]+\.(?:py|toml|html))?)`", text):
+        if name.split("/")[0] in {path.name for place in (ROOT, ROOT / "src/sr_cli") for path in place.iterdir()}:
+            assert (ROOT / name).exists() or (ROOT / "src/sr_cli" / name).exists(), name
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=name_of)
