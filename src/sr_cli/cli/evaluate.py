@@ -23,76 +23,57 @@ OUTPUT, LIMITS = "Output", "Limits"
 Format = Literal["table", "json", "csv", "markdown"]
 
 
+def _option(
+    panel: str, help: str, *flags: str, metavar: str | None = None, shown: str | bool = True, min: int | None = None
+) -> Any:
+    return typer.Option(*flags, help=help, metavar=metavar, show_default=shown, min=min, rich_help_panel=panel)
+
+
 @options(EvaluateConfig)
 def evaluate(
     hr: Annotated[Path, typer.Argument(metavar="HR", help="Folder of HR pictures, or one file.")],
     *,
     model: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME|FILE", help="Weights to judge; may be repeated.", rich_help_panel=MODELS),
+        list[str] | None, _option(MODELS, "Weights to judge; may be repeated.", metavar="NAME|FILE")
     ] = None,
     sr: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FOLDER", help="Another tool's results to judge; may be repeated.", rich_help_panel=MODELS
-        ),
+        list[Path] | None, _option(MODELS, "Another tool's results to judge; may be repeated.", metavar="FOLDER")
     ] = None,
-    lr: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="LR pictures.", show_default="made from HR", rich_help_panel=MEASURING),
-    ] = None,
+    lr: Annotated[Path | None, _option(MEASURING, "LR pictures.", metavar="FOLDER", shown="made from HR")] = None,
     given: dict[str, Any],
     metrics: Annotated[
         list[str] | None,
-        typer.Option(
+        _option(
+            MEASURING,
+            f"quick, all, or names from {', '.join(MEASURES)}.",
             "--metrics",
             "--metric",
             metavar="NAME,…",
-            help=f"quick, all, or names from {', '.join(MEASURES)}.",
-            show_default="quick",
-            rich_help_panel=MEASURING,
+            shown="quick",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=MODELS)] = "auto",
-    per_image: Annotated[
-        bool, typer.Option("--per-image", help="Print a table for every picture, too.", rich_help_panel=OUTPUT)
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=OUTPUT)] = False,
-    csv: Annotated[
-        bool, typer.Option("--csv", help="Print CSV, a line per picture and method.", rich_help_panel=OUTPUT)
-    ] = False,
-    markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print a Markdown table.", rich_help_panel=OUTPUT)
-    ] = False,
+    device: Annotated[str, _option(MODELS, "auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    per_image: Annotated[bool, _option(OUTPUT, "Print a table for every picture, too.", "--per-image")] = False,
+    json: Annotated[bool, _option(OUTPUT, "Print JSON.", "--json")] = False,
+    csv: Annotated[bool, _option(OUTPUT, "Print CSV, a line per picture and method.", "--csv")] = False,
+    markdown: Annotated[bool, _option(OUTPUT, "Print a Markdown table.", "--markdown")] = False,
     report: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.html", help="Write a page with before/after pictures.", rich_help_panel=OUTPUT),
+        Path | None, _option(OUTPUT, "Write a page with before/after pictures.", metavar="FILE.html")
     ] = None,
     report_images: Annotated[
-        int,
-        typer.Option(metavar="N", min=1, help="Pictures in --report: the worst and the best.", rich_help_panel=OUTPUT),
+        int, _option(OUTPUT, "Pictures in --report: the worst and the best.", metavar="N", min=1)
     ] = REPORT_IMAGES,
     minimum: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--min", metavar="METRIC=VALUE", help="Fail below this mean, such as psnr=31.", rich_help_panel=LIMITS
-        ),
+        list[str] | None, _option(LIMITS, "Fail below this mean, such as psnr=31.", "--min", metavar="METRIC=VALUE")
     ] = None,
     maximum: Annotated[
-        list[str] | None,
-        typer.Option("--max", metavar="METRIC=VALUE", help="Fail above this mean.", rich_help_panel=LIMITS),
+        list[str] | None, _option(LIMITS, "Fail above this mean.", "--max", metavar="METRIC=VALUE")
     ] = None,
     baseline: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="OLD.json", help="An older --json to compare with; fail if worse.", rich_help_panel=LIMITS
-        ),
+        Path | None, _option(LIMITS, "An older --json to compare with; fail if worse.", metavar="OLD.json")
     ] = None,
     tolerance: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="METRIC=VALUE", help="How much worse than --baseline still passes.", rich_help_panel=LIMITS
-        ),
+        list[str] | None, _option(LIMITS, "How much worse than --baseline still passes.", metavar="METRIC=VALUE")
     ] = None,
 ) -> None:
     """Measure how well models, or other tools, upscale; bicubic interpolation is always there to compare with."""
@@ -123,6 +104,7 @@ def evaluate(
     from sr_cli.system import device as devices
 
     gallery = Gallery(measure=config.measures[0], limit=report_images) if report else None
+    chosen_device = devices.choose(device)
     with view.evaluation_progress() as progress:
 
         def on_step(step: run.EvaluationStep) -> None:
@@ -132,13 +114,7 @@ def evaluate(
 
         try:
             found = run.evaluate(
-                hr,
-                lr=lr,
-                sr=sr or (),
-                models=model or (),
-                config=config,
-                device=devices.choose(device),
-                on_step=on_step,
+                hr, lr=lr, sr=sr or (), models=model or (), config=config, device=chosen_device, on_step=on_step
             )
         except NothingMeasuredError as error:
             view.show_failures(error.failures[1:])  # the message has the first
@@ -149,13 +125,13 @@ def evaluate(
         write_atomically(report, page(found, gallery.exhibits))
         console.note(f"wrote {report}")
     view.show_failures(found.failures)
-    changes = thresholds.compare(found, old, tolerances) if old else []
+    problems = thresholds.failed_thresholds(found, bounds)
     if old:
+        changes = thresholds.compare(found, old, tolerances)
         view.show_changes(changes, to=console.out if output == "table" else console.err)
         for line in thresholds.uncompared(found, old):
             console.note(f"not compared: {line}")
-    problems = thresholds.failed_thresholds(found, bounds)
-    problems += [f"{each.measure} of {each.method} is worse than the baseline" for each in changes if each.worse]
+        problems += [f"{each.measure} of {each.method} is worse than the baseline" for each in changes if each.worse]
     if problems:
         raise QualityError("; ".join(problems))
     if found.failures:

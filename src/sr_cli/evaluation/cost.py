@@ -1,59 +1,55 @@
 """What upscaling costs: parameters, multiply-adds, time, memory."""
 
-import ctypes
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from statistics import median
 
-import psutil
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from sr_cli.evaluation.methods import Method
 from sr_cli.evaluation.result import Cost
+from sr_cli.imageops import dihedral
+from sr_cli.system.peak_memory import watch_peak_memory
 
 _COUNTED_SIDE = 64  # LR pixels of the square that multiply-adds are counted on
 
 
 class CostMeter:
-    """Measures one method at work.
+    """Measures one method at work."""
 
-    Args:
-        device: where it computes.
-        network: its network, if it has one, and the network's ``scale``.
-        runs: how often the network runs per picture.
-    """
-
-    def __init__(
-        self, device: torch.device, *, network: nn.Module | None = None, scale: int = 1, runs: int = 1
-    ) -> None:
-        self.device = device
-        self._parameters = sum(p.numel() for p in network.parameters()) if network else None
-        self._multiply_adds: float | None = None
-        if network:
+    def __init__(self, method: Method) -> None:
+        self._kind, self._device = method.kind, torch.device("cpu")
+        self._parameters = self._multiply_adds = None
+        if upscaler := method.upscaler:
+            self._device = upscaler.device
+            self._parameters = sum(parameter.numel() for parameter in upscaler.network.parameters())
+            runs = dihedral.COUNT if upscaler.inference.ensemble else 1
             with suppress(RuntimeError):  # other projects' networks may refuse the small square
-                self._multiply_adds = runs * multiply_adds(network, scale=scale)
+                self._multiply_adds = runs * multiply_adds(upscaler.network, scale=upscaler.scale)
         self._seconds: list[float] = []
         self._peaks: list[float] = []
 
     @contextmanager
     def watching(self, *, pixels: int) -> Iterator[None]:
         """Measure time and memory of the block, which makes that many pixels of output."""
-        before = _begin(self.device)
+        peak = watch_peak_memory(self._device)
         began = time.perf_counter()
         yield
         self._seconds.append((time.perf_counter() - began) / pixels * 1e6)
-        if (peak := _peak(self.device)) is not None:
-            self._peaks.append((peak - before) / 1e6)
+        if (extra := peak()) is not None:
+            self._peaks.append(extra / 1e6)
 
     def cost(self) -> Cost:
         """Time is the median over the pictures, as the first one is slow; memory is the maximum."""
+        if self._kind == "folder" or not self._seconds:
+            return Cost()  # reading another tool's file says nothing about the cost of that tool
         return Cost(
             parameters=self._parameters,
             multiply_adds=self._multiply_adds,
-            seconds=median(self._seconds) if self._seconds else None,
+            seconds=median(self._seconds),
             peak_memory=max(self._peaks, default=None),
         )
 
@@ -69,29 +65,3 @@ def multiply_adds(network: nn.Module, *, scale: int) -> float:
         network(lr)
     flops: int = counter.get_total_flops()
     return flops / 2 / (scale * _COUNTED_SIDE) ** 2 * 1e6 / 1e9
-
-
-def _begin(device: torch.device) -> int:
-    """Start to watch the peak; return the bytes in use now."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        return torch.cuda.memory_allocated(device)
-    with suppress(OSError, AttributeError):
-        # Freed memory that the C library keeps would hide what the next picture needs.
-        ctypes.CDLL(None).malloc_trim(0)
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, see proc(5)
-    return psutil.Process().memory_info().rss
-
-
-def _peak(device: torch.device) -> int | None:
-    """The most bytes in use since `_begin`; ``None`` if the system doesn't say."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-        return torch.cuda.max_memory_allocated(device)
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,9 +15,8 @@ from sr_cli.errors import ImageError, UsageError
 from sr_cli.evaluation.cost import CostMeter
 from sr_cli.evaluation.match_files import Files, match
 from sr_cli.evaluation.measures import MEASURES, UnavailableError
-from sr_cli.evaluation.methods import FolderMethod, InterpolationMethod, Method, ModelMethod
+from sr_cli.evaluation.methods import Method, folder, interpolation, model
 from sr_cli.evaluation.result import (
-    Cost,
     EvaluationProtocol,
     EvaluationReport,
     Failure,
@@ -25,7 +25,6 @@ from sr_cli.evaluation.result import (
     NothingMeasuredError,
 )
 from sr_cli.evaluation.samples import RgbPixels, Sample, eight_bit_pixels, load_sample, scale_between
-from sr_cli.imageops import dihedral
 from sr_cli.metrics.fidelity import WINDOW
 from sr_cli.upscaling.upscaler import Upscaler
 
@@ -84,21 +83,18 @@ def evaluate(
     config = config or EvaluateConfig()
     if unknown := set(config.measures) - MEASURES.keys():
         raise ValueError(f"unknown measure {min(unknown)!r}; choose from {', '.join(MEASURES)}")
+    settings: dict[str, Any] = {"dtype": config.dtype, "color_match": config.color_match, "ensemble": config.ensemble}
     upscalers = [
-        m
-        if isinstance(m, Upscaler)
-        else Upscaler.from_pretrained(
-            m, device=str(device), dtype=config.dtype, color_match=config.color_match, ensemble=config.ensemble
-        )
-        for m in models
+        each if isinstance(each, Upscaler) else Upscaler.from_pretrained(each, device=str(device), **settings)
+        for each in models
     ]
     kernels = tuple(dict.fromkeys(("bicubic", *config.interpolations)))
-    names = _distinct([*kernels, *(Path(folder).resolve().name for folder in sr), *map(_row_name, models)])
+    names = _distinct([*kernels, *(Path(each).resolve().name for each in sr), *map(_row_name, models)])
     folders = dict(zip(names[len(kernels) :], map(Path, sr), strict=False))
     methods: list[Method] = [
-        *map(InterpolationMethod, kernels),
-        *map(FolderMethod, folders),
-        *map(ModelMethod, names[len(kernels) + len(folders) :], upscalers),
+        *map(interpolation, kernels),
+        *map(folder, folders),
+        *map(model, names[len(kernels) + len(folders) :], upscalers),
     ]
     matched, failures = match(Path(hr), lr=None if lr is None else Path(lr), sr=folders, recursive=config.recursive)
     scale = _scale(config, upscalers, matched)
@@ -108,7 +104,7 @@ def evaluate(
         shave=scale if config.shave is None else config.shave,
         lr=config.degradation if lr is None else "given",
     )
-    meters = {method.name: _meter(method, scale) for method in methods}
+    meters = {method.name: CostMeter(method) for method in methods}
     scorer = _Scorer(config.measures, protocol, torch.device(device))
 
     images: list[ImageResult] = []
@@ -128,7 +124,7 @@ def evaluate(
         protocol=protocol,
         source=str(hr),
         measures=config.measures,
-        methods=tuple(_method_result(method, meters[method.name]) for method in methods),
+        methods=tuple(MethodResult(name=m.name, kind=m.kind, cost=meters[m.name].cost()) for m in methods),
         images=tuple(images),
         failures=tuple(failures),
         unavailable=scorer.unavailable,
@@ -217,19 +213,6 @@ def _scale(config: EvaluateConfig, upscalers: Sequence[Upscaler], matched: Seque
     return DEFAULT_SCALE
 
 
-def _meter(method: Method, scale: int) -> CostMeter:
-    if isinstance(method, ModelMethod):
-        runs = dihedral.COUNT if method.upscaler.inference.ensemble else 1
-        return CostMeter(method.upscaler.device, network=method.upscaler.network, scale=scale, runs=runs)
-    return CostMeter(torch.device("cpu"))
-
-
-def _method_result(method: Method, meter: CostMeter) -> MethodResult:
-    # Reading another tool's file says nothing about the cost of that tool.
-    cost = Cost() if isinstance(method, FolderMethod) else meter.cost()
-    return MethodResult(name=method.name, kind=method.kind, cost=cost)
-
-
 def _row_name(model: Upscaler | str | Path) -> str:
     if isinstance(model, Upscaler):
         return model.name
@@ -258,7 +241,7 @@ def _failure(files: Files, error: ImageError) -> Failure:
 
 
 def _model_notes(methods: Sequence[Method]) -> list[str]:
-    upscalers = {method.name: method.upscaler for method in methods if isinstance(method, ModelMethod)}
+    upscalers = {method.name: method.upscaler for method in methods if method.upscaler}
     ensembles = [name for name, upscaler in upscalers.items() if upscaler.inference.ensemble]
     notes = [f"{', '.join(ensembles)}: the mean over eight flips and rotations"] if ensembles else []
     dtypes = {name: upscaler.dtype_name for name, upscaler in upscalers.items()}

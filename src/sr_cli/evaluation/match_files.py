@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,64 +39,57 @@ def match(hr: Path, *, lr: Path | None, sr: Mapping[str, Path], recursive: bool)
         ImageError: a folder is missing or empty.
         NothingMeasuredError: nothing matches.
     """
+    matched: list[Files] = []
     failures: list[Failure] = []
-    originals, duplicates = _unique(_keys(hr, recursive))
-    failures += [Failure(file=str(path), reason="another HR picture has the same name") for path in duplicates]
-    folders = {name: _Index(folder, recursive) for name, folder in {**({"": lr} if lr else {}), **sr}.items()}
-    matched = []
-    for name, path in originals.items():
+
+    def fail(path: Path, reason: str) -> None:
+        failures.append(Failure(file=str(path), reason=reason))
+
+    folders = {"": lr, **sr} if lr else dict(sr)
+    names = {row: _by_name(folder, recursive) for row, folder in folders.items()}
+    bare_names = {row: _without_marks(found) for row, found in names.items()}
+    unmatched = {path: None for found in names.values() for paths in found.values() for path in paths}
+    for name, (path, *others) in _by_name(hr, recursive).items():
+        if others:
+            for each in (path, *others):
+                fail(each, "another HR picture has the same name")
+            continue
         partners: dict[str, Path] = {}
-        for row, index in folders.items():
-            found = index.take(name)
+        for row, folder in folders.items():
+            found = names[row].get(name) or bare_names[row].get(_bare(name), [])
+            for each in found:
+                unmatched.pop(each, None)
             if len(found) == 1:
                 partners[row] = found[0]
-                continue
-            several = ", ".join(each.name for each in found)
-            problem = f"has several partners in {index.folder}: {several}"
-            failures.append(Failure(file=str(path), reason=problem if found else f"has no partner in {index.folder}"))
+            elif found:
+                fail(path, f"has several partners in {folder}: {', '.join(each.name for each in found)}")
+            else:
+                fail(path, f"has no partner in {folder}")
         if len(partners) == len(folders):
             matched.append(Files(name=name, hr=path, lr=partners.pop("", None), sr=partners))
-    for index in folders.values():
-        failures += [Failure(file=str(path), reason=f"has no partner in {hr}") for path in index.unmatched()]
+    for each in unmatched:
+        fail(each, f"has no partner in {hr}")
     if not matched:
         raise NothingMeasuredError(failures, f"of {len(failures)} files none could be matched")
     return matched, failures
 
 
-class _Index:
-    """The pictures of a folder, by the name of the HR picture."""
-
-    def __init__(self, folder: Path, recursive: bool) -> None:
-        self.folder = folder
-        self._exact, self._bare = defaultdict(list), defaultdict(list)
-        for key, path in _keys(folder, recursive):
-            self._exact[key].append(path)
-            self._bare[_bare(key)].append(path)
-        self._taken: set[Path] = set()
-
-    def take(self, name: str) -> Sequence[Path]:
-        found = self._exact.get(name) or self._bare.get(_bare(name), [])
-        self._taken.update(found)
-        return found
-
-    def unmatched(self) -> list[Path]:
-        return sorted(path for paths in self._exact.values() for path in paths if path not in self._taken)
-
-
-def _keys(folder: Path, recursive: bool) -> list[tuple[str, Path]]:
+def _by_name(folder: Path, recursive: bool) -> dict[str, list[Path]]:
+    """The pictures of a folder, or one file, by their names below it without suffix."""
     if folder.is_file():
-        return [(folder.stem, folder)]
-    paths = find_images(folder, recursive=recursive)
-    return [(path.relative_to(folder).with_suffix("").as_posix(), path) for path in paths]
+        return {folder.stem: [folder]}
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in find_images(folder, recursive=recursive):
+        found[path.relative_to(folder).with_suffix("").as_posix()].append(path)
+    return found
+
+
+def _without_marks(named: Mapping[str, list[Path]]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = defaultdict(list)
+    for name, paths in named.items():
+        found[_bare(name)] += paths
+    return found
 
 
 def _bare(name: str) -> str:
     return _MARK.sub("", name).lower()
-
-
-def _unique(keys: Sequence[tuple[str, Path]]) -> tuple[dict[str, Path], list[Path]]:
-    groups: dict[str, list[Path]] = defaultdict(list)
-    for key, path in keys:
-        groups[key].append(path)
-    unique = {key: paths[0] for key, paths in groups.items() if len(paths) == 1}
-    return unique, [path for paths in groups.values() if len(paths) > 1 for path in paths]

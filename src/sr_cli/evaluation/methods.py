@@ -1,7 +1,7 @@
 """The methods that an evaluation compares, one row of the table each."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,57 +17,47 @@ from sr_cli.images import Picture, to_tensor
 from sr_cli.upscaling.upscaler import Upscaler
 
 
-class Method(Protocol):
-    """A way to get SR for a sample."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def kind(self) -> MethodKind: ...
-
-    def sr(self, sample: Sample) -> Tensor:
-        """``(1, 3, H, W)``, the size of ``sample.hr``, not rounded, roughly in [0, 1]."""
-        ...
-
-
 @dataclass(frozen=True)
-class InterpolationMethod:
+class Method:
+    """A way to get SR.
+
+    Attributes:
+        sr: returns ``(1, 3, H, W)``, the size of ``sample.hr``, not rounded, roughly in [0, 1].
+        upscaler: a model's.
+    """
+
+    name: str
+    kind: MethodKind
+    sr: Callable[[Sample], Tensor]
+    upscaler: Upscaler | None = None
+
+
+def interpolation(kernel: Interpolation) -> Method:
     """A kernel: what a model has to beat."""
 
-    name: Interpolation
-    kind: MethodKind = "interpolation"
-
-    def sr(self, sample: Sample) -> Tensor:
-        if self.name == "lanczos":
+    def sr(sample: Sample) -> Tensor:
+        if kernel == "lanczos":
             return _lanczos(sample.lr, sample.size)
-        return resize(sample.lr, sample.size, kernel=self.name).clamp(0, 1)
+        return resize(sample.lr, sample.size, kernel=kernel).clamp(0, 1)
+
+    return Method(kernel, "interpolation", sr)
 
 
-@dataclass(frozen=True)
-class ModelMethod:
+def model(name: str, upscaler: Upscaler) -> Method:
     """A network, used as by ``sr upscale``: with its color correction, from 8 bit to 8 bit."""
 
-    name: str
-    upscaler: Upscaler
-    kind: MethodKind = "model"
-
-    def sr(self, sample: Sample) -> Tensor:
+    def sr(sample: Sample) -> Tensor:
         try:
-            return to_tensor(self.upscaler.upscale_picture(Picture(color=eight_bit_pixels(sample.lr))))
+            return to_tensor(upscaler.upscale_picture(Picture(color=eight_bit_pixels(sample.lr))))
         except WeightsError as error:
-            raise ImageError(f"{self.name}: {error}") from error
+            raise ImageError(f"{name}: {error}") from error
+
+    return Method(name, "model", sr, upscaler)
 
 
-@dataclass(frozen=True)
-class FolderMethod:
+def folder(name: str) -> Method:
     """Files that another tool wrote."""
-
-    name: str
-    kind: MethodKind = "folder"
-
-    def sr(self, sample: Sample) -> Tensor:
-        return read_sr(sample.sr[self.name], sample)
+    return Method(name, "folder", lambda sample: read_sr(sample.sr[name], sample))
 
 
 def _lanczos(lr: Tensor, size: tuple[int, int]) -> Tensor:

@@ -6,25 +6,22 @@ from dataclasses import dataclass
 from sr_cli.evaluation.result import EvaluationReport, find_measure
 from sr_cli.html import Axis
 
-MOST_DOTS = 200
-"""Dots in one strip; of more pictures, every second, third … is drawn."""
-
-
-@dataclass(frozen=True)
-class Dot:
-    """A picture's value: its position from 0 (left) to 1 (right), and its tooltip."""
-
-    position: float
-    title: str
+MAX_DOTS = 200
+"""The most dots in one strip; of more pictures, every second, third … is drawn."""
 
 
 @dataclass(frozen=True)
 class Strip:
-    """A method's values; ``mean`` is a position, ``None`` for an infinite mean."""
+    """A method's values, as positions from 0 (left) to 1 (right).
+
+    Attributes:
+        dots: the position of each picture, and its tooltip.
+        mean: ``None`` if it is infinite.
+    """
 
     method: str
     color: int
-    dots: tuple[Dot, ...]
+    dots: tuple[tuple[float, str], ...]
     mean: float | None
     text: str
 
@@ -50,14 +47,12 @@ def _chart(report: EvaluationReport, name: str) -> Chart | None:
     if axis is None:
         return None
     strips = []
-    step = math.ceil(len(report.images) / MOST_DOTS)
     for color, method in enumerate(report.methods):
-        values = ((image.name, image.scores[method.name].get(name)) for image in report.images[::step])
-        dots = tuple(
-            Dot(position, f"{image}: {measure.text(value)}")
-            for image, value in values
-            if (position := axis.position(value)) is not None
-        )
+        dots = []
+        for image in report.images[:: math.ceil(len(report.images) / MAX_DOTS)]:
+            value = image.scores[method.name].get(name)
+            if (position := axis.position(value)) is not None:
+                dots.append((position, f"{image.name}: {measure.text(value)}"))
         mean = report.value(method.name, name)
-        strips.append(Strip(method.name, color, dots, axis.position(mean), measure.text(mean)))
+        strips.append(Strip(method.name, color, tuple(dots), axis.position(mean), measure.text(mean)))
     return Chart(measure.heading, measure.text(axis.low), measure.text(axis.high), tuple(strips))

@@ -55,12 +55,14 @@ class Exhibit:
 class Gallery:
     """Keeps the worst and the best of the pictures it is given, at most ``limit``.
 
-    They are ordered by ``measure`` of the first method that isn't an interpolation, or else of the first method.
+    Attributes:
+        exhibits: the pictures kept, the worst first by ``measure`` of the first method that isn't an interpolation, or
+            else of the first method.
     """
 
     def __init__(self, *, measure: str, limit: int) -> None:
         self.measure, self.limit, self._middle = measure, limit, (limit + 1) // 2
-        self._kept: list[Exhibit] = []
+        self.exhibits: list[Exhibit] = []
 
     def add(self, comparison: Comparison) -> None:
         """Keep a picture if it is among the worst or the best so far."""
@@ -68,18 +70,13 @@ class Gallery:
         judged = next((name for name in scores if name not in get_args(Interpolation)), next(iter(scores)))
         value = scores[judged].get(self.measure)
         badness = float("inf") if value is None else find_measure(self.measure).badness(value)
-        place = sum(exhibit.badness >= badness for exhibit in self._kept)
-        if len(self._kept) == self.limit and place == self._middle:
+        place = sum(exhibit.badness >= badness for exhibit in self.exhibits)
+        if len(self.exhibits) == self.limit and place == self._middle:
             return
-        self._kept.append(_exhibit(comparison, judged, badness))
-        self._kept.sort(key=lambda exhibit: -exhibit.badness)
-        if len(self._kept) > self.limit:
-            del self._kept[self._middle]
-
-    @property
-    def exhibits(self) -> list[Exhibit]:
-        """The pictures kept, the worst first."""
-        return list(self._kept)
+        self.exhibits.append(_exhibit(comparison, judged, badness))
+        self.exhibits.sort(key=lambda exhibit: -exhibit.badness)
+        if len(self.exhibits) > self.limit:
+            del self.exhibits[self._middle]
 
 
 def _exhibit(comparison: Comparison, judged: str, badness: float) -> Exhibit:

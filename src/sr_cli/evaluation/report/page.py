@@ -1,7 +1,6 @@
 """The report as one self-contained HTML file: table, charts, pictures with a before/after slider."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sr_cli import __version__
 from sr_cli.evaluation.report.chart import charts
@@ -12,15 +11,6 @@ from sr_cli.html import data_url, template
 
 MAX_IMAGE_ROWS = 200
 """The most pictures whose scores are listed one by one."""
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One version of a picture: its name, its file as a data URL, its scores."""
-
-    name: str
-    source: str
-    scores: str
 
 
 def page(report: EvaluationReport, exhibits: Sequence[Exhibit]) -> str:
@@ -54,8 +44,13 @@ def _groups(exhibits: Sequence[Exhibit], order: str) -> list[tuple[str, Sequence
     return [(f"Worst by {order}", exhibits[:half]), (f"Best by {order}", exhibits[half:][::-1])]
 
 
-def _panels(report: EvaluationReport, exhibit: Exhibit) -> list[Panel]:
+def _panels(report: EvaluationReport, exhibit: Exhibit) -> list[dict[str, str]]:
+    """The versions of a picture: name, file as a data URL, scores."""
     return [
-        Panel(name, data_url(file, "image/webp"), " · ".join(caption(report, exhibit.result, name)))
+        {
+            "name": name,
+            "source": data_url(file, "image/webp"),
+            "scores": " · ".join(caption(report, exhibit.result, name)),
+        }
         for name, file in exhibit.panels.items()
     ]
