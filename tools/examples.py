@@ -48,7 +48,7 @@ def upscale(lr: Image.Image, model: str) -> Image.Image:
     """The whole picture, four times larger; ``bicubic`` is a model too."""
     if model == "bicubic":
         return lr.resize((SCALE * lr.width, SCALE * lr.height), Image.Resampling.BICUBIC)
-    return Upscaler.from_pretrained(model).upscale(lr)
+    return Upscaler.from_pretrained(model, dtype="float32").upscale(lr)
 
 
 def side_by_side(lr: Image.Image, *models: str, left: int, top: int, side: int) -> Image.Image:

@@ -167,7 +167,7 @@ def row(hr: Image.Image, names: Sequence[str], runs: Path) -> list[Cell]:
     scales = [8 if "-x8" in name else 4 for name in names]
     cells = [(enlarged(reduced(hr, scale), scale), f"LR x{scale}") for scale in dict.fromkeys(scales)]
     for name, scale in zip(names, scales, strict=True):
-        upscaler = Upscaler.from_pretrained(weights(name, runs), color_match="none")
+        upscaler = Upscaler.from_pretrained(weights(name, runs), dtype="float32", color_match="none")
         cells.append((upscaler.upscale(reduced(hr, scale)), name))
     return [*cells, (hr, "HR")]
 

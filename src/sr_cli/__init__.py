@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
-    from sr_cli.config import EvaluateConfig, TrainConfig
+    from sr_cli.config import EvaluateConfig, TrainConfig, UpscaleConfig
     from sr_cli.data import degrade
     from sr_cli.errors import SrError
     from sr_cli.evaluation.evaluate import evaluate
@@ -24,6 +24,7 @@ _HOMES = {
     "Network": "networks.base",
     "SrError": "errors",
     "TrainConfig": "config",
+    "UpscaleConfig": "config",
     "Upscaler": "upscaling.upscaler",
     "degrade": "data",
     "evaluate": "evaluation.evaluate",
@@ -36,6 +37,7 @@ __all__ = [
     "Network",
     "SrError",
     "TrainConfig",
+    "UpscaleConfig",
     "Upscaler",
     "__version__",
     "degrade",

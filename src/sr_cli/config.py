@@ -80,7 +80,9 @@ def _check_type(name: str, kind: Any, value: object) -> None:
     if type(None) in get_args(kind):
         if value is None:
             return
-        kind = next(one for one in get_args(kind) if one is not type(None))
+        kind, *others = (one for one in get_args(kind) if one is not type(None))
+        if others:
+            return  # a value of several types is checked where it is used
     if get_origin(kind) is tuple and isinstance(value, tuple) and get_args(kind)[-1] is Ellipsis:
         for item in value:
             _check_type(name, get_args(kind)[0], item)
@@ -238,18 +240,195 @@ DEFAULT_ARCH = "compact"
 """The network that ``sr train`` trains when none is named."""
 
 DEFAULT_MODEL = "compact-x4"
-"""The weights that ``sr upscale`` takes when none are named."""
+"""The default weights of ``sr upscale``."""
 
 PERCEPTUAL_MODEL = "photo-x4"
-"""The weights that ``sr upscale --strength`` takes when none are named."""
+"""The default weights of ``sr upscale --strength``."""
 
-LARGEST_SCALE = 64
-"""The most times larger that a result may be than its input, along a side."""
+MAX_SCALE = 64
+"""The largest factor between a result and its input, along a side."""
+
+MAX_PIXELS = 1 << 28
+"""The largest picture that is read by default: 268 megapixels."""
+
+PNG_LEVEL = 2
+"""The default compression of PNG; see `sr_cli.images.codecs.png_write`."""
 
 ColorMatch = Literal["auto", "none", "histogram", "low-frequency"]
 COLOR_MATCHES: tuple[ColorMatch, ...] = get_args(ColorMatch)
 
-Exist = Literal["skip", "overwrite", "fail", "rename"]
+IfExists = Literal["skip", "overwrite", "fail", "rename"]
+
+
+def parse_pixels(text: str) -> int:
+    """Read a number of pixels such as ``20000000``, ``20M`` or ``20MP``.
+
+    Raises:
+        ValueError: the text has another form.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMG]?)(?:P|px)?", text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is not a number of pixels; write 20M")
+    return int(float(match[1]) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[match[2]])
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read a size such as ``1920x1080``.
+
+    Raises:
+        ValueError: the text has another form.
+    """
+    match = re.fullmatch(r"(\d+)\s*[x×X]\s*(\d+)", text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is not a size; write 1920x1080")
+    return int(match[1]), int(match[2])
+
+
+def parse_tile(text: str) -> int | str | None:
+    """Read ``auto``, ``off`` (``None``), or a number of pixels.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if text in ("auto", "off"):
+        return None if text == "off" else text
+    if not (text.isdecimal() and int(text)):
+        raise ValueError(f"{text!r} is not a tile size; write auto, off, or a number of pixels")
+    return int(text)
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Read a share of a batch such as ``3/16``.
+
+    Raises:
+        ValueError: the text has another form, or there is no such share.
+    """
+    match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise ValueError(f"{text!r} is not a shard; write 3/16 for the third of 16")
+    return int(match[1]), int(match[2])
+
+
+SIZE, PROCESSING, OUTPUT, BATCH = "Size", "Processing", "Output", "Batch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpscaleConfig:
+    """The settings of ``sr upscale``; `Upscaler` uses those that say how the network runs.
+
+    Attributes:
+        tile: ``None`` for no tiles.
+        shard: index, from 1, and count.
+    """
+
+    model: str | None = setting(
+        None,
+        "Weights: a name (see sr models), or a file of this or another project.",
+        metavar="NAME|FILE",
+        shown=f"{DEFAULT_MODEL}, or chosen by --scale and --strength",
+    )
+    arch: str | None = setting(
+        None, "Network class of the weights, if it comes from another package.", metavar="PACKAGE.MODULE:CLASS"
+    )
+    scale: float | None = setting(
+        None,
+        "Enlargement factor: 2, 3, 4, 8, or any other.",
+        SIZE,
+        metavar="N",
+        shown="the network's",
+        above=0,
+        max=MAX_SCALE,
+    )
+    size: tuple[int, int] | None = setting(
+        None, "Exact width and height in pixels.", SIZE, metavar="WxH", parse=parse_size
+    )
+    width: int | None = setting(None, "Width in pixels; keeps the aspect ratio.", SIZE, metavar="N", min=1)
+    height: int | None = setting(None, "Height in pixels; keeps the aspect ratio.", SIZE, metavar="N", min=1)
+    max_pixels: int | None = setting(
+        None,
+        "Largest result in pixels, such as 20M; larger ones are reduced to it.",
+        SIZE,
+        metavar="N",
+        min=1,
+        parse=parse_pixels,
+    )
+    strength: float | None = setting(
+        None,
+        "Blend of the faithful (0) and the crisp (1) weights; implies --model photo-x4.",
+        PROCESSING,
+        shown="1",
+        min=0,
+        max=1,
+    )
+    ensemble: bool = setting(
+        False, "Average over 8 flips and rotations; 8 times slower.", PROCESSING, flags=("--ensemble",)
+    )
+    color_match: ColorMatch = setting(
+        "auto", "Match the colors of the result to the input; auto does what the weights ask for.", PROCESSING
+    )
+    tile: int | str | None = setting(
+        "auto",
+        "Largest side of a tile in pixels of the input; auto fits the free memory.",
+        PROCESSING,
+        metavar="auto|N|off",
+        parse=parse_tile,
+    )
+    device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", PROCESSING, metavar="NAME")
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = setting(
+        "auto", "Number format to compute in; auto is the fastest that the device supports.", PROCESSING
+    )
+    max_input: int = setting(
+        MAX_PIXELS,
+        "Largest input in pixels; larger ones are refused.",
+        PROCESSING,
+        metavar="N",
+        shown="268M",
+        min=1,
+        parse=parse_pixels,
+    )
+    format: str | None = setting(
+        None, "File format: png, jpg, webp, tiff, avif, …", OUTPUT, metavar="FORMAT", shown="the input's"
+    )
+    quality: int | None = setting(
+        None, "Quality of JPEG, WebP, AVIF and HEIC.", OUTPUT, shown="95; AVIF and HEIC 90", min=1, max=100
+    )
+    png_level: int = setting(
+        PNG_LEVEL, "PNG compression, 0 (fastest) to 9 (smallest); always lossless.", OUTPUT, min=0, max=9
+    )
+    metadata: Literal["keep", "strip"] = setting(
+        "keep", "EXIF, XMP and text; the color profile is always kept.", OUTPUT
+    )
+    animate: bool = setting(
+        False, "Upscale every frame of an animation, not only the first.", OUTPUT, flags=("--animate",)
+    )
+    name_template: str | None = setting(
+        None,
+        "Names of the results, from {stem} {ext} {scale} {model} {width} {height}.",
+        OUTPUT,
+        flags=("--name",),
+        metavar="TEMPLATE",
+        shown="{stem}_{scale}x.{ext}",
+    )
+    if_exists: IfExists | None = setting(
+        None, "If a result exists already.", OUTPUT, flags=("--exist",), shown="fail for named files, else skip"
+    )
+    recursive: bool = setting(
+        False, "Include subfolders; the output folder mirrors them.", BATCH, flags=("--recursive", "-r")
+    )
+    shard: tuple[int, int] | None = setting(
+        None, "Process only the I-th of N shares of the pictures.", BATCH, metavar="I/N", parse=parse_shard
+    )
+    jobs: int = setting(
+        2, "Threads that decode, and as many that encode.", BATCH, flags=("--jobs", "-j"), min=1, max=64
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        sizes = (self.scale is not None, self.size is not None, self.width is not None or self.height is not None)
+        if sum(sizes) > 1:
+            raise ValueError("--scale, --size and --width/--height exclude each other")
+        if self.size is not None and min(self.size) < 1:
+            raise ValueError(f"size must be at least 1 × 1, not {self.size[0]} × {self.size[1]}")
 
 
 MODELS, MEASURING = "Models", "Measuring"

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
+import termios
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from PIL import Image
 
 from sr_cli.__main__ import main
 from sr_cli.console import upscaling
+from sr_cli.upscaling.batch.results import Result
 
 COMMAND = [sys.executable, "-m", "sr_cli", "upscale"]
 
@@ -171,7 +172,7 @@ class TestFiles:
     def test_a_comparison(self, sr, here):
         paint(here / "a.png", (60, 50))
         code, _, err = sr("a.png", "--compare", "sheet.png", "--preview")
-        assert code == 0 and "--preview needs a terminal" in err[0]
+        assert code == 0 and "--preview needs a color terminal" in err[0]
         sheet = Image.open(here / "sheet.png")
         assert sheet.width == 3 * 120 + 2 * 8  # the whole picture, as it is small, in three panels
         result = np.asarray(Image.open(here / "a_2x.png"))
@@ -186,7 +187,7 @@ class TestMachines:
         first, second, summary = map(json.loads, out)
         assert code == summary["exit_code"] == 1
         assert (first["status"], first["output_size"], first["scale"], first["error"]) == ("done", [16, 12], 2, None)
-        assert {"seconds", "megapixels_per_second", "peak_memory", "joules", "tile", "model", "warnings"} <= set(first)
+        assert {"seconds", "megapixels_per_second", "peak_memory", "tile", "model", "warnings"} <= set(first)
         assert (second["status"], summary["done"], summary["failed"]) == ("failed", 1, 1)
         assert summary["failures"][0]["input"] == "b.png"
         assert err[-1].startswith("error: b.png")
@@ -350,10 +351,14 @@ def test_bars_on_a_terminal_leave_results_whole(here, weights, options, piped):
     for i in range(3):
         paint(here / "p" / f"{i}.png")
     ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
     process = subprocess.Popen(
-        [*COMMAND, "p", "--model", weights, *options], stderr=theirs, stdout=subprocess.PIPE if piped else theirs,
-        env={**os.environ, "TERM": "xterm", "TERM_PROGRAM": "", "COLUMNS": "80"},
-    )  # fmt: skip
+        [*COMMAND, "p", "--model", weights, *options],
+        stdin=theirs,
+        stdout=subprocess.PIPE if piped else theirs,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
+    )
     os.close(theirs)
     shown = ""
     with contextlib.suppress(OSError):  # so a pseudo-terminal ends
@@ -373,10 +378,9 @@ def test_bars_on_a_terminal_leave_results_whole(here, weights, options, piped):
 
 def test_a_batch_of_small_pictures_tells_of_pictures_and_not_of_tiles(monkeypatch, capsys):
     monkeypatch.setattr(upscaling, "_INTERVAL", -1.0)
-    with upscaling.upscaling_progress(2, quiet=False) as progress:
-        progress.picture(Path("a.png"))
-        progress.tile(1, 1)
-        progress.finished()
+    with upscaling.upscaling_progress(2, upscaling.OutputOptions()) as progress:
+        progress.on_tile(1, 1)
+        progress.show(Result(input="a.png", output="a_2x.png", status="skipped"))
     assert capsys.readouterr().err.splitlines() == ["1 of 2 pictures"]
 
 

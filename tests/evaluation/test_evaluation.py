@@ -83,7 +83,7 @@ def test_rows_of_the_same_name_stay_apart(tmp_path):
 
 def test_a_folder_of_sr_scores_as_the_model_that_wrote_it(tmp_path):
     hr = folder_of_photos(tmp_path / "hr", height=66, width=97)  # cropped to 64×96
-    model = Upscaler.from_pretrained(weights_file(tmp_path / "m.safetensors"))
+    model = Upscaler.from_pretrained(weights_file(tmp_path / "m.safetensors"), dtype="float32")
     lr, sr = tmp_path / "lr", tmp_path / "sr"
 
     def keep(step):

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from sr_cli.config import UpscaleConfig
 from sr_cli.images import Picture
 from sr_cli.upscaling.runner import InferenceForm, Runner
 from sr_cli.upscaling.tiling import put_together
@@ -85,8 +86,8 @@ def test_colors_are_matched_over_strips(match, lively):
     lr = photo(150, 60)
 
     def upscaled(tile):
-        upscaler = Upscaler(network, name="test", color_match=match)
-        upscaler.inference._fitting = lambda *_: tile
+        upscaler = Upscaler(network, UpscaleConfig(device="cpu", dtype="float32", color_match=match), name="test")
+        upscaler.runner._fitting = lambda *_: tile
         picture = Picture(color=(lr[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8), alpha=None)
         return upscaler.upscale_picture(picture).color.astype(int)
 

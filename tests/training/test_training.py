@@ -334,7 +334,9 @@ def test_the_self_ensemble_loss_brings_results_for_flipped_and_rotated_images_to
         steps = list(train(config, photos_in(photo_folder), CPU, run=run, init=tmp_path / "init.safetensors"))
         assert ("self_ensemble" in steps[-1].losses) == bool(weight)
         one, mean = (
-            Upscaler.from_pretrained(run / "model.safetensors", ensemble=ensemble).upscale_tensor(photo)
+            Upscaler.from_pretrained(run / "model.safetensors", ensemble=ensemble, dtype="float32").upscale_tensor(
+                photo
+            )
             for ensemble in (False, True)
         )
         apart.append(float((one - mean).abs().mean()))

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -11,19 +12,21 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sr_cli import images
-from sr_cli.config import DEFAULT_MODEL
+from sr_cli.config import DEFAULT_MODEL, UpscaleConfig, parse_pixels, parse_shard, parse_size
 from sr_cli.errors import ImageError, OutputError, UsageError
 from sr_cli.images.header import size_of
-from sr_cli.upscaling.batch.dry_run import forecast
-from sr_cli.upscaling.batch.find_inputs import Source, gather, read_list
-from sr_cli.upscaling.batch.handover import Abandoned, Handover
+from sr_cli.system.distributed import process_share
+from sr_cli.upscaling.batch.dry_run import dry_run
+from sr_cli.upscaling.batch.find_inputs import Source, find_inputs, read_list
 from sr_cli.upscaling.batch.pipeline import run
-from sr_cli.upscaling.batch.plan_outputs import Job, Naming, plan, settle
+from sr_cli.upscaling.batch.plan_outputs import Job, Naming, name_outputs, resolve_existing
 from sr_cli.upscaling.batch.results import Result, Summary
-from sr_cli.upscaling.batch.settings import Settings
-from sr_cli.upscaling.batch.shards import Shard, read_shard, torchrun_shard
-from sr_cli.upscaling.batch.target_size import Target, model_for, read_pixels, read_size
+from sr_cli.upscaling.batch.run import BatchRequest, plan_batch
+from sr_cli.upscaling.batch.target_size import model_for, target_size
+from sr_cli.upscaling.batch.writer import BoundedPipe, ConsumerGone
 from sr_cli.upscaling.upscaler import Upscaler
+
+CONFIG = UpscaleConfig(device="cpu", dtype="float32")
 
 
 def paint(path: Path, size=(8, 6), **options) -> Path:
@@ -45,26 +48,30 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def upscaler(lively):
-    return Upscaler(lively(name="compact", scale=2, width=8, depth=1), name="small")
+    return Upscaler(lively(name="compact", scale=2, width=8, depth=1), CONFIG, name="small")
+
+
+def size_for(width, height, /, **asked):
+    return target_size(UpscaleConfig(**asked), width, height, network_scale=4)
 
 
 class TestSizes:
     @given(w=st.integers(1, 5000), h=st.integers(1, 5000), scale=st.sampled_from([1.5, 2, 3, 4, 6, 8]))
     def test_a_factor(self, w, h, scale):
-        assert Target(scale=scale).of(w, h, scale=4) == (max(1, round(w * scale)), max(1, round(h * scale)))
+        assert size_for(w, h, scale=scale) == (max(1, round(w * scale)), max(1, round(h * scale)))
 
     @given(w=st.integers(1, 4000), h=st.integers(1, 4000), most=st.integers(100, 10**7))
-    def test_the_most_pixels_are_never_passed(self, w, h, most):
-        width, height = Target(max_pixels=most).of(w, h, scale=4)
+    def test_max_pixels_is_never_exceeded(self, w, h, most):
+        width, height = size_for(w, h, max_pixels=most)
         assert width * height <= max(most, width, height)
         assert width <= 4 * w
         assert height <= 4 * h
 
-    def test_width_and_height_keep_the_proportions(self):
-        assert Target(width=300).of(100, 50, scale=4) == (300, 150)
-        assert Target(height=300).of(100, 50, scale=4) == (600, 300)
-        assert Target(width=300, height=300).of(100, 50, scale=4) == (300, 150)
-        assert Target(size=(300, 300)).of(100, 50, scale=4) == (300, 300)
+    def test_width_and_height_keep_the_aspect_ratio(self):
+        assert size_for(100, 50, width=300) == (300, 150)
+        assert size_for(100, 50, height=300) == (600, 300)
+        assert size_for(100, 50, width=300, height=300) == (300, 150)
+        assert size_for(100, 50, size=(300, 300)) == (300, 300)
 
     @pytest.mark.parametrize(
         "asked", [{"scale": 0}, {"scale": float("nan")}, {"scale": 65}, {"width": 0}, {"size": (0, 5)},
@@ -72,16 +79,16 @@ class TestSizes:
     )  # fmt: skip
     def test_nonsense_is_refused(self, asked):
         with pytest.raises(ValueError, match=r"must be|exclude"):
-            Target(**asked)
+            UpscaleConfig(**asked)
 
     def test_sizes_and_pixels_in_words(self):
-        assert read_size("1920x1080") == read_size("1920 × 1080") == (1920, 1080)
-        assert read_pixels("20M") == read_pixels("20MP") == read_pixels("20000000") == 20e6
+        assert parse_size("1920x1080") == parse_size("1920 × 1080") == (1920, 1080)
+        assert parse_pixels("20M") == parse_pixels("20MP") == parse_pixels("20000000") == 20_000_000
         for text in ("x", "20", "20x", "-1x5"):
-            with pytest.raises(ValueError, match="write it like"):
-                read_size(text)
-        with pytest.raises(ValueError, match="write it like"):
-            read_pixels("lots")
+            with pytest.raises(ValueError, match="; write"):
+                parse_size(text)
+        with pytest.raises(ValueError, match="; write"):
+            parse_pixels("lots")
 
     def test_the_next_larger_network_is_taken(self):
         available = {2: "c-x2", 3: "c-x3", 4: "c-x4", 8: "c-x8"}
@@ -95,28 +102,28 @@ class TestInputs:
         for name in ("a.png", "sub/b.jpg", "sub/deep/c.webp", ".hidden/d.png"):
             paint(here / "photos" / name)
         (here / "photos" / "notes.txt").write_text("no picture")
-        assert names(gather(["photos"])) == ["photos/a.png"]
-        found = gather(["photos"], recursive=True)
-        assert [str(source.below) for source in found.sources] == [".", "sub", "sub/deep"]
+        assert names(find_inputs(["photos"])) == ["photos/a.png"]
+        found = find_inputs(["photos"], recursive=True)
+        assert [str(source.subfolder) for source in found.sources] == [".", "sub", "sub/deep"]
 
     def test_several_folders_do_not_mix(self, here):
         paint(here / "one" / "a.png")
         paint(here / "two" / "a.png")
-        assert [str(source.below) for source in gather(["one", "two"]).sources] == ["one", "two"]
+        assert [str(source.subfolder) for source in find_inputs(["one", "two"]).sources] == ["one", "two"]
 
     def test_patterns_that_the_shell_left_alone(self, here):
         paint(here / "x" / "y" / "a.png")
         paint(here / "x" / "b[1].png")
-        assert names(gather(["x/**/*.png"])) == ["x/b[1].png", "x/y/a.png"]
-        assert [str(s.below) for s in gather(["x/**/*.png"]).sources] == [".", "y"]
-        assert gather(["x/b[1].png"]).sources[0].named
+        assert names(find_inputs(["x/**/*.png"])) == ["x/b[1].png", "x/y/a.png"]
+        assert [str(s.subfolder) for s in find_inputs(["x/**/*.png"]).sources] == [".", "y"]
+        assert find_inputs(["x/b[1].png"]).sources[0].named
         with pytest.raises(ImageError, match="no image matches"):
-            gather(["x/*.gif"])
+            find_inputs(["x/*.gif"])
 
     def test_a_list_keeps_relative_folders(self, here):
         paint(here / "x" / "a.png")
-        found = gather([], listed=["x/a.png", str(here / "x" / "a.png"), "../b.png"])
-        assert [str(source.below) for source in found.sources] == ["x", "."]  # the same file counts once
+        found = find_inputs([], listed=["x/a.png", str(here / "x" / "a.png"), "../b.png"])
+        assert [str(source.subfolder) for source in found.sources] == ["x", "."]  # the same file counts once
 
     def test_lists_with_odd_names(self):
         assert read_list(b"a.png\r\nb c.png\n\n") == ["a.png", "b c.png"]
@@ -127,7 +134,7 @@ class TestInputs:
         paint(here / "p" / "a.png")
         (here / "p" / "loop").symlink_to(here / "p")
         (here / "p" / "self.png").symlink_to("self.png")
-        found = gather(["p"], recursive=True)
+        found = find_inputs(["p"], recursive=True)
         assert "p/a.png" in names(found)
         assert not any("loop" in name for name in names(found))
 
@@ -135,19 +142,19 @@ class TestInputs:
     def test_unreadable_folders_are_told_of(self, here):
         paint(here / "p" / "a.png")
         (here / "p" / "locked").mkdir(mode=0)
-        found = gather(["p"], recursive=True)
+        found = find_inputs(["p"], recursive=True)
         assert names(found) == ["p/a.png"]
         assert "locked" in str(found.problems[0])
 
     def test_folders_of_outputs_are_passed_over(self, here):
         paint(here / "p" / "a.png")
         paint(here / "p" / "out" / "a_2x.png")
-        assert names(gather(["p"], recursive=True, without=Path("p/out"))) == ["p/a.png"]
+        assert names(find_inputs(["p"], recursive=True, output=Path("p/out"))) == ["p/a.png"]
 
     def test_nothing_at_all(self, here):
         (here / "empty").mkdir()
         with pytest.raises(ImageError, match="empty"):
-            gather(["empty"])
+            find_inputs(["empty"])
 
 
 def naming(**changes) -> Naming:
@@ -155,13 +162,13 @@ def naming(**changes) -> Naming:
 
 
 def named(*paths: str, **changes):
-    return plan([Source(path=Path(path), named=True) for path in paths], naming(**changes), lambda _: None)[0]
+    return name_outputs([Source(path=Path(path), named=True) for path in paths], naming(**changes), lambda _: None)[0]
 
 
 class TestOutputs:
     def test_names(self):
         def name(path, **changes):
-            return str(naming(**changes).name(Source(path=Path(path), below=PurePath("sub")), (30, 20)))
+            return str(naming(**changes).path_for(Source(path=Path(path), subfolder=PurePath("sub")), (30, 20)))
 
         assert name("x/a.png") == "x/a_2x.png"
         assert name("x/a.JPG", output=Path("out")) == "out/sub/a_2x.JPG"
@@ -175,11 +182,11 @@ class TestOutputs:
     @pytest.mark.parametrize("template", ["{stem", "{nothing}.png", "{stem.__class__}.png", "{stem}", "{stem:q}.png"])
     def test_templates_that_make_no_name(self, template):
         with pytest.raises(UsageError):
-            naming(template=template).name(Source(path=Path("a.png")), (1, 1))
+            naming(template=template).path_for(Source(path=Path("a.png")), (1, 1))
 
     def test_results_of_an_earlier_run_are_no_inputs(self):
         sources = [Source(path=Path(name)) for name in ("a.png", "a_2x.png", "b_2x.png")]
-        kept, passed_over = plan(sources, naming(), lambda _: None)
+        kept, passed_over = name_outputs(sources, naming(), lambda _: None)
         assert [str(source.path) for source, _ in kept] == ["a.png", "b_2x.png"]
         assert passed_over == 1
 
@@ -187,18 +194,18 @@ class TestOutputs:
     def test_collisions_are_refused_before_any_work(self):
         both = named("x/a.png", "x/a.jpg", format="PNG")
         with pytest.raises(UsageError, match=r"x/a\.png and x/a\.jpg"):
-            settle(both, None)
-        assert [job.output.name for job in settle(both, "rename")] == ["a_2x.png", "a_2x-2.png"]
+            resolve_existing(both, None)
+        assert [job.output.name for job in resolve_existing(both, "rename")] == ["a_2x.png", "a_2x-2.png"]
 
     def test_what_is_there(self, here):
         paint(here / "a.png")
         paint(here / "a_2x.png")
         with pytest.raises(OutputError, match="already exists"):
-            settle(named("a.png"), None)
-        assert settle([(Source(path=Path("a.png")), Path("a_2x.png"))], None)[0].skip
-        assert settle(named("a.png"), "skip")[0].skip
-        assert settle(named("a.png"), "overwrite")[0].overwrite
-        assert settle(named("a.png"), "rename")[0].output == Path("a_2x-2.png")
+            resolve_existing(named("a.png"), None)
+        assert resolve_existing([(Source(path=Path("a.png")), Path("a_2x.png"))], None)[0].skip
+        assert resolve_existing(named("a.png"), "skip")[0].skip
+        assert resolve_existing(named("a.png"), "overwrite")[0].overwrite
+        assert resolve_existing(named("a.png"), "rename")[0].output == Path("a_2x-2.png")
 
     @pytest.mark.parametrize("link", [None, "hard", "soft"])
     @pytest.mark.parametrize("exist", [None, "overwrite", "skip"])
@@ -210,55 +217,60 @@ class TestOutputs:
         elif link == "soft":
             target.symlink_to("a.png")
         with pytest.raises(UsageError, match="would replace an input"):
-            settle([(Source(path=Path("a.png"), named=True), target)], exist)
+            resolve_existing([(Source(path=Path("a.png"), named=True), target)], exist)
 
 
 class TestShards:
-    @given(count=st.integers(1, 20), pictures=st.integers(0, 50))
-    def test_shares_make_up_the_whole(self, count, pictures):
-        shares = [Shard(index, count).of(range(pictures)) for index in range(1, count + 1)]
-        assert sorted(each for share in shares for each in share) == list(range(pictures))
+    def test_shards_make_up_the_whole_and_differ_by_one_at_most(self, here, upscaler):
+        pictures = [str(paint(here / "p" / f"{i}.png")) for i in range(7)]
+
+        def inputs_of(index: int) -> list[str]:
+            request = BatchRequest(inputs=["p"], output="out")
+            batch = plan_batch(request, UpscaleConfig(shard=(index, 3)), lambda: upscaler)
+            return [str(here / job.source) for job in batch.jobs]
+
+        shares = [inputs_of(index) for index in (1, 2, 3)]
+        assert sorted(each for share in shares for each in share) == pictures
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
     def test_in_words(self):
-        assert read_shard("3/16") == Shard(3, 16)
+        assert parse_shard("3/16") == (3, 16)
         for text in ("0/4", "5/4", "3", "a/b"):
             with pytest.raises(ValueError, match="shard"):
-                read_shard(text)
+                parse_shard(text)
 
-    def test_torchrun(self):
-        assert torchrun_shard({"RANK": "2", "WORLD_SIZE": "4"}) == Shard(3, 4)
-        assert torchrun_shard({}) is None
+    def test_torchrun(self, monkeypatch):
+        assert process_share() is None
+        monkeypatch.setenv("RANK", "2")
+        monkeypatch.setenv("WORLD_SIZE", "4")
+        assert process_share() == (3, 4)
 
 
-class TestHandover:
-    def test_pieces_in_order(self):
-        handover: Handover[int] = Handover()
+class TestBoundedPipe:
+    def test_items_in_order(self):
+        pipe: BoundedPipe[int] = BoundedPipe()
 
-        def give():
-            for piece in [*range(1, 100), None]:
-                handover.put(piece)
+        def put():
+            for item in [*range(1, 100), None]:
+                pipe.put(item)
 
-        thread = threading.Thread(target=give)
+        thread = threading.Thread(target=put)
         thread.start()
-        assert list(handover) == list(range(1, 100))
+        assert list(pipe) == list(range(1, 100))
         thread.join()
 
     def test_either_side_may_fail(self):
-        handover: Handover[int] = Handover()
-        handover.fail(ImageError("broken"))
+        pipe: BoundedPipe[int] = BoundedPipe()
+        pipe.fail(ImageError("broken"))
         with pytest.raises(ImageError, match="broken"):
-            next(iter(handover))
-        handover.close()
-        with pytest.raises(Abandoned):
-            handover.put(1)
+            next(iter(pipe))
+        pipe.close()
+        with pytest.raises(ConsumerGone):
+            pipe.put(1)
 
 
 def job(source: Path, output: Path, **more) -> Job:
     return Job(source=source, output=output, **more)
-
-
-SETTINGS = Settings(target=Target())
 
 
 class TestRunning:
@@ -268,7 +280,7 @@ class TestRunning:
         (here / "5.png").unlink()
         (here / "7.png").write_bytes(b"")
         (here / "9.png").write_bytes((here / "9.png").read_bytes()[:-60])
-        results = list(run(jobs, upscaler, SETTINGS))
+        results = list(run(jobs, upscaler, CONFIG))
         assert [result.input for result in results] == [str(each.source) for each in jobs]
         failed = [result for result in results if result.status == "failed"]
         assert [Path(result.input).stem for result in failed] == ["3", "5", "7", "9"]
@@ -276,7 +288,7 @@ class TestRunning:
         assert sorted(path.stem for path in (here / "out").iterdir()) == sorted(map(str, {*range(12)} - {3, 5, 7, 9}))
 
     def test_results_tell_what_was_done(self, here, upscaler):
-        (result,) = run([job(paint(here / "a.png", (20, 10)), here / "b.webp")], upscaler, SETTINGS)
+        (result,) = run([job(paint(here / "a.png", (20, 10)), here / "b.webp")], upscaler, CONFIG)
         assert (result.status, result.input_size, result.output_size) == ("done", (20, 10), (40, 20))
         assert (result.scale, result.passes, result.model, result.device) == (2, 1, "small", "cpu")
         assert result.megapixels_per_second == pytest.approx(0.0008 / result.seconds)
@@ -284,7 +296,7 @@ class TestRunning:
 
     def test_what_a_format_cannot_hold_is_said(self, here, upscaler):
         Image.new("RGBA", (5, 5), (1, 2, 3, 4)).save(here / "a.png")
-        (result,) = run([job(here / "a.png", here / "a.jpg")], upscaler, SETTINGS)
+        (result,) = run([job(here / "a.png", here / "a.jpg")], upscaler, CONFIG)
         assert result.warnings == ("JPEG doesn't hold alpha",)
 
     @pytest.mark.parametrize("suffix", [".png", ".tiff", ".jpg", ".bmp"])
@@ -292,38 +304,38 @@ class TestRunning:
         network = lively(name="compact", scale=2, width=8, depth=1)
         source = paint(here / "a.png", (50, 90))
         target = here / f"b{suffix}"
-        (result,) = run([job(source, target)], Upscaler(network, name="x", tile=16), SETTINGS)
+        (result,) = run([job(source, target)], Upscaler(network, replace(CONFIG, tile=16), name="x"), CONFIG)
         assert result.status == "done", result.error
-        expected = Upscaler(network, name="x").upscale_picture(images.read(source))
+        expected = Upscaler(network, CONFIG, name="x").upscale_picture(images.read(source))
         difference = np.abs(images.read(target).color.astype(int) - expected.color)
         assert difference.max() <= (40 if suffix == ".jpg" else 1)
 
     def test_a_folder_that_cannot_be_made_fails_its_pictures_only(self, here, upscaler):
         (here / "file").write_text("in the way")
         jobs = [job(paint(here / "a.png"), here / "file" / "a.png"), job(paint(here / "b.png"), here / "b_2x.png")]
-        results = list(run(jobs, upscaler, SETTINGS))
+        results = list(run(jobs, upscaler, CONFIG))
         assert [result.status for result in results] == ["failed", "done"]
         assert results[0].exit_code == OutputError.exit_code
 
     def test_a_result_that_appeared_meanwhile_is_not_replaced(self, here, upscaler):
         source, target = paint(here / "a.png"), here / "b.png"
         target.write_text("somebody else's")
-        (result,) = run([job(source, target)], upscaler, SETTINGS)
+        (result,) = run([job(source, target)], upscaler, CONFIG)
         assert result.status == "failed"
         assert target.read_text() == "somebody else's"
 
     def test_animations(self, here, upscaler):
         frames = [Image.new("RGB", (9, 7), color) for color in ("red", "green", "blue")]
         frames[0].save(here / "a.gif", save_all=True, append_images=frames[1:], duration=[40, 80, 120], loop=0)
-        settings = Settings(target=Target(), animate=True)
-        (result,) = run([job(here / "a.gif", here / "b.gif")], upscaler, settings)
+        config = replace(CONFIG, animate=True)
+        (result,) = run([job(here / "a.gif", here / "b.gif")], upscaler, config)
         assert (result.status, result.frames) == ("done", 3), result.error
         with Image.open(here / "b.gif") as large:
             assert (large.n_frames, large.size) == (3, (18, 14))
 
     def test_stopping_early_leaves_whole_files_only(self, here, upscaler):
         jobs = [job(paint(here / f"{i}.png", (64, 64)), here / "out" / f"{i}.png") for i in range(8)]
-        going = run(jobs, upscaler, SETTINGS)
+        going = run(jobs, upscaler, CONFIG)
         next(going)
         going.close()
         for path in (here / "out").iterdir():
@@ -335,34 +347,33 @@ class TestRunning:
         class Impatient:
             begun = 0
 
-            def begins(self, *_):
+            def on_picture(self, *_):
                 self.begun += 1
                 if self.begun == 5:
                     raise KeyboardInterrupt
 
-            def tile(self, *_):
+            def on_tile(self, *_):
                 pass
 
         results = []
         with pytest.raises(KeyboardInterrupt):
-            for result in run(jobs, upscaler, SETTINGS, Impatient()):
+            for result in run(jobs, upscaler, CONFIG, Impatient()):
                 results.append(result)
         written = {path.stem for path in (here / "out").iterdir()}
         assert {Path(result.output).stem for result in results if result.status == "done"} == written
         assert "4" not in written
 
 
-def test_forecasts_write_nothing(here, upscaler):
+def test_a_dry_run_writes_nothing(here, upscaler):
     jobs = [
         job(paint(here / "a.png", (40, 30)), here / "a_2x.png"),
         job(here / "missing.png", here / "m.png"),
         job(here / "a.png", here / "b.png", skip=True),
     ]
     before = set(here.iterdir())
-    planned, failed, skipped = forecast(jobs, upscaler, SETTINGS)
+    planned, failed, skipped = dry_run(jobs, upscaler, CONFIG)
     assert (planned.status, planned.output_size) == ("planned", (80, 60))
     assert planned.seconds > 0
-    assert planned.memory > 40 * 30
     assert (failed.status, skipped.status) == ("failed", "skipped")
     assert set(here.iterdir()) == before
 

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from sr_cli.config import UpscaleConfig
 from sr_cli.errors import DeviceError, WeightsError
 from sr_cli.images import Picture
 from sr_cli.networks.base import Geometry, Network
@@ -19,6 +20,11 @@ from sr_cli.upscaling.tiling import TileTooLarge
 from sr_cli.upscaling.upscaler import Upscaler
 
 CPU = torch.device("cpu")
+
+
+def exact(network, *, on_step_down=lambda _: None, **fields):
+    config = UpscaleConfig(**{"device": "cpu", "dtype": "float32", **fields})
+    return Upscaler(network, config, name="x", on_step_down=on_step_down)
 
 
 class Repeating(Network):
@@ -53,7 +59,7 @@ def picture_of(height, width, *, channels=3, dtype=np.uint8, alpha=False):
 
 
 def test_strips_are_the_picture(lively):
-    upscaler = Upscaler(lively(name="compact", scale=2, width=8, depth=1), name="x", tile=7)
+    upscaler = exact(lively(name="compact", scale=2, width=8, depth=1), tile=7)
     picture = picture_of(20, 33, alpha=True)
     whole = upscaler.upscale_picture(picture)
     strips = list(upscaler.strips(picture))
@@ -67,7 +73,7 @@ def test_strips_are_the_picture(lively):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_depth_and_channels_stay(dtype, channels):
     picture = picture_of(5, 9, channels=channels, dtype=dtype)
-    large = Upscaler(Repeating(), name="x").upscale_picture(picture)
+    large = exact(Repeating()).upscale_picture(picture)
     expected = picture.color.repeat(2, axis=0).repeat(2, axis=1)
     assert large.color.dtype == dtype
     assert np.abs(large.color.astype(int) - expected).max() <= 1
@@ -77,7 +83,7 @@ def test_depth_and_channels_stay(dtype, channels):
 def test_any_size(size):
     """Beyond the scale the network runs again; what is too large is reduced."""
     network = Repeating()
-    large = Upscaler(network, name="x", tile=None).upscale_picture(picture_of(15, 20, alpha=True), size=size)
+    large = exact(network, tile=None).upscale_picture(picture_of(15, 20, alpha=True), size=size)
     assert (large.width, large.height) == size
     assert large.alpha is not None
     passes = {(17, 9): 1, (50, 31): 2, (23, 90): 3, (1, 1): 1, (160, 60): 3}[size]
@@ -86,15 +92,15 @@ def test_any_size(size):
 
 def test_reduced_by_an_antialiased_kernel():
     checkerboard = np.indices((32, 32)).sum(0)[..., None].astype(np.uint8) % 2 * 255
-    small = Upscaler(Repeating(), name="x").upscale_picture(Picture(color=checkerboard), size=(12, 12))
+    small = exact(Repeating()).upscale_picture(Picture(color=checkerboard), size=(12, 12))
     assert np.abs(small.color[2:-2, 2:-2].astype(int) - 127).max() < 40
 
 
 def test_pillow_images_keep_their_mode():
     for mode in ("L", "LA", "RGB", "RGBA"):
-        large = Upscaler(Repeating(), name="x").upscale(Image.new(mode, (4, 3)))
+        large = exact(Repeating()).upscale(Image.new(mode, (4, 3)))
         assert (large.mode, large.size) == (mode, (8, 6))
-    assert Upscaler(Repeating(), name="x").upscale(Image.new("P", (4, 3)), size=(5, 5)).size == (5, 5)
+    assert exact(Repeating()).upscale(Image.new("P", (4, 3)), size=(5, 5)).size == (5, 5)
 
 
 @pytest.mark.parametrize("hidden", [0, 255])
@@ -104,7 +110,7 @@ def test_a_disc_has_no_fringe_on_either_background(hidden):
     alpha = (np.clip(18 - np.hypot(y, x), -0.5, 0.5) * 255 + 127.5).astype(np.uint8)
     color = np.full((48, 48, 3), hidden, np.uint8)
     color[alpha > 0] = (200, 120, 60)
-    upscaler = Upscaler(Bicubic(4), name="x")
+    upscaler = exact(Bicubic(4))
     large = upscaler.upscale_picture(Picture(color=color, alpha=alpha))
     shown = large.alpha > 0
     for background in (0, 255):
@@ -125,10 +131,10 @@ class Bicubic(Repeating):
 def test_the_mean_of_eight_is_blind_to_orientation(lively):
     network = lively(name="compact", scale=2, width=8, depth=1)
     lr = torch.rand(1, 3, 12, 9)
-    upscaler = Upscaler(network, name="x", ensemble=True, tile=5)
+    upscaler = exact(network, ensemble=True, tile=5)
     turned = upscaler.upscale_tensor(lr.rot90(1, (-2, -1))).rot90(-1, (-2, -1))
     torch.testing.assert_close(upscaler.upscale_tensor(lr), turned, atol=1e-5, rtol=0)
-    assert (Upscaler(network, name="x").upscale_tensor(lr) - turned).abs().max() > 1e-3
+    assert (exact(network).upscale_tensor(lr) - turned).abs().max() > 1e-3
 
 
 def test_the_header_says_how_to_match_colors(tmp_path, lively):
@@ -159,7 +165,7 @@ def test_strength_goes_from_the_weights_that_others_were_trained_from_to_those(t
 
 def test_less_memory_means_smaller_tiles_and_the_same_picture():
     told = []
-    upscaler = Upscaler(Repeating(room=70), name="x", tile=None, on_step_down=told.append)
+    upscaler = exact(Repeating(room=70), tile=None, on_step_down=told.append)
     lr = torch.rand(1, 3, 200, 260)
     sr = upscaler.upscale_tensor(lr)
     steps = len(told)
@@ -202,26 +208,26 @@ def test_half_precision_that_overflows_is_done_again():
     torch.testing.assert_close(inference(lr), lr.repeat_interleave(2, -1).repeat_interleave(2, -2), atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_rounds_only_what_the_network_adds(lively, dtype):
     """A faint slope stays one: in eight bits of mantissa it would be stairs."""
     network = lively(name="compact", scale=4, width=8, depth=2)
     torch.nn.init.zeros_(network.tail.weight)
     torch.nn.init.zeros_(network.tail.bias)
     slope = torch.linspace(0.70, 0.72, 24).expand(1, 3, 24, 24)
-    exact, half = (Upscaler(network, name="x", dtype=each).upscale_tensor(slope) for each in (torch.float32, dtype))
-    torch.testing.assert_close(half, exact, rtol=0, atol=1e-6)
+    full, half = (exact(network, dtype=each).upscale_tensor(slope) for each in ("float32", dtype))
+    torch.testing.assert_close(half, full, rtol=0, atol=1e-6)
     whole = lively(name="compact", scale=4, width=8, depth=2)
     lr = torch.rand(1, 3, 24, 24)
-    exact, half = (Upscaler(whole, name="x", dtype=each).upscale_tensor(lr) for each in (torch.float32, dtype))
-    assert 0 < (half - exact).abs().max() < 0.02
+    full, half = (exact(whole, dtype=each).upscale_tensor(lr) for each in ("float32", dtype))
+    assert 0 < (half - full).abs().max() < 0.02
 
 
 def test_damaged_weights_make_no_black_picture():
     network = Repeating()
     torch.nn.init.constant_(network.gain, float("nan"))
     with pytest.raises(WeightsError, match="not finite"):
-        Upscaler(network, name="x").upscale_tensor(torch.rand(1, 3, 4, 4))
+        exact(network).upscale_tensor(torch.rand(1, 3, 4, 4))
 
 
 def test_real_allocation_failures_are_survived(weights_of):
@@ -232,7 +238,7 @@ import resource, torch
 from pathlib import Path
 from sr_cli.upscaling.upscaler import Upscaler
 told = []
-upscaler = Upscaler.from_pretrained(Path({str(weights)!r}), tile=None, on_step_down=told.append)
+upscaler = Upscaler.from_pretrained(Path({str(weights)!r}), tile=None, dtype="float32", on_step_down=told.append)
 lr = torch.rand(1, 3, 900, 900)
 upscaler.upscale_tensor(lr[..., :32, :32])
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
@@ -333,4 +339,4 @@ def test_networks_of_ours_without_spandrel(weights_of):
 def test_johnson_in_an_upscaler(weights_of):
     upscaler = Upscaler.from_pretrained(weights_of(name="johnson", scale=2))
     assert upscaler.upscale_picture(picture_of(9, 9)).color.shape == (18, 18, 3)
-    assert build(name="johnson", scale=2).geometry == upscaler.inference.geometry
+    assert build(name="johnson", scale=2).geometry == upscaler.runner.geometry

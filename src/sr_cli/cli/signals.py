@@ -1,10 +1,11 @@
-"""Ctrl-C and SIGTERM while a training runs: the first asks it to save and end, the second ends it at once."""
+"""Ctrl-C and SIGTERM: the first ends a batch or a training in good order, the second at once."""
 
 import os
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sr_cli import console
 from sr_cli.errors import EXIT_INTERRUPTED
@@ -14,29 +15,83 @@ if TYPE_CHECKING:
 
 
 @contextmanager
+def on_signals(first: Callable[[signal.Signals], None], second: Callable[[], None]) -> Iterator[None]:
+    """Call ``first`` at the first SIGINT or SIGTERM and ``second`` at later ones, unless the shell ignores them."""
+    received = False
+
+    def receive(number: int, _: object) -> None:
+        nonlocal received
+        again, received = received, True
+        if again:
+            second()
+        else:
+            first(signal.Signals(number))
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handled = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    for number in handled:
+        signal.signal(number, receive)
+    try:
+        yield
+    finally:
+        for number in handled:
+            signal.signal(number, before[number])
+
+
+@contextmanager
 def stopped_by_signals(stop: "Stop", *, resume: str, tell: bool = True) -> Iterator[None]:
-    """Set ``stop.wanted`` at the first signal.
+    """End a training: the first signal sets ``stop.wanted``, the second ends the process without saving.
 
     Args:
-        resume: the command that goes on with what was saved.
-        tell: whether to say what happens.
+        resume: the command that continues from what was saved.
+        tell: whether to print what happens.
     """
 
-    def receive(number: int, _: Any) -> None:
-        if stop.wanted:
-            console.err.show_cursor()
-            if tell:
-                console.note(f"stopped without saving; to continue from the last state: {resume}")
-            os._exit(EXIT_INTERRUPTED)
+    def save(number: signal.Signals) -> None:
         stop.wanted = True
         if tell:
             again = " Press Ctrl-C again to quit without saving." if number == signal.SIGINT else ""
             console.note(f"Stopping after this step and saving.{again}")
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, receive) for number in numbers}
-    try:
+    def end() -> None:
+        console.err.show_cursor()
+        if tell:
+            console.note(f"stopped without saving; to continue from the last state: {resume}")
+        os._exit(EXIT_INTERRUPTED)
+
+    with on_signals(save, end):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+
+
+class Interruption:
+    """Ends a batch: signals raise `KeyboardInterrupt`, the first of them not within `delayed`.
+
+    Attributes:
+        wanted: set by the first signal; Python loses an exception that a signal handler raises within a destructor.
+    """
+
+    def __init__(self) -> None:
+        self.wanted = threading.Event()
+        self._delayed = False
+
+    @contextmanager
+    def by_signals(self) -> Iterator[None]:
+        def first(_: signal.Signals) -> None:
+            self.wanted.set()
+            if not self._delayed:
+                raise KeyboardInterrupt
+
+        def second() -> None:
+            raise KeyboardInterrupt
+
+        with on_signals(first, second):
+            yield
+
+    @contextmanager
+    def delayed(self) -> Iterator[None]:
+        """A block that the first signal does not leave."""
+        self._delayed = True
+        try:
+            yield
+        finally:
+            self._delayed = False

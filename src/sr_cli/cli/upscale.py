@@ -1,144 +1,174 @@
 """``sr upscale``: images in, larger images out."""
 
 import sys
-from collections.abc import Callable
-from typing import TypeVar
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sr_cli import console
-from sr_cli.cli import upscale_options as options
-from sr_cli.cli.upscale_batch import PIPE, Loading, Request, Telling, run_batch, run_pipe
-from sr_cli.errors import UsageError
-from sr_cli.system.cpu_tuning import limit_openmp_spin
+from sr_cli.cli.options import options
+from sr_cli.cli.signals import Interruption
+from sr_cli.config import BATCH, OUTPUT, PERCEPTUAL_MODEL, UpscaleConfig
+from sr_cli.console import upscaling as view
+from sr_cli.console.weights import obtain
+from sr_cli.errors import ImageError, UsageError
+from sr_cli.system.cpu_tuning import keep_freed_memory, limit_openmp_spin
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from sr_cli.upscaling.batch.run import Batch
+    from sr_cli.upscaling.upscaler import Upscaler
+
+_PIPE = "-"
 
 
+def _option(help: str, panel: str, *flags: str, metavar: str | None = None) -> Any:
+    return typer.Option(*flags, help=help, metavar=metavar, rich_help_panel=panel)
+
+
+@options(UpscaleConfig)
 def upscale(
-    inputs: options.Inputs = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="IMAGE|FOLDER|PATTERN…", help="Images, folders, quoted patterns; - for stdin."),
+    ] = None,
     *,
-    output: options.Output = None,
-    model: options.Model = None,
-    scale: options.Scale = None,
-    size: options.Size = None,
-    width: options.Width = None,
-    height: options.Height = None,
-    max_pixels: options.MaxPixels = None,
-    recursive: options.Recursive = False,
-    from_file: options.FromFile = None,
-    name: options.Name = None,
-    exist: options.IfExist = None,
-    shard: options.ShardOption = None,
-    jobs: options.Jobs = 2,
-    dry_run: options.DryRun = False,
-    format: options.FormatName = None,
-    quality: options.Quality = None,
-    png_level: options.PngLevel = None,
-    metadata: options.MetadataChoice = "keep",
-    animate: options.Animate = False,
-    color_match: options.ColorMatchChoice = "auto",
-    ensemble: options.Ensemble = False,
-    strength: options.Strength = None,
-    tile: options.TileSize = "auto",
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    max_input: options.MaxInput = None,
-    as_json: options.AsJson = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    preview: options.Preview = False,
-    compare: options.Compare = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="PATH", help="Folder or file; - for stdout.", show_default="beside the input"
+        ),
+    ] = None,
+    given: dict[str, Any],
+    from_file: Annotated[
+        str | None,
+        _option("Inputs, one per line or null-separated; - for stdin.", BATCH, "--from-file", metavar="FILE"),
+    ] = None,
+    dry_run: Annotated[bool, _option("List what would be written, and the time needed.", BATCH, "--dry-run")] = False,
+    as_json: Annotated[bool, _option("Print a JSON object per picture, and a summary.", OUTPUT, "--json")] = False,
+    quiet: Annotated[bool, _option("Print only errors.", OUTPUT, "--quiet", "-q")] = False,
+    verbose: Annotated[bool, _option("Print details of each picture.", OUTPUT, "--verbose", "-v")] = False,
+    preview: Annotated[bool, _option("Show a crop before and after in the terminal.", OUTPUT, "--preview")] = False,
+    compare: Annotated[
+        Path | None,
+        _option("Write a crop of input, bicubic and result side by side.", OUTPUT, "--compare", metavar="FILE"),
+    ] = None,
 ) -> None:
-    """Upscale pictures. The inputs are never touched, and results appear whole or not at all."""
-    _check_pipes(inputs or [], from_file, output, as_json=as_json, dry_run=dry_run)
+    """Upscale images. Inputs are never changed; results are written atomically."""
+    inputs = inputs or []
+    _check_pipes(inputs, from_file, output, as_json=as_json, dry_run=dry_run)
     if quiet and verbose:
         raise UsageError("--quiet and --verbose exclude each other")
-    if preview and not console.err.is_terminal:
-        preview = False
-        if not quiet:
-            console.note("--preview needs a terminal; --compare FILE writes a picture instead")
+    if preview and not console.shows_color():
+        console.note("--preview needs a color terminal; --compare FILE writes an image instead")
     limit_openmp_spin()
 
-    from sr_cli.images import MAX_PIXELS
-    from sr_cli.images.codecs.png_write import DEFAULT_LEVEL
-    from sr_cli.upscaling.batch import shards
-    from sr_cli.upscaling.batch import target_size as sizes
-    from sr_cli.upscaling.batch.settings import Settings
+    from sr_cli.system import distributed
+    from sr_cli.upscaling.batch.run import BatchRequest, plan_batch, plan_pipe
 
-    target = _read(
-        lambda: sizes.Target(
-            scale=scale, size=sizes.read_size(size) if size else None, width=width, height=height,
-            max_pixels=sizes.read_pixels(max_pixels) if max_pixels else None,
-        )
-    )  # fmt: skip
-    settings = Settings(
-        target=target,
-        format=format and _format(format),
-        quality=quality,
-        png_level=DEFAULT_LEVEL if png_level is None else png_level,
-        keep_metadata=metadata == "keep",
-        animate=animate,
-        threads=jobs,
-        max_input_pixels=int(_read(lambda: sizes.read_pixels(max_input))) if max_input else MAX_PIXELS,
-        measure_energy=as_json,
+    shown = view.OutputOptions(
+        as_json=as_json, quiet=quiet, verbose=verbose, preview=preview and console.shows_color(), compare=compare
     )
-    request = Request(
-        inputs=inputs or [], from_file=from_file, recursive=recursive, output=output, name=name,
-        exist=exist,
-        shard=_read(lambda: shards.read_shard(shard)) if shard else shards.torchrun_shard() or shards.Shard(),
-    )  # fmt: skip
-    loading = Loading(
-        model=model, scale=scale, device=device, dtype=dtype, tile=_tile(tile),
-        color_match=color_match, ensemble=ensemble, strength=strength, quiet=quiet,
-    )  # fmt: skip
-    telling = Telling(as_json=as_json, quiet=quiet, verbose=verbose, preview=preview, compare=compare)
-    if PIPE in (output, *(inputs or [])):
-        code = run_pipe(request, loading, settings, telling)
-    else:
-        code = run_batch(request, loading, settings, telling, dry_run=dry_run)
+    config = _config(given)
+    request = BatchRequest(
+        inputs=inputs,
+        listed=_read_list(from_file) if from_file else (),
+        output=output,
+        one_only="--compare is" if compare else "-o - is" if output == _PIPE else None,
+    )
+
+    def load() -> "Upscaler":
+        return _load(config, quiet=quiet)
+
+    with ExitStack() as stack:
+        if _PIPE in (output, *inputs):
+            pipe = plan_pipe(request, config, load, stdin=sys.stdin.buffer, stdout=sys.stdout.fileno())
+            batch = stack.enter_context(pipe)
+        else:
+            batch = plan_batch(request, config, load)
+        code = view.show_dry_run(batch.dry_run(), batch.upscaler, shown) if dry_run else _run(batch, shown)
+    if not batch.summary.interrupted:
+        distributed.wait_for_all()
     if code:
         raise typer.Exit(code)
 
 
-def _check_pipes(inputs: list[str], from_file: str | None, output: str | None, *, as_json: bool, dry_run: bool) -> None:
-    if not inputs and from_file is None:
-        raise UsageError("nothing to upscale: give pictures or folders, - for a pipe, or --from-file")
-    if PIPE in inputs and output is None:
-        raise UsageError("- needs -o FILE, or -o - for a pipe")
-    if PIPE in inputs and (len(inputs) > 1 or from_file is not None):
-        raise UsageError("- reads one picture from a pipe, and goes with no other input")
-    if output == PIPE and (len(inputs) != 1 or from_file is not None):
-        raise UsageError("-o - is for one picture")
-    if output == PIPE and (as_json or sys.stdout.isatty()):
-        raise UsageError("-o - writes the picture to stdout: send that to a file or a pipe, and leave out --json")
-    if dry_run and PIPE in (output, *inputs):
-        raise UsageError("--dry-run is for files, not for pipes")
-
-
-def _read(read: Callable[[], T]) -> T:
-    """What ``read`` gives; nonsense becomes a line for the user."""
+def _run(batch: "Batch", shown: view.OutputOptions) -> int:
+    """Upscale, report, and return the exit code."""
+    began, stop = time.perf_counter(), Interruption()
     try:
-        return read()
+        with stop.by_signals(), view.upscaling_progress(len(batch.jobs), shown) as progress:
+            for result in batch.run(progress, stop.wanted):
+                with stop.delayed():
+                    progress.show(batch.count(result))
+    except KeyboardInterrupt:
+        batch.summary.interrupted = True
+    batch.summary.seconds = time.perf_counter() - began
+    view.summarize(batch.summary, shown)
+    return batch.summary.exit_code
+
+
+def _config(given: dict[str, Any]) -> UpscaleConfig:
+    from sr_cli.images import FORMATS, SUFFIXES
+    from sr_cli.system import distributed
+
+    if "format" in given:
+        text = given["format"]
+        given["format"] = SUFFIXES.get("." + text.lower().lstrip("."))
+        if given["format"] is None:
+            known = ", ".join(each.suffixes[0][1:] for each in FORMATS.values())
+            raise UsageError(f"--format {text}: unknown format; choose from {known}")
+    try:
+        return UpscaleConfig(**{"shard": distributed.process_share(), **given})
     except ValueError as error:
         raise UsageError(str(error)) from error
 
 
-def _tile(text: str) -> int | str | None:
-    if text == "auto":
-        return text
-    if text == "off":
-        return None
-    if text.isdecimal() and int(text) >= 1:
-        return int(text)
-    raise UsageError(f"--tile {text}: give auto, off, or a number of pixels")
+def _load(config: UpscaleConfig, *, quiet: bool) -> "Upscaler":
+    """The network that was asked for, downloaded if necessary."""
+    from sr_cli.system import distributed
+    from sr_cli.upscaling.batch.target_size import available_scales, model_for
+    from sr_cli.upscaling.upscaler import Upscaler
+
+    keep_freed_memory()
+    default = PERCEPTUAL_MODEL if config.strength is not None else model_for(config.scale, available_scales())
+    model = config.model or default
+    is_file = bool(Path(model).suffix) or len(Path(model).parts) > 1
+    upscaler = Upscaler.from_pretrained(
+        model if is_file else obtain(model, "upscaler"),
+        config,
+        device=distributed.spread_over_gpus(config.device),
+        on_step_down=lambda message: None if quiet else console.warning(message),
+    )
+    if config.model and config.scale in (2, 3, 4, 8) and config.scale != upscaler.scale and upscaler.network.scales:
+        raise UsageError(
+            f"{model} upscales by {upscaler.scale}, not by {config.scale:g}; leave out --model for a network that "
+            "does, or use --width, --height or --size"
+        )
+    return upscaler
 
 
-def _format(text: str) -> str:
-    from sr_cli.images import FORMATS, SUFFIXES
+def _check_pipes(inputs: list[str], from_file: str | None, output: str | None, *, as_json: bool, dry_run: bool) -> None:
+    if not inputs and from_file is None:
+        raise UsageError("nothing to upscale: give images or folders, - for stdin, or --from-file")
+    if _PIPE in inputs and output is None:
+        raise UsageError("- needs -o FILE, or -o - for stdout")
+    if _PIPE in inputs and (len(inputs) > 1 or from_file is not None):
+        raise UsageError("- reads one picture from stdin and cannot be combined with other inputs")
+    if output == _PIPE and (len(inputs) != 1 or from_file is not None):
+        raise UsageError("-o - is for one picture")
+    if output == _PIPE and (as_json or sys.stdout.isatty()):
+        raise UsageError("-o - writes the picture to stdout: redirect it to a file or a pipe, and leave out --json")
+    if dry_run and _PIPE in (output, *inputs):
+        raise UsageError("--dry-run is for files, not for pipes")
 
-    found = SUFFIXES.get("." + text.lower().lstrip("."))
-    if found is None:
-        known = ", ".join(each.suffixes[0][1:] for each in FORMATS.values())
-        raise UsageError(f"--format {text}: no such format; known are {known}")
-    return found
+
+def _read_list(file: str) -> list[str]:
+    from sr_cli.upscaling.batch.find_inputs import read_list
+
+    try:
+        return read_list(sys.stdin.buffer.read() if file == _PIPE else Path(file).read_bytes())
+    except OSError as error:
+        raise ImageError(f"{file}: cannot be read ({error.strerror or error})") from error

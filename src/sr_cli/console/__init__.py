@@ -1,4 +1,4 @@
-"""What people see: results on stdout, progress and errors on stderr. One file a subject; here is what all share."""
+"""Output for people: results on stdout, progress and errors on stderr. One file per subject; shared parts are here."""
 
 import sys
 
@@ -33,5 +33,10 @@ def one_line(text: str) -> str:
 
 
 def on_a_terminal() -> bool:
-    """Whether someone is there to be asked: stdin and stderr are both terminals."""
+    """Whether the user can be asked: stdin and stderr are both terminals."""
     return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def shows_color() -> bool:
+    """Whether an image can be shown: on a terminal that is not dumb, and without ``NO_COLOR``."""
+    return on_a_terminal() and err.is_terminal and not err.is_dumb_terminal and not err.no_color

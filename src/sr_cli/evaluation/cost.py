@@ -26,7 +26,7 @@ class CostMeter:
         if upscaler := method.upscaler:
             self._device = upscaler.device
             self._parameters = sum(parameter.numel() for parameter in upscaler.network.parameters())
-            runs = dihedral.COUNT if upscaler.inference.ensemble else 1
+            runs = dihedral.COUNT if upscaler.runner.ensemble else 1
             with suppress(RuntimeError):  # other projects' networks may refuse the small square
                 self._multiply_adds = runs * multiply_adds(upscaler.network, scale=upscaler.scale)
         self._seconds: list[float] = []

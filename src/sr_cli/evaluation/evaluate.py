@@ -242,7 +242,7 @@ def _failure(files: Files, error: ImageError) -> Failure:
 
 def _model_notes(methods: Sequence[Method]) -> list[str]:
     upscalers = {method.name: method.upscaler for method in methods if method.upscaler}
-    ensembles = [name for name, upscaler in upscalers.items() if upscaler.inference.ensemble]
+    ensembles = [name for name, upscaler in upscalers.items() if upscaler.runner.ensemble]
     notes = [f"{', '.join(ensembles)}: the mean over eight flips and rotations"] if ensembles else []
     dtypes = {name: upscaler.dtype_name for name, upscaler in upscalers.items()}
     return notes + [f"{name}: computed in {dtype}" for name, dtype in dtypes.items() if dtype != "float32"]

@@ -1,12 +1,13 @@
 """Image files ↔ pixels: formats, bit depths, alpha, color profiles, metadata; outputs appear atomically."""
 
+from sr_cli.config import MAX_PIXELS
 from sr_cli.images.alpha import bleed
 from sr_cli.images.animation import Animation, Frame, open_animation, write_animation
 from sr_cli.images.color_space import encode_color, to_tensor
 from sr_cli.images.find import find_images
 from sr_cli.images.formats import ANIMATED_FORMATS, FORMATS, SUFFIXES, check_side, format_of_suffix, losses
 from sr_cli.images.picture import Metadata, Picture, Pixels, bands
-from sr_cli.images.reading import MAX_PIXELS, read, read_rgb
+from sr_cli.images.reading import read, read_rgb
 from sr_cli.images.strip_writer import STRIP_FORMATS, write_strips
 from sr_cli.images.writing import write
 

@@ -8,11 +8,11 @@ from typing import BinaryIO
 
 from PIL import Image
 
+from sr_cli.config import MAX_PIXELS
 from sr_cli.errors import ImageError
 from sr_cli.images.formats import ANIMATED_FORMATS, check_side, format_of_suffix
 from sr_cli.images.picture import Picture, Unfit
 from sr_cli.images.reading import (
-    MAX_PIXELS,
     decode,
     decode_frame,
     load_pixels,

@@ -16,14 +16,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from sr_cli.config import MAX_PIXELS
 from sr_cli.errors import ImageError
 from sr_cli.images.exif_xmp import make_upright
 from sr_cli.images.formats import FORMATS
 from sr_cli.images.icc import is_srgb, srgb_profile, to_srgb
 from sr_cli.images.picture import Decoded, Metadata, Picture, Unfit, check_size, describe_limit, to_8_bit
-
-MAX_PIXELS = 1 << 28
-"""The largest picture that is read by default: 268 megapixels."""
 
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
 _pillow_limit = threading.Lock()

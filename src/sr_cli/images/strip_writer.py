@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from sr_cli.images.codecs.png_write import DEFAULT_LEVEL
+from sr_cli.config import PNG_LEVEL
 from sr_cli.images.formats import FORMATS, check_side, format_of_suffix
 from sr_cli.images.picture import Picture, band_rows, rechunk
 from sr_cli.system.atomic_files import atomic_write
@@ -25,7 +25,7 @@ def write_strips(
     like: Picture,
     size: tuple[int, int],
     format: str | None = None,
-    png_level: int = DEFAULT_LEVEL,
+    png_level: int = PNG_LEVEL,
     overwrite: bool = True,
 ) -> None:
     """Write strips of any height as PNG or TIFF; a file appears atomically once the last one is written.

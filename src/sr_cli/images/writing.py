@@ -8,8 +8,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
+from sr_cli.config import PNG_LEVEL
 from sr_cli.errors import ImageError
-from sr_cli.images.codecs.png_write import DEFAULT_LEVEL
 from sr_cli.images.exif_xmp import fit_to_size
 from sr_cli.images.formats import FORMATS, check_side, format_of_suffix, storable_metadata
 from sr_cli.images.picture import Picture, bands, to_8_bit
@@ -25,7 +25,7 @@ def write(
     *,
     format: str | None = None,
     quality: int | None = None,
-    png_level: int = DEFAULT_LEVEL,
+    png_level: int = PNG_LEVEL,
     overwrite: bool = True,
 ) -> None:
     """Write ``picture`` to a file, which appears atomically, or to an open binary file such as a pipe.

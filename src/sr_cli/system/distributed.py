@@ -100,6 +100,34 @@ def local_device(device: torch.device) -> torch.device:
     return torch.device("cuda", index)
 
 
+def process_share() -> tuple[int, int] | None:
+    """This process's share of a batch under ``torchrun``: its number, from 1, and how many there are."""
+    try:
+        return int(os.environ["RANK"]) + 1, int(os.environ["WORLD_SIZE"])
+    except (KeyError, ValueError):
+        return None
+
+
+def spread_over_gpus(device: str) -> str:
+    """The device of this process where ``torchrun`` started several on a machine with GPUs.
+
+    Args:
+        device: only ``auto`` changes.
+    """
+    if device != "auto" or process_share() is None or not torch.cuda.is_available():
+        return device
+    return f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
+
+
+def wait_for_all() -> None:
+    """Under ``torchrun``, return when all processes have come here: it ends them all once one of them fails."""
+    _, count = process_share() or (1, 1)
+    if count > 1 and "MASTER_ADDR" in os.environ and os.environ.get("MASTER_PORT") != "0":
+        dist.init_process_group("gloo", timeout=timedelta(days=30))
+        dist.barrier()
+        dist.destroy_process_group()
+
+
 @contextmanager
 def join_group(device: torch.device) -> Iterator[Group]:
     """Connect to the other processes, if ``torchrun`` started any.

@@ -1,6 +1,7 @@
-"""Image in, image out: a network with its weights, its tiles and its way with alpha, color and size."""
+"""Image in, image out: a network plus everything around it: tiling, alpha, color correction, resizing."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from sr_cli import images
-from sr_cli.config import COLOR_MATCHES, DEFAULT_MODEL, ColorMatch
+from sr_cli.config import COLOR_MATCHES, DEFAULT_MODEL, UpscaleConfig
 from sr_cli.imageops.streaming_resize import bicubic_weights, resize_strips
 from sr_cli.images import Picture
 from sr_cli.networks.base import Network
@@ -31,93 +32,92 @@ class Upscaler:
 
     Args:
         network: float32.
-        name: how to call it in messages and file names.
-        header: what its weights file says of itself.
-        device: where to compute.
-        dtype: what to compute in; a name, such as ``"auto"``: see `sr_cli.system.device.dtype_for`.
-        tile: largest side of a tile, in LR pixels; ``"auto"``: what the free memory allows; ``None``: no tiles.
-        color_match: how to correct colors; ``"auto"``: as the header says, else not at all.
-        ensemble: take the mean over the eight flips and rotations, at eight times the cost.
-        on_step_down: told, in a sentence, when memory runs out and less of it is used from then on.
+        config: of its fields ``device``, ``dtype``, ``tile``, ``ensemble`` and ``color_match`` count.
+        name: of the model, for messages and file names.
+        header: metadata of its weights file.
+        on_step_down: called with a sentence when memory runs out and less of it is used from then on.
+
+    Raises:
+        DeviceError: the device is absent, or doesn't support the dtype.
     """
 
     def __init__(
         self,
         network: Network,
+        config: UpscaleConfig | None = None,
         *,
         name: str,
         header: dict[str, Any] | None = None,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype | str = torch.float32,
-        tile: int | str | None = "auto",
-        color_match: ColorMatch = "auto",
-        ensemble: bool = False,
         on_step_down: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.network, self.name, self.header = network, name, header or {}
-        own = str(self.header.get("color_match", "none"))
-        self.color_match = (own if own in COLOR_MATCHES else "none") if color_match == "auto" else color_match
-        device = torch.device(device)
-        if isinstance(dtype, str):
-            dtype = devices.dtype_for(device, dtype, bfloat16=network.tolerates_bfloat16)
-        self.inference = Runner(
-            network.eval().requires_grad_(False), device=device, dtype=dtype, tile=tile, ensemble=ensemble,
+        config = config or UpscaleConfig()
+        self.network, self.name, self.header, self.scale = network, name, header or {}, network.scale
+        wanted = str(self.header.get("color_match", "none"))
+        self.color_match = (
+            (wanted if wanted in COLOR_MATCHES else "none") if config.color_match == "auto" else config.color_match
+        )
+        device = devices.choose(config.device)
+        self.runner = Runner(
+            network.eval().requires_grad_(False),
+            device=device,
+            dtype=devices.dtype_for(device, config.dtype, bfloat16=network.tolerates_bfloat16),
+            tile=config.tile,
+            ensemble=config.ensemble,
             on_step_down=on_step_down,
-        )  # fmt: skip
-        self.scale = network.scale
+        )
 
     @classmethod
     def from_pretrained(
         cls,
         model: str | Path = DEFAULT_MODEL,
+        config: UpscaleConfig | None = None,
         *,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype | str = torch.float32,
-        tile: int | str | None = "auto",
-        color_match: ColorMatch = "auto",
-        ensemble: bool = False,
-        strength: float = 1.0,
         on_step_down: Callable[[str], None] = lambda _: None,
+        **fields: Any,
     ) -> "Upscaler":
-        """Load weights by name (shipped or downloaded) or from a file, ours or another project's.
+        """Load weights by name (shipped or downloaded) or from a file of this or another project.
 
         Args:
-            strength: from 0, the weights that these were trained from, to 1; see `sr_cli.upscaling.load.interpolate`.
+            config: the settings; ``None``: the defaults.
+            on_step_down: see `Upscaler`.
+            fields: of `UpscaleConfig`, to be changed in ``config``: ``device`` (such as ``"cuda:1"``), ``dtype``,
+                ``tile``, ``ensemble``, ``color_match``; ``strength``, the blend of the weights that these were
+                trained from (``sr train --init``) and these; ``arch``, the network's class
+                (``"package.module:Class"``) if it comes from another package.
 
         Raises:
-            WeightsError: no weights have that name, or the file is missing, damaged, or of an unknown kind; or
+            WeightsError: no weights have that name; or the file is missing, damaged, or of an unknown kind; or
                 ``strength`` is below 1 and these weights weren't trained from others of the same architecture.
+            DeviceError: the device is absent, or doesn't support the dtype.
         """
+        config = replace(config or UpscaleConfig(), **fields)
         path = find_weights(model)
         network, header = load_weights(path)
-        if strength != 1:
-            network = interpolate(network, header, strength, name=path.stem)
-        return cls(
-            network, name=path.stem, header=header, device=device, dtype=dtype, tile=tile, color_match=color_match,
-            ensemble=ensemble, on_step_down=on_step_down,
-        )  # fmt: skip
+        if config.strength not in (None, 1):
+            network = interpolate(network, header, config.strength, name=path.stem)
+        return cls(network, config, name=path.stem, header=header, on_step_down=on_step_down)
 
     @property
     def device(self) -> torch.device:
         """Where it computes; the CPU once memory has run out elsewhere."""
-        return self.inference.device
+        return self.runner.device
 
     @property
     def dtype_name(self) -> str:
-        """What it computes in, such as ``float32``."""
-        return str(self.inference.dtype).removeprefix("torch.")
+        """The number format it computes in, such as ``float32``."""
+        return str(self.runner.dtype).removeprefix("torch.")
 
     def upscale_tensor(self, lr: Tensor) -> Tensor:
         """``(N, 3, H, W)`` in [0, 1] → ``(N, 3, scale·H, scale·W)`` in [0, 1], on the device of ``lr``."""
         count, channels, height, width = lr.shape
         if count == 1:
-            strips = self.inference.strips(lambda rows: lr[..., rows, :], (height, width))
+            strips = self.runner.strips(lambda rows: lr[..., rows, :], (height, width))
             return put_together(strips, (1, channels, self.scale * height, self.scale * width)).to(lr.device)
-        self.inference.fit(height, width)
-        return upscale_whole(self.inference, lr).to(lr.device)
+        self.runner.fit(height, width)
+        return upscale_whole(self.runner, lr).to(lr.device)
 
     def upscale(self, photo: Image.Image, *, size: tuple[int, int] | None = None) -> Image.Image:
-        """Upscale a Pillow image; grey stays grey and alpha stays alpha (modes L, LA, RGB, RGBA; others become RGB).
+        """Upscale a Pillow image of mode L, LA, RGB or RGBA, which stays; other modes become RGB.
 
         Args:
             size: width and height of the result; by default ``scale`` times those of ``photo``.
@@ -128,26 +128,26 @@ class Upscaler:
         alpha = np.ascontiguousarray(pixels[..., channels]) if mode.endswith("A") else None
         picture = Picture(color=np.ascontiguousarray(pixels[..., :channels]), alpha=alpha)
         large = self.upscale_picture(picture, size=size)
-        joined = large.color if large.alpha is None else np.dstack([large.color, large.alpha])
-        return Image.fromarray(joined[..., 0] if joined.shape[2] == 1 else joined)
+        values = large.color if large.alpha is None else np.dstack([large.color, large.alpha])
+        return Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
 
     def upscale_picture(
         self, picture: Picture, *, size: tuple[int, int] | None = None, on_tile: OnTile = lambda *_: None
     ) -> Picture:
-        """`strips`, put together."""
+        """The strips of `strips`, joined."""
         wanted = size or (picture.width * self.scale, picture.height * self.scale)
-        return joined(self.strips(picture, size=size, on_tile=on_tile), like=picture, size=wanted)
+        return join_strips(self.strips(picture, size=size, on_tile=on_tile), like=picture, size=wanted)
 
     def strips(
         self, picture: Picture, *, size: tuple[int, int] | None = None, on_tile: OnTile = lambda *_: None
     ) -> Iterator[Picture]:
-        """Upscale a decoded file from top to bottom; the result has its bit depth, color space and metadata.
+        """Upscale a decoded file from top to bottom, keeping its bit depth, color space and metadata.
 
         Args:
-            picture: as `images.read` returns it.
+            picture: from `images.read`.
             size: width and height of the result; by default ``scale`` times those of ``picture``. The network runs
-                until it is reached, twice if need be; what is too large is reduced by an antialiased kernel.
-            on_tile: called after each tile with the number of tiles done and their count.
+                until they are reached, several times if necessary; the surplus is removed by an antialiased kernel.
+            on_tile: called after each tile with the number of finished tiles and their count.
 
         Yields:
             Strips of the result, each as wide as it.
@@ -158,20 +158,20 @@ class Upscaler:
         if picture.alpha is not None:
             bled = images.bleed(picture.color, picture.alpha)
             picture = Picture(color=bled, metadata=picture.metadata, format=picture.format)
-        large, reached = self._passes(picture, wanted, on_tile)
+        large, reached = self._run_passes(picture, wanted, on_tile)
         top = 0
         for strip in resize_strips(large, reached, wanted):
             for rows in images.bands(strip.shape[-2], strip.shape[-1]):
-                own = images.encode_color(picture, strip[0, :, rows].permute(1, 2, 0).numpy())
-                part = slice(top, top + len(own))
+                color = images.encode_color(picture, strip[0, :, rows].permute(1, 2, 0).numpy())
+                part = slice(top, top + len(color))
                 yield Picture(
-                    color=own,
+                    color=color,
                     alpha=None if alpha is None else alpha.rows(part),
                     metadata=picture.metadata,
                     format=picture.format,
                 )
                 top = part.stop
-            del strip  # or it would still be there while the next one is made
+            del strip  # frees it before the next one is computed
 
     def passes(self, shape: tuple[int, int], wanted: tuple[int, int]) -> int:
         """How often the network must run to get from one height and width to at least another."""
@@ -180,25 +180,31 @@ class Upscaler:
             count, reached = count + 1, reached * self.scale
         return count
 
-    def _passes(
+    def _run_passes(
         self, picture: Picture, wanted: tuple[int, int], on_tile: OnTile
     ) -> tuple[Iterator[Tensor], tuple[int, int]]:
-        """Run the network as often as it takes; the last result comes in strips, what is before it is kept."""
+        """Run the network as often as necessary; only the result of the last run comes in strips."""
         shape = (picture.height, picture.width)
-        lr: _RowsOf = lambda rows: images.to_tensor(_rows_of(picture, rows))  # noqa: E731
-        for _ in range(self.passes(shape, wanted) - 1):
-            kept = _Kept(self._upscaled(lr, shape, on_tile), (shape[0] * self.scale, shape[1] * self.scale))
-            lr, shape = kept.rows, kept.shape
-        return self._upscaled(lr, shape, on_tile), (shape[0] * self.scale, shape[1] * self.scale)
 
-    def _upscaled(self, lr: _RowsOf, shape: tuple[int, int], on_tile: OnTile) -> Iterator[Tensor]:
-        strips = self.inference.strips(lr, shape, on_tile=on_tile)
+        def first_rows(rows: slice) -> Tensor:
+            return images.to_tensor(
+                Picture(color=picture.color[rows], metadata=picture.metadata, format=picture.format)
+            )
+
+        lr: _RowsOf = first_rows
+        for _ in range(self.passes(shape, wanted) - 1):
+            kept = _Intermediate(self._run(lr, shape, on_tile), (shape[0] * self.scale, shape[1] * self.scale))
+            lr, shape = kept.rows, kept.shape
+        return self._run(lr, shape, on_tile), (shape[0] * self.scale, shape[1] * self.scale)
+
+    def _run(self, lr: _RowsOf, shape: tuple[int, int], on_tile: OnTile) -> Iterator[Tensor]:
+        strips = self.runner.strips(lr, shape, on_tile=on_tile)
         match = _MATCH.get(self.color_match)
         return match(strips, lr, shape, scale=self.scale) if match else strips
 
 
-def joined(strips: Iterable[Picture], *, like: Picture, size: tuple[int, int]) -> Picture:
-    """Strips below each other.
+def join_strips(strips: Iterable[Picture], *, like: Picture, size: tuple[int, int]) -> Picture:
+    """Join strips from top to bottom.
 
     Args:
         like: has the channels, the bit depth and the metadata of the result.
@@ -217,8 +223,8 @@ def joined(strips: Iterable[Picture], *, like: Picture, size: tuple[int, int]) -
     return Picture(color=color, alpha=alpha, metadata=like.metadata, format=like.format)
 
 
-class _Kept:
-    """A picture in between, at 16 bits."""
+class _Intermediate:
+    """The result of a pass before the last, at 16 bits."""
 
     def __init__(self, strips: Iterator[Tensor], shape: tuple[int, int]) -> None:
         self.shape = shape
@@ -234,7 +240,7 @@ class _Kept:
 
 
 class _AlphaRows:
-    """Rows of ``(H, W)`` alpha resized by the bicubic kernel, at its own bit depth."""
+    """Rows of ``(H, W)`` alpha resized by the bicubic kernel, in its bit depth."""
 
     def __init__(self, alpha: images.Pixels, wanted: tuple[int, int]) -> None:
         self._alpha = alpha
@@ -247,7 +253,3 @@ class _AlphaRows:
         values = torch.from_numpy(self._alpha[needed].astype(np.float32))
         large = self._across.apply(down.apply(values, dim=-2, first=needed.start), dim=-1)
         return (large.clamp_(0, self._top) + 0.5).numpy().astype(self._alpha.dtype)  # type: ignore[return-value]
-
-
-def _rows_of(picture: Picture, rows: slice) -> Picture:
-    return Picture(color=picture.color[rows], metadata=picture.metadata, format=picture.format)

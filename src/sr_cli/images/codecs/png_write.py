@@ -9,6 +9,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from sr_cli.config import PNG_LEVEL
 from sr_cli.images.codecs.ordered_pool import ordered_map
 from sr_cli.images.codecs.png_read import METERS_PER_INCH, SIGNATURE, XMP_KEYWORD
 from sr_cli.images.exif_xmp import fit_to_size
@@ -19,15 +20,14 @@ try:
 except ImportError:  # not built for every machine: not for Windows on ARM
     fast_zlib = zlib  # type: ignore[misc]
 
-DEFAULT_LEVEL = 2
-"""Measured on an upscaled photo, one thread: level 1 136 MP/s and 0.432 of the raw size, 2: 133 and 0.429, 3: 16 and
-0.418, 6: 6 and 0.388. With zlib, which runs the other levels, 1 and 2 were 32 and 27 MP/s, and larger."""
+# Measured on an upscaled photo, one thread: level 1 136 MP/s and 0.432 of the raw size, 2: 133 and 0.429, 3: 16 and
+# 0.418, 6: 6 and 0.388. With zlib, which runs the other levels, 1 and 2 were 32 and 27 MP/s, and larger.
 _FAST_LEVELS = (1, 2)  # ISA-L's; its others are no smaller
 _UP = 2
 
 
 def write_png(
-    file: BinaryIO, strips: Iterable[Pixels], *, like: Picture, size: tuple[int, int], level: int = DEFAULT_LEVEL
+    file: BinaryIO, strips: Iterable[Pixels], *, like: Picture, size: tuple[int, int], level: int = PNG_LEVEL
 ) -> None:
     """Write a PNG from strips of rows, ``(h, W, C)``; the file needn't be seekable.
 

@@ -1,5 +1,1 @@
-"""Many pictures at once.
-
-``inputs`` are found, ``shards`` take their share of them, ``sizes`` and ``outputs`` say what becomes of each and how it
-is called. ``running`` does it, ``writing`` in threads of its own; ``results`` tell of it, ``forecast`` foretells it.
-"""
+"""Many pictures at once: ``find_inputs``, ``plan_outputs``, then the ``pipeline``; ``run`` puts them together."""

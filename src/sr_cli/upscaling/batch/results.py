@@ -1,4 +1,4 @@
-"""What became of the pictures of a batch, as data: for people the console draws it, for machines it is JSON."""
+"""The outcome of each picture and of the batch, as data: the console draws it, ``--json`` prints it."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -6,29 +6,30 @@ from typing import Any, Literal
 
 from sr_cli.errors import EXIT_INTERRUPTED, EXIT_SOME_FAILED, SrError
 
-Status = Literal["done", "skipped", "failed"]
+Status = Literal["planned", "done", "skipped", "failed"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What became of one picture.
+    """The outcome of one picture.
 
     Attributes:
         input: its path, as it was given or found.
-        output: the result's path; nothing is there if the status is ``failed``.
+        output: the result's path; no such file exists if ``status`` is ``failed``.
+        status: ``planned`` only in a dry run.
         input_size: width and height, in pixels.
         output_size: width and height, in pixels.
-        frames: pictures of an animation.
+        frames: number of frames of an animation.
         scale: the network's.
-        passes: how often the network ran, one result after the other.
-        tile: largest height and width of a tile in LR pixels; ``None`` for none.
-        seconds: the network, colors and sizes; decoding and encoding, which overlap with it, not included.
-        megapixels_per_second: of output, in these seconds.
-        peak_memory: bytes; the largest that the process has had so far, on a GPU what PyTorch has had of it.
-        joules: of the device in these seconds, where it tells.
-        warnings: what is lost, or was done otherwise than asked for.
-        error: what went wrong, in a line.
-        exit_code: of the error.
+        passes: how often the network ran, each time on the result before.
+        tile: largest height and width of a tile in LR pixels; ``None`` without tiles.
+        seconds: network, color matching and resizing; without decoding and encoding, which run in parallel. In a dry
+            run, the time that the network is expected to take.
+        megapixels_per_second: of output, during these seconds.
+        peak_memory: bytes; on a GPU PyTorch's peak for this picture, else the process's peak so far.
+        warnings: what the output format cannot hold.
+        error: what went wrong, in one line.
+        exit_code: the error's.
     """
 
     input: str
@@ -48,27 +49,26 @@ class Result:
     encode_seconds: float | None = None
     megapixels_per_second: float | None = None
     peak_memory: int | None = None
-    joules: float | None = None
     warnings: tuple[str, ...] = ()
     error: str | None = None
     exit_code: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, for ``json.dumps``."""
+        """All fields, for ``json.dumps``."""
         return asdict(self)
 
 
 @dataclass(kw_only=True)
 class Summary:
-    """What became of a batch.
+    """The outcome of a batch.
 
     Attributes:
-        total: pictures that there were to do.
-        problems: errors that belong to no picture, such as a folder that cannot be read.
+        total: number of pictures in the batch.
+        problems: errors that belong to no picture, such as an unreadable folder.
         seconds: from the first picture to the last.
         megapixels: of output.
-        interrupted: Ctrl-C ended it.
-        notes: what else there is to know, such as results of an earlier run that were passed over.
+        interrupted: whether Ctrl-C or SIGTERM ended it.
+        notes: remarks, such as results of an earlier run that were left out.
     """
 
     total: int
@@ -96,7 +96,7 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0: all done; 1: some failed; of a single failure on its own, its error's; 130 after Ctrl-C."""
+        """0 if nothing failed, 1 if something did, 130 after Ctrl-C; a lone picture that failed gives its own code."""
         if self.interrupted:
             return EXIT_INTERRUPTED
         if self.failed == 1 and self.total + len(self.problems) == 1:

@@ -1,53 +1,112 @@
-"""A result on its way to its file: computed in one thread, encoded in another."""
+"""A result on its way to its file: one thread computes it, another encodes it, a bounded pipe joins them."""
 
+import queue
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from sr_cli import images
+from sr_cli.config import UpscaleConfig
 from sr_cli.errors import ImageError, SrError
-from sr_cli.images import Frame, Picture
-from sr_cli.upscaling.batch.handover import Handover
+from sr_cli.images import Picture
 from sr_cli.upscaling.batch.plan_outputs import Job
 from sr_cli.upscaling.batch.results import Result
-from sr_cli.upscaling.batch.settings import Settings
-from sr_cli.upscaling.upscaler import joined
+from sr_cli.upscaling.upscaler import join_strips
+
+T = TypeVar("T")
+
+_CAPACITY = 12  # items in a pipe; each is a strip of a few megabytes, or a whole small picture
+_POLL_SECONDS = 0.2  # between two checks whether the other side has given up
+
+
+class ConsumerGone(Exception):  # noqa: N818
+    """The consumer of a pipe is gone; it holds the error."""
+
+
+class BoundedPipe(Generic[T]):
+    """A bounded queue between two threads that has an end. When one side fails, the other one learns of it."""
+
+    def __init__(self) -> None:
+        self._items: queue.Queue[T | None] = queue.Queue(_CAPACITY)
+        self._error: BaseException | None = None
+        self._closed = threading.Event()
+
+    def put(self, item: T | None) -> None:
+        """Add an item; ``None`` marks the end.
+
+        Raises:
+            ConsumerGone: the consumer has closed the pipe.
+        """
+        while not self._closed.is_set():
+            try:
+                self._items.put(item, timeout=_POLL_SECONDS)
+            except queue.Full:
+                continue
+            return
+        raise ConsumerGone
+
+    def fail(self, error: BaseException) -> None:
+        """Raise ``error`` in the consumer, whatever is still queued."""
+        self._error = error
+
+    def close(self) -> None:
+        """Accept no more items; called by the consumer."""
+        self._closed.set()
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            if self._error is not None:
+                raise self._error
+            try:
+                item = self._items.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                continue
+            if item is None:
+                return
+            yield item
 
 
 class Writing:
-    """A result on its way to its file."""
+    """The state of one job between decoding and its final `Result`.
+
+    Attributes:
+        pipe: strips of the result, or frames of an animation.
+        pixels: of the result; 0 until its size is known.
+        facts: the result, as far as it is known.
+    """
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.pieces: Handover[Any] = Handover()
+        self.pipe: BoundedPipe[Any] = BoundedPipe()
         self.pixels = 0
         self.facts = Result(input=str(job.source), output=str(job.output), status="skipped" if job.skip else "done")
-        self._written: Future[float] | None = None
+        self.encode_seconds: Future[float] | None = None
         self._error: BaseException | None = None
 
     @property
     def is_over(self) -> bool:
-        return self.job.skip or self._error is not None or (self._written is not None and self._written.done())
+        if self.job.skip or self._error is not None:
+            return True
+        return self.encode_seconds is not None and self.encode_seconds.done()
 
-    def starts(self, written: "Future[float]") -> None:
-        self._written = written
-
-    def fails(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
+        """End the job with an error; its file, if it was begun, is discarded."""
         self._error = error
-        self.pieces.fail(error)
+        self.pipe.fail(error)
 
     def result(self) -> Result:
-        """What became of it; waits until it is known."""
+        """The outcome; waits for it."""
         try:
-            if self._written is not None:
-                return replace(self.facts, encode_seconds=self._written.result())
+            if self.encode_seconds is not None:
+                return replace(self.facts, encode_seconds=self.encode_seconds.result())
             if self._error is not None:
                 raise self._error
         except SrError as error:
             return self._failed(error)
-        except Exception as error:  # one picture's trouble, whatever it is, must not end the others
+        except Exception as error:  # whatever went wrong with one picture must not end the others
             return self._failed(ImageError(f"{self.job.source}: failed unexpectedly ({type(error).__name__}: {error})"))
         return self.facts
 
@@ -55,21 +114,26 @@ class Writing:
         return replace(self.facts, status="failed", error=str(error), exit_code=error.exit_code)
 
 
-def write_frames(writing: Writing, loop: int, format: str, settings: Settings) -> float:
-    began = time.perf_counter()
-    frames: Iterator[Frame] = iter(writing.pieces)
+def write_frames(writing: Writing, loop: int, format: str, config: UpscaleConfig) -> float:
+    """Write an animation from the frames in the pipe.
+
+    Returns:
+        Seconds spent on it.
+    """
+    began, job = time.perf_counter(), writing.job
     try:
         images.write_animation(
-            frames, writing.job.output, loop=loop, format=format, quality=settings.quality,
-            overwrite=writing.job.overwrite,
-        )  # fmt: skip
+            iter(writing.pipe), job.output, loop=loop, format=format, quality=config.quality, overwrite=job.overwrite
+        )
     finally:
-        writing.pieces.close()
+        writing.pipe.close()
     return time.perf_counter() - began
 
 
-def write_strips(writing: Writing, picture: Picture, size: tuple[int, int], format: str, settings: Settings) -> float:
-    """Write a result as its strips come in; in formats that must be written at once, when all are there.
+def write_strips(
+    writing: Writing, picture: Picture, size: tuple[int, int], format: str, config: UpscaleConfig
+) -> float:
+    """Write a result strip by strip as they come in; formats that need the whole picture get it at the end.
 
     Returns:
         Seconds spent on it, without waiting for strips.
@@ -78,25 +142,30 @@ def write_strips(writing: Writing, picture: Picture, size: tuple[int, int], form
 
     def strips() -> Iterator[Picture]:
         nonlocal waited
-        pieces = iter(writing.pieces)
+        pending = iter(writing.pipe)
         while True:
             began = time.perf_counter()
-            piece = next(pieces, None)
+            strip = next(pending, None)
             waited += time.perf_counter() - began
-            if piece is None:
+            if strip is None:
                 return
-            yield piece
+            yield strip
 
     began = time.perf_counter()
     try:
         if format in images.STRIP_FORMATS:
             images.write_strips(
-                strips(), job.output, like=picture, size=size, format=format, png_level=settings.png_level,
+                strips(),
+                job.output,
+                like=picture,
+                size=size,
+                format=format,
+                png_level=config.png_level,
                 overwrite=job.overwrite,
-            )  # fmt: skip
+            )
         else:
-            whole = joined(strips(), like=picture, size=size)
-            images.write(whole, job.output, format=format, quality=settings.quality, overwrite=job.overwrite)
+            whole = join_strips(strips(), like=picture, size=size)
+            images.write(whole, job.output, format=format, quality=config.quality, overwrite=job.overwrite)
     finally:
-        writing.pieces.close()
+        writing.pipe.close()
     return time.perf_counter() - began - waited
