@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 
 from sr_cli import images
 from sr_cli.images.icc import srgb_profile
-from support.pictures import PRIMARIES, cmyk_profile, gradient, grey_profile, rgb_profile, rgb_table_profile
+from support.pictures import PRIMARIES, cmyk_profile, gradient, gray_profile, rgb_profile, rgb_table_profile
 
 
 def recolored(picture: images.Picture, color: torch.Tensor) -> images.Picture:
@@ -32,10 +32,10 @@ def all_values(icc: bytes, *, channels: int, dtype) -> images.Picture:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("gamma", [1.0, 1.8, 2.19921875, 2.6])
-@pytest.mark.parametrize("name", [*PRIMARIES, "grey"])
+@pytest.mark.parametrize("name", [*PRIMARIES, "gray"])
 def test_every_value_of_a_profile_finds_its_way_back(name, gamma, dtype):
-    icc = grey_profile(gamma) if name == "grey" else rgb_profile(name, gamma)
-    picture = all_values(icc, channels=1 if name == "grey" else 3, dtype=dtype)
+    icc = gray_profile(gamma) if name == "gray" else rgb_profile(name, gamma)
+    picture = all_values(icc, channels=1 if name == "gray" else 3, dtype=dtype)
     again = recolored(picture, images.to_tensor(picture))
     # At gamma 2.6 the darkest of 65536 values are closer together than float32 tells apart.
     assert np.abs(again.color.astype(int) - picture.color).max() <= (1 if dtype == np.uint16 else 0)
@@ -52,7 +52,7 @@ def test_every_value_of_a_table_profile_finds_its_way_back(gamma, dtype):
 
 
 @pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
-def test_greys_of_a_table_profile_become_about_the_greys_of_srgb(gamma):
+def test_grays_of_a_table_profile_become_about_the_grays_of_srgb(gamma):
     icc = rgb_table_profile(gamma)
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
     srgb = ImageCms.profileToProfile(
@@ -65,7 +65,7 @@ def test_greys_of_a_table_profile_become_about_the_greys_of_srgb(gamma):
 
 
 @pytest.mark.parametrize("gamma", [1.0, 1.8, 2.19921875])
-def test_greys_become_the_greys_of_srgb(gamma):
+def test_grays_become_the_grays_of_srgb(gamma):
     icc = rgb_profile("adobe-rgb", gamma)
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
     srgb = ImageCms.profileToProfile(Image.fromarray(ramp), io.BytesIO(icc), ImageCms.createProfile("sRGB"))
@@ -77,7 +77,7 @@ def test_greys_become_the_greys_of_srgb(gamma):
 
 def test_linear_light_is_shown_with_the_srgb_curve():
     linear = np.linspace(0, 65535, 1000).astype(np.uint16).reshape(1, -1, 1)
-    for icc, channels in ((grey_profile(1.0), 1), (rgb_profile("prophoto", 1.0), 3)):
+    for icc, channels in ((gray_profile(1.0), 1), (rgb_profile("prophoto", 1.0), 3)):
         color = np.repeat(linear, channels, axis=2)
         seen = images.to_tensor(images.Picture(color=color, metadata=images.Metadata(icc=icc)))[0, 0, 0].numpy()
         light = linear[0, :, 0] / 65535
@@ -85,7 +85,7 @@ def test_linear_light_is_shown_with_the_srgb_curve():
         np.testing.assert_allclose(seen, expected, atol=2e-4)
 
 
-@pytest.mark.parametrize("icc", [None, srgb_profile(), b"not a profile", b"", cmyk_profile(), grey_profile()])
+@pytest.mark.parametrize("icc", [None, srgb_profile(), b"not a profile", b"", cmyk_profile(), gray_profile()])
 def test_without_a_usable_profile_values_are_taken_as_they_are(icc):
     picture = with_profile(icc)
     np.testing.assert_array_equal(images.to_tensor(picture)[0].permute(1, 2, 0), picture.color / np.float32(255))
@@ -123,10 +123,10 @@ def test_read_rgb_leaves_srgb_alone(tmp_path):
     np.testing.assert_array_equal(images.read_rgb(tmp_path / "usual.png"), picture.color)
 
 
-def test_grey_is_the_luma_of_what_the_network_made():
+def test_gray_is_the_luma_of_what_the_network_made():
     color = torch.tensor([0.2, 0.6, 0.4]).reshape(1, 3, 1, 1).expand(1, 3, 5, 7)
-    grey = recolored(images.Picture(color=gradient(channels=1)), color)
-    assert grey.is_gray and set(np.unique(grey.color)) == {round(255 * (0.299 * 0.2 + 0.587 * 0.6 + 0.114 * 0.4))}
+    gray = recolored(images.Picture(color=gradient(channels=1)), color)
+    assert gray.is_gray and set(np.unique(gray.color)) == {round(255 * (0.299 * 0.2 + 0.587 * 0.6 + 0.114 * 0.4))}
 
 
 def test_16_bit_files_go_through_unchanged(tmp_path):

@@ -117,16 +117,16 @@ def test_palette_with_transparency(transparency):
     assert 0 in picture.alpha
 
 
-def test_one_transparent_grey_of_four_bits():
+def test_one_transparent_gray_of_four_bits():
     # 0 1 2 3 … of 4 bits, of which 4 is transparent
     pixels = np.arange(16, dtype=np.uint8)[None]
     file = Image.fromarray(pixels * 17)
-    picture = images.read(io.BytesIO(grey_png_of_4_bits(pixels, transparent=4)))
+    picture = images.read(io.BytesIO(gray_png_of_4_bits(pixels, transparent=4)))
     np.testing.assert_array_equal(picture.color[..., 0], np.asarray(file))
     np.testing.assert_array_equal(picture.alpha[0] == 0, np.arange(16) == 4)
 
 
-def grey_png_of_4_bits(pixels, *, transparent: int) -> bytes:
+def gray_png_of_4_bits(pixels, *, transparent: int) -> bytes:
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
@@ -143,7 +143,7 @@ def test_palette_of_colors(format):
     np.testing.assert_array_equal(picture.color, np.asarray(image.convert("RGB")))
 
 
-def test_palette_of_greys_is_gray():
+def test_palette_of_grays_is_gray():
     image = Image.fromarray(gradient(channels=1)[..., 0]).quantize(32)
     assert images.read(pillow(image, "GIF")).is_gray
 
@@ -207,7 +207,7 @@ def test_tiffs_of_measurements_are_refused_by_name(tmp_path, pixels, what):
 
 
 def test_read_rgb_of_anything(tmp_path):
-    for name, pixels in {"grey": gradient(channels=1, dtype=np.uint16)[..., 0], "rgba": gradient(channels=4)}.items():
+    for name, pixels in {"gray": gradient(channels=1, dtype=np.uint16)[..., 0], "rgba": gradient(channels=4)}.items():
         path = tmp_path / f"{name}.png"
         path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels)))
         rgb = images.read_rgb(path)

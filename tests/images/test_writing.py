@@ -104,9 +104,9 @@ def test_every_format_takes_every_picture(tmp_path, suffix, channels, dtype):
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "bmp", "gif"])
-def test_grey_stays_grey(tmp_path, suffix):
-    images.write(picture_of(1), tmp_path / f"grey.{suffix}")
-    assert images.read(tmp_path / f"grey.{suffix}").is_gray
+def test_gray_stays_gray(tmp_path, suffix):
+    images.write(picture_of(1), tmp_path / f"gray.{suffix}")
+    assert images.read(tmp_path / f"gray.{suffix}").is_gray
 
 
 @pytest.mark.parametrize("format", ["JPEG", "BMP"])

@@ -43,7 +43,7 @@ def rgb_profile(name: str = "display-p3", gamma: float = 2.19921875) -> bytes:
 
 
 @cache
-def grey_profile(gamma: float = 1.8) -> bytes:
+def gray_profile(gamma: float = 1.8) -> bytes:
     return bytes(imagecodecs.cms_profile("gray", gamma=gamma))
 
 

@@ -31,7 +31,8 @@ class Format:
         save_options: arguments of Pillow's ``save`` for a quality.
         signatures: the first bytes of files that ``decoder`` reads.
         decoder: reads an open file at its full depth, where Pillow would reduce it to 8 bits.
-        strip_encoder: writes strips of rows to an open file, as `write_png` does.
+        strip_encoder: called with an open file and strips of `band_rows` rows, ``(h, W, C)``; ``size=`` is the output's
+            width and height, ``like=`` a picture with its channels, dtype and metadata.
     """
 
     suffixes: tuple[str, ...]
@@ -110,9 +111,12 @@ FORMATS = {
         still="PNG",
     ),
     "HEIF": Format(
-        suffixes=(".heic", ".heif", ".hif"), longest_side=16_384, holds=_METADATA | {"alpha"}, quality=90
+        suffixes=(".heic", ".heif", ".hif"),
+        longest_side=16_384,
+        holds=_METADATA | {"alpha"},
+        quality=90,
     ),
-}  # fmt: skip
+}
 """By Pillow's name for the format. A new format is a row here, and a codec where Pillow's doesn't serve."""
 
 SUFFIXES = {suffix: name for name, format in FORMATS.items() for suffix in format.suffixes}
@@ -120,11 +124,7 @@ ANIMATED_FORMATS = tuple(name for name, format in FORMATS.items() if format.anim
 
 
 def format_of_suffix(target: Path | BinaryIO) -> str:
-    """The format that the suffix of a file stands for.
-
-    Raises:
-        ImageError: none does.
-    """
+    """The format that the suffix of a file stands for, or an `ImageError` if there is none."""
     path = target if isinstance(target, Path) else Path(str(getattr(target, "name", "")))
     try:
         return SUFFIXES[path.suffix.lower()]

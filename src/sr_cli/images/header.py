@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from PIL.ExifTags import Base
+
 from sr_cli.errors import SrError
 from sr_cli.images.formats import FORMATS
 from sr_cli.images.reading import open_by_pillow, open_seekable, raise_image_errors
 
-_ORIENTATION = 0x0112
 _NO_LIMIT = 1 << 40
 
 
@@ -18,7 +19,7 @@ def size_of(path: Path) -> tuple[int, int]:
     """
     with open_seekable(path, _NO_LIMIT) as (file, name), raise_image_errors(name):
         image = open_by_pillow(file, _NO_LIMIT)
-        is_transposed = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+        is_transposed = image.getexif().get(Base.Orientation, 1) in (5, 6, 7, 8)
         return (image.height, image.width) if is_transposed else (image.width, image.height)
 
 

@@ -9,8 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ImageCms
 
-_RELATIVE_COLORIMETRIC = 1
-_BLACK_POINT_COMPENSATION = 0x2000
 _SPACES = {1: b"GRAY", 3: b"RGB ", 4: b"CMYK"}
 _CURVES = {1: (b"kTRC",), 3: (b"rTRC", b"gTRC", b"bTRC")}
 
@@ -85,32 +83,25 @@ def is_srgb(icc: bytes) -> bool:
 
 
 def _transform(pixels: npt.NDArray[Any], icc: bytes, to_icc: bytes, to_channels: int, dtype: str) -> npt.NDArray[Any]:
-    names = {b"GRAY": "gray", b"RGB ": "rgb", b"CMYK": "cmyk"}
     return imagecodecs.cms_transform(
         pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels,
         icc,
         to_icc,
-        colorspace=names[icc[16:20]],
+        colorspace=icc[16:20].decode().strip().lower(),
         outcolorspace="gray" if to_channels == 1 else "rgb",
         outdtype=dtype,
-        intent=_RELATIVE_COLORIMETRIC,
-        flags=_BLACK_POINT_COMPENSATION,
+        intent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
     )
 
 
 def _with_srgb_curves(icc: bytes, channels: int) -> bytes:
-    """The same profile with the tone curves of sRGB.
-
-    Raises:
-        ValueError: it isn't made of curves (and a matrix), or is for another number of channels.
-    """
+    """The same profile with the tone curves of sRGB; `ValueError` if it isn't made of curves for ``channels``."""
     tags = _tags(icc)
     curves = _CURVES[channels]
     if icc[16:20] != _SPACES[channels] or not set(curves) <= set(tags) or {b"A2B0", b"A2B1"} & set(tags):
         raise ValueError("not a profile of tone curves")
-    kept = {
-        name: tags[name] for name in tags if name[1:] in (b"XYZ", b"tpt", b"had") or name in (b"wtpt", b"desc", b"cprt")
-    }
+    kept = {name: tags[name] for name in tags if name[1:] in (b"XYZ", b"tpt", b"had") or name in (b"desc", b"cprt")}
     kept |= dict.fromkeys(curves, _SRGB_CURVE)
     table, data, at = b"", b"", 128 + 4 + 12 * len(kept)
     for name, content in kept.items():

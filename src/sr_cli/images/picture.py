@@ -103,11 +103,7 @@ class Unfit(ValueError):  # noqa: N818
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Refuse a decompression bomb before it is unpacked.
-
-    Raises:
-        Unfit: no pixels, or more than ``max_pixels``.
-    """
+    """Refuse a decompression bomb before it is unpacked: raises `Unfit` for no pixels or more than ``max_pixels``."""
     if width < 1 or height < 1:
         raise Unfit(f"has no pixels ({width} × {height})")
     if width * height > max_pixels:

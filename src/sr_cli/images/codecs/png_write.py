@@ -29,14 +29,12 @@ _UP = 2
 def write_png(
     file: BinaryIO, strips: Iterable[Pixels], *, like: Picture, size: tuple[int, int], level: int = PNG_LEVEL
 ) -> None:
-    """Write a PNG from strips of rows, ``(h, W, C)``; the file needn't be seekable.
+    """Write a PNG from strips of rows; see `Format.strip_encoder`. The file needn't be seekable.
 
     Each row is filtered by ``Up``: on upscaled pictures the result is within 2 % of choosing among the five filters,
     at memory speed. Every strip ends in a deflate sync flush, so strips compress independently and can be joined.
 
     Args:
-        like: a picture with the channels, dtype and metadata of the output.
-        size: width and height.
         level: 0 (fastest) to 9 (smallest).
     """
     checksum = zlib.adler32(b"")

@@ -21,18 +21,13 @@ _BIG = 4_000_000_000  # raw bytes beyond which 32-bit offsets might not suffice,
 
 
 def write_tiff(file: BinaryIO, strips: Iterable[Pixels], *, like: Picture, size: tuple[int, int]) -> None:
-    """Write a TIFF from strips of ``band_rows(width)`` rows, ``(h, W, C)``, deflated with horizontal prediction.
+    """Write a TIFF from strips of rows, deflated with horizontal prediction; see `Format.strip_encoder`.
 
     The directory stands before the pixels. Its size depends on the number of strips only, so it is written first to
-    reserve its place, and again at the end with the strips' positions.
+    reserve its place, and again at the end with the strips' positions; the file must be seekable.
 
     ``tifffile.TiffWriter`` does not serve here: it takes pages, tiles or encoded segments but no iterator of raw
     strips, and it cannot write EXIF and GPS directories.
-
-    Args:
-        file: must be seekable.
-        like: a picture with the channels, dtype and metadata of the output.
-        size: width and height.
     """
     width, height = size
     is_big = width * height * like.channels * like.color.dtype.itemsize > _BIG
