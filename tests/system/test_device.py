@@ -40,10 +40,10 @@ def test_absent_cuda_is_refused_with_the_reason():
         device.choose("cuda")
 
 
-def test_a_cpu_computes_in_float32_unless_it_multiplies_bfloat16_or_is_told_otherwise():
+def test_a_cpu_computes_in_float32_unless_it_has_fast_bfloat16_or_is_told_otherwise():
     cpu = torch.device("cpu")
-    assert device.dtype_for(cpu) == (torch.bfloat16 if device.multiplies_bfloat16() else torch.float32)
-    assert device.dtype_for(cpu, foreign=True) == torch.float32
+    assert device.dtype_for(cpu) == (torch.bfloat16 if device.has_fast_bfloat16() else torch.float32)
+    assert device.dtype_for(cpu, bfloat16=False) == torch.float32
     assert device.dtype_for(cpu, "bfloat16") == torch.bfloat16
     assert device.dtype_for(cpu, "float16") == torch.float16
 
@@ -52,10 +52,10 @@ def test_a_cpu_computes_in_float32_unless_it_multiplies_bfloat16_or_is_told_othe
 def test_bfloat16_is_multiplied_by_amx_and_avx512():
     flags = Path("/proc/cpuinfo").read_text().split()
     if not hasattr(torch.cpu, "get_capabilities"):
-        assert not device.multiplies_bfloat16()
+        assert not device.has_fast_bfloat16()
     elif platform.machine() == "x86_64":
         assert device.has_amx() == ("amx_bf16" in flags)
-        assert device.multiplies_bfloat16() == bool({"amx_bf16", "avx512_bf16"} & set(flags))
+        assert device.has_fast_bfloat16() == bool({"amx_bf16", "avx512_bf16"} & set(flags))
 
 
 @pytest.mark.parametrize("name", ["half", "float64", ""])

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sr_cli.evaluation.methods import Method
 from sr_cli.evaluation.result import Cost
 from sr_cli.imageops import dihedral
-from sr_cli.system.peak_memory import watch_peak_memory
+from sr_cli.system.peak_memory import peak_memory, reset_peak_memory
 
 _COUNTED_SIDE = 64  # LR pixels of the square that multiply-adds are counted on
 
@@ -35,12 +35,12 @@ class CostMeter:
     @contextmanager
     def watching(self, *, pixels: int) -> Iterator[None]:
         """Measure time and memory of the block, which makes that many pixels of output."""
-        peak = watch_peak_memory(self._device)
+        before = reset_peak_memory(self._device)
         began = time.perf_counter()
         yield
         self._seconds.append((time.perf_counter() - began) / pixels * 1e6)
-        if (extra := peak()) is not None:
-            self._peaks.append(extra / 1e6)
+        if (peak := peak_memory(self._device)) is not None:
+            self._peaks.append((peak - before) / 1e6)
 
     def cost(self) -> Cost:
         """Time is the median over the pictures, as the first one is slow; memory is the maximum."""

@@ -1,4 +1,4 @@
-"""CPU settings for inference: how OpenMP threads wait, and how glibc keeps freed memory."""
+"""CPU settings for inference: how glibc keeps freed memory, and how idle OpenMP threads wait."""
 
 import ctypes
 import os
@@ -6,29 +6,28 @@ import sys
 from typing import Any
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEPT = 192 << 20
-"""Blocks up to so many bytes are kept: what passes between the layers of a network, but not whole pictures."""
+_LARGEST_KEPT = 192 << 20  # bytes: activations of a network, but not whole pictures
 
 
-def keep_freed_memory(kept: int = _KEPT) -> None:
-    """Let this process keep large blocks that it frees, so that the next ones need not be brought in page by page.
+def keep_freed_memory(largest: int = _LARGEST_KEPT) -> None:
+    """Make glibc's malloc keep large freed blocks for reuse; other C libraries are left alone.
 
-    By default glibc gives each large block back to the kernel at once. A network frees and takes some at every layer,
-    and spends a quarter of its time on page faults. Does nothing where the C library isn't glibc.
+    By default glibc returns them to the kernel at once, and a network, which allocates and frees at every layer, spends
+    a quarter of its time on page faults.
 
     Args:
-        kept: blocks up to so many bytes, and four times as much in all (2 GiB at most), are kept; it is below 1 GiB.
+        largest: the largest block to keep, in bytes, below 1 GiB; in total, four times as much is kept (at most 2 GiB).
 
     Source: glibc's mallopt(3).
     """
     mallopt = _glibc("mallopt")
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, kept)
-        mallopt(_M_TRIM_THRESHOLD, min(4 * kept, (1 << 31) - 1))
+        mallopt(_M_MMAP_THRESHOLD, largest)
+        mallopt(_M_TRIM_THRESHOLD, min(4 * largest, (1 << 31) - 1))
 
 
 def release_freed_memory() -> None:
-    """Give freed blocks back after all, before something large is done next: memory in pieces adds up.
+    """Return freed blocks to the kernel. Call before a large allocation, which fragments could not serve.
 
     Source: glibc's malloc_trim(3).
     """
@@ -37,21 +36,18 @@ def release_freed_memory() -> None:
         trim(0)
 
 
-def _glibc(name: str) -> Any:
-    return getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None
-
-
-_SPINS = "20000"
-
-
 def limit_openmp_spin() -> None:
-    """Let threads that have nothing to do look out for more for a millisecond, then sleep. Call it before torch comes.
+    """Make idle OpenMP threads spin for about 1 ms before they sleep. Call before importing torch.
 
-    A thread that sleeps at once is late for the next layer, by a third of the time that a small picture takes; one
-    that never sleeps keeps a core from the codecs. What the environment says already goes before.
+    Threads that sleep at once wake too late for the next layer, and a small picture takes a third longer; threads that
+    spin forever take a core from the codecs. ``OMP_WAIT_POLICY`` in the environment has precedence.
 
-    Source: GCC's libgomp manual, GOMP_SPINCOUNT; other runtimes of OpenMP read OMP_WAIT_POLICY.
+    Source: GCC's libgomp manual, GOMP_SPINCOUNT; other OpenMP runtimes read OMP_WAIT_POLICY.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
+        os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+
+
+def _glibc(name: str) -> Any:
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None

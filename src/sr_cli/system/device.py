@@ -1,4 +1,4 @@
-"""The choice of device and dtype, and how much memory there is to work in."""
+"""The choice of device and dtype, and the memory of a device."""
 
 import re
 
@@ -11,7 +11,7 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 
 
 def available() -> list[str]:
-    """The names of the devices that PyTorch can compute on here, the fastest first; ``cpu`` is always the last."""
+    """Names of the devices that PyTorch can use on this machine, the fastest first; ``cpu`` is always last."""
     names = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     if torch.backends.mps.is_available():
         names.append("mps")
@@ -19,19 +19,19 @@ def available() -> list[str]:
 
 
 def choose(name: str = "auto") -> torch.device:
-    """The device of that name.
+    """Look up a device by name.
 
     Args:
         name: ``auto`` (CUDA, else MPS, else CPU), ``cpu``, ``cuda`` (the first one), ``cuda:N`` or ``mps``.
 
     Raises:
-        DeviceError: the device is absent, or there is no such name.
+        DeviceError: the name is invalid, or the device is absent.
     """
     here = available()
     if name == "auto":
         return torch.device(here[0])
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
-        raise DeviceError(f"{name!r} is no device; choose auto, cpu, cuda, cuda:N or mps (here: {', '.join(here)})")
+        raise DeviceError(f"invalid device {name!r}: choose auto, cpu, cuda, cuda:N or mps (here: {', '.join(here)})")
     wanted = "cuda:0" if name == "cuda" else name
     if wanted not in here:
         raise DeviceError(f"{name}: {_why_absent(wanted)}; choose auto, or one of {', '.join(here)}")
@@ -39,7 +39,7 @@ def choose(name: str = "auto") -> torch.device:
 
 
 def name_of(device: torch.device) -> str:
-    """What the device is called by its maker."""
+    """The product name of the device."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else machine.cpu_name()
 
 
@@ -47,67 +47,66 @@ def dtype_for(device: torch.device, name: str = "auto", *, bfloat16: bool = True
     """The dtype to run a network in.
 
     Args:
-        name: ``float32``, ``float16``, ``bfloat16``, or ``auto``: float16 on CUDA GPUs with fast half precision
-            (compute capability 7.0 and above), bfloat16 on CPUs that multiply it faster than float32, and
-            float32 on everything else.
+        name: ``float32``, ``float16``, ``bfloat16``, or ``auto``: float16 on CUDA GPUs of compute
+            capability 7.0 and above, bfloat16 on CPUs that are faster in it, float32 on everything else.
         bfloat16: whether ``auto`` may choose bfloat16, see `sr_cli.networks.base.Network.tolerates_bfloat16`.
 
     Raises:
-        DeviceError: the device has no such dtype.
-        ValueError: no dtype has that name.
+        DeviceError: the device does not support that dtype.
+        ValueError: the name is invalid.
     """
     if name == "auto":
         if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (7, 0):
             return torch.float16
-        if device.type == "cpu" and bfloat16 and multiplies_bfloat16():
+        if device.type == "cpu" and bfloat16 and has_fast_bfloat16():
             return torch.bfloat16
         return torch.float32
     if name not in DTYPES:
-        raise ValueError(f"{name!r} is no dtype; choose auto, {', '.join(DTYPES)}")
+        raise ValueError(f"invalid dtype {name!r}: choose auto, {', '.join(DTYPES)}")
     if name == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise DeviceError(f"{device} cannot compute in bfloat16; choose float16 or float32")
     return DTYPES[name]
 
 
-def multiplies_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 faster than float32: by AMX, or AVX-512 with BF16 (AMD's since Zen 4)."""
-    return has_amx() or _capable_of("avx512_bf16")
+def has_fast_bfloat16() -> bool:
+    """Whether this CPU is faster in bfloat16 than in float32: with AMX, or AVX-512 BF16 (AMD since Zen 4)."""
+    return has_amx() or _has_extension("avx512_bf16")
 
 
 def has_matrix_units(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether the device multiplies matrices of that dtype in units made for them; of GPUs it is supposed."""
+    """Whether the device has matrix units for that dtype; GPUs are assumed to have them."""
     return dtype != torch.float32 and (device.type != "cpu" or has_amx())
 
 
 def has_amx() -> bool:
-    """Whether this CPU has units for matrices of bfloat16, as Intel's since Sapphire Rapids."""
-    return _capable_of("amx_bf16")
+    """Whether this CPU has AMX for bfloat16 (Intel since Sapphire Rapids)."""
+    return _has_extension("amx_bf16")
 
 
-def _capable_of(extension: str) -> bool:
-    """Whether the CPU has an extension; an old PyTorch can't tell."""
+def _has_extension(extension: str) -> bool:
+    """Whether the CPU has an extension, as far as this version of PyTorch can tell."""
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get(extension))
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that a computation on the device may still take; ``None`` where nobody can tell."""
+    """Bytes that a computation on the device may still allocate; ``None`` if unknown."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        # What PyTorch has taken and doesn't use at the moment is free to us, though not to others.
+        # Memory that PyTorch has reserved but not allocated is free for us.
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     if device.type == "mps":
-        own = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-        return max(0, min(own, machine.memory().available))
+        gpu = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+        return max(0, min(gpu, machine.memory().available))
     return machine.memory().available if device.type == "cpu" else None
 
 
 def _why_absent(name: str) -> str:
     kind = name.partition(":")[0]
     if kind == "mps":
-        return "this machine has no Apple GPU that PyTorch can use"
+        return "PyTorch finds no Apple GPU"
     if torch.cuda.is_available():
-        return f"there are only {torch.cuda.device_count()} CUDA devices, counted from 0"
+        return f"the machine has {torch.cuda.device_count()} CUDA devices, numbered from 0"
     if torch.version.cuda is None and torch.version.hip is None:
-        return "this PyTorch is built without CUDA"
+        return "this build of PyTorch has no CUDA"
     return "PyTorch finds no GPU with a working driver"

@@ -1,4 +1,4 @@
-"""What the machine has: its CPU and its memory, as far as this process may use it. No torch here."""
+"""The CPU and the memory that this process may use. Imports no torch."""
 
 import platform
 from collections.abc import Iterator
@@ -8,19 +8,19 @@ from pathlib import Path
 import psutil
 
 UNLIMITED = 1 << 60
-"""A cgroup limit above this many bytes means that there is none (cgroup v1 writes 2**63 rounded to pages)."""
+"""Bytes above which a cgroup limit means no limit (cgroup v1 writes 2**63 rounded to pages)."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of memory: what there is at most, and what is free now."""
+    """Bytes of memory, in total and available now."""
 
     total: int
     available: int
 
 
 def memory() -> Memory:
-    """The machine's memory, or what the process's control group allows of it if that is less."""
+    """The memory of the machine, or of the process's control group if that is less."""
     machine = psutil.virtual_memory()
     bounds = [Memory(machine.total, machine.available), *cgroup_memory()]
     return Memory(min(bound.total for bound in bounds), min(bound.available for bound in bounds))
@@ -29,13 +29,13 @@ def memory() -> Memory:
 def cgroup_memory(
     membership: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
 ) -> Iterator[Memory]:
-    """The memory limits of the process's control group and of those above it; none where none is set.
+    """The memory limits of the process's control group and of its ancestors, as far as any are set.
 
-    Page cache that the kernel gives back when asked (``inactive_file``) counts as available.
+    Reclaimable page cache (``inactive_file``) counts as available.
 
     Args:
-        membership: the process's ``cgroup`` file, of version 1 or 2.
-        root: where control groups are mounted.
+        membership: the ``cgroup`` file of the process, version 1 or 2.
+        root: mount point of the control groups.
 
     Source: the kernel's admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst.
     """
@@ -49,7 +49,7 @@ def cgroup_memory(
 
 
 def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The CPU's name, as the kernel tells it; its architecture where it doesn't."""
+    """The CPU's model name if the kernel reports it, else its architecture."""
     try:
         lines = cpuinfo.read_text(errors="replace").splitlines()
     except OSError:
@@ -60,7 +60,7 @@ def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def _memory_groups(membership: Path, root: Path) -> Iterator[tuple[Path, str, str, str]]:
-    """Each control group's folder, innermost first, and the names of its limit, usage and reclaimable cache."""
+    """The folder of each control group, innermost first, with the names of its limit, usage and reclaimable cache."""
     try:
         lines = membership.read_text().splitlines()
     except OSError:
@@ -74,7 +74,7 @@ def _memory_groups(membership: Path, root: Path) -> Iterator[tuple[Path, str, st
             names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
         else:
             continue
-        # In a container the path may be the host's: the folders of it that are missing here are passed over.
+        # In a container this may be the path on the host; folders that are missing here are skipped by the caller.
         inner = Path(path.lstrip("/"))
         for mount in mounts:
             for folder in [inner, *inner.parents]:

@@ -1,58 +1,37 @@
-"""The most memory in use at once: of the GPU, else of this process."""
+"""Peak memory of a computation."""
 
-import ctypes
-import resource
-import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import torch
 
+from sr_cli.system.cpu_tuning import release_freed_memory
 
-def reset_peak_memory(device: torch.device) -> None:
-    """Start to look for the peak anew, where that is possible at no cost."""
+
+def reset_peak_memory(device: torch.device) -> int:
+    """Start to measure the peak anew, where the system supports that; return the bytes in use now."""
     if device.type == "cuda":
+        torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
+    release_freed_memory()  # blocks that the C library keeps would hide what is needed from now on
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, see proc(5)
+    return psutil.Process().memory_info().rss
 
 
-def peak_memory(device: torch.device) -> int:
-    """The most bytes in use on a GPU since `reset_peak_memory`, else by the process since it began."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+def peak_memory(device: torch.device) -> int | None:
+    """The most bytes in use since the last reset, or else since the start of the process.
 
-
-def watch_peak_memory(device: torch.device) -> Callable[[], int | None]:
-    """Watch the memory of what follows, exactly.
-
-    Returns:
-        A function that gives the peak since then above the level at the start, in bytes; ``None`` if unknown.
+    On a GPU, what PyTorch has allocated; otherwise the resident memory of the process, ``None`` where the system
+    doesn't report its peak.
     """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-        reset_peak_memory(device)
-        level = torch.cuda.memory_allocated(device)
-
-        def gpu_peak() -> int:
-            torch.cuda.synchronize(device)
-            return peak_memory(device) - level
-
-        return gpu_peak
-    with suppress(OSError, AttributeError):
-        # Freed memory that the C library keeps would hide what is needed now.
-        ctypes.CDLL(None).malloc_trim(0)
+        return torch.cuda.max_memory_allocated(device)
     with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, see proc(5)
-    resident: int = psutil.Process().memory_info().rss
-
-    def process_peak() -> int | None:
-        with suppress(OSError):
-            for line in Path("/proc/self/status").read_text().splitlines():
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024 - resident
-        return None
-
-    return process_peak
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return None

@@ -173,7 +173,8 @@ class _Pipeline:
                 warnings=(f"{format} doesn't hold {', '.join(lost)}",) if lost else (),
             )
             on_strip = self.watcher.on_picture(job, picture, size)
-            reset_peak_memory(upscaler.device)
+            if upscaler.device.type == "cuda":  # on a CPU it would give back the memory that the next picture reuses
+                reset_peak_memory(upscaler.device)
             began = time.perf_counter()
             animated = self.config.animate and all(each in images.ANIMATED_FORMATS for each in (format, picture.format))
             if animated:
