@@ -1,4 +1,4 @@
-"""What is here: versions, devices, the machine's state and the weights. The core of ``sr info``."""
+"""What ``sr info`` reports: versions, devices, the state of CPU and GPUs, and the weights."""
 
 import os
 import platform
@@ -6,24 +6,23 @@ import sys
 import warnings
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 
 import psutil
 
-from sr_cli import weights
+from sr_cli import __version__, weights
 from sr_cli.errors import WeightsError
-from sr_cli.system import memory as machine
 from sr_cli.system import telemetry
+from sr_cli.system.memory import memory
 from sr_cli.system.telemetry import Reading, nvidia, rapl
 
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """A device that PyTorch can compute on.
+    """A device that PyTorch can use.
 
     Attributes:
         id: as ``--device`` takes it, such as ``cuda:0``.
-        dtype: what ``auto`` means on it.
+        dtype: the dtype that ``auto`` chooses on it.
     """
 
     id: str
@@ -33,16 +32,17 @@ class Device:
 
 @dataclass(frozen=True, kw_only=True)
 class Cpu:
-    """The CPU and its memory, in bytes.
+    """The CPU and the memory.
 
     Attributes:
-        cores: physical ones; ``None`` where the system doesn't tell.
-        threads: hardware threads.
-        usable_threads: those that this process may run on.
-        utilization: of the whole CPU, 0 to 1.
+        cores: physical cores, if known.
+        threads: hardware threads, if known.
+        usable_threads: hardware threads that this process may use.
+        utilization: of the whole CPU, in [0, 1].
+        memory_total, memory_available: bytes.
         temperature: degrees Celsius.
         power: watts.
-        energy: whether its energy can be measured, or why not.
+        energy: whether its energy can be measured, and if not, why.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Cpu:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredWeights:
-    """Weights that have a name; ``size`` is of the file that is here, in bytes, ``None`` without one."""
+    """Named weights; ``size`` is that of the file on this machine in bytes, ``None`` if it is missing."""
 
     name: str
     kind: str
@@ -72,8 +72,8 @@ class Cache:
     """The folder of downloaded weights.
 
     Attributes:
-        entries: all weights that have a name, here or not.
-        other_files: how many files the folder has besides; hidden ones are not counted.
+        entries: all named weights, missing ones too.
+        other_files: number of files in the folder that belong to no entry; hidden files don't count.
         problem: why the registry cannot be read, if so.
     """
 
@@ -85,15 +85,15 @@ class Cache:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inventory:
-    """All that ``sr info`` tells.
+class SystemInfo:
+    """Everything that ``sr info`` reports.
 
     Attributes:
-        versions: by package; ``None`` for one that isn't installed.
-        devices: the first is what ``auto`` takes.
+        versions: by package; ``None`` for packages that are not installed.
+        devices: the first is the one that ``auto`` chooses.
         gpus: NVIDIA GPUs that the driver sees.
-        gpu_absence: why there are none, as a part of a sentence.
-        notes: what PyTorch warned about when it was asked for devices.
+        gpu_absence: why there are none, as part of a sentence.
+        notes: warnings of PyTorch about the devices.
     """
 
     versions: dict[str, str | None]
@@ -106,16 +106,12 @@ class Inventory:
     notes: tuple[str, ...]
 
 
-def collect() -> Inventory:
-    """Look at everything. Nothing here raises for what is missing: it says so in its place."""
+def collect() -> SystemInfo:
+    """Collect everything. What is missing is reported in its place and raises nothing."""
     devices, notes = _devices()
-    return Inventory(
-        versions={
-            "sr": _version("sr-cli"),
-            "Python": platform.python_version(),
-            "torch": _version("torch"),
-            "torchvision": _version("torchvision"),
-        },
+    packages = {"sr": __version__, "Python": platform.python_version()}
+    return SystemInfo(
+        versions={**packages, "torch": _version("torch"), "torchvision": _version("torchvision")},
         system=platform.platform(),
         devices=devices,
         cpu=_cpu(),
@@ -127,7 +123,7 @@ def collect() -> Inventory:
 
 
 def _version(package: str) -> str | None:
-    # Not by importing the package: torchvision alone takes a second.
+    # From the metadata: importing torchvision takes a second.
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -135,13 +131,12 @@ def _version(package: str) -> str | None:
 
 
 def _devices() -> tuple[tuple[Device, ...], tuple[str, ...]]:
-    """The devices, and what PyTorch has to say about those that it cannot use."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             from sr_cli.system import device
         except (ImportError, OSError) as error:
-            return (), (f"PyTorch cannot be loaded: {error}",)
+            return (), (f"PyTorch cannot be imported: {error}",)
         devices = []
         for id_ in device.available():
             chosen = device.choose(id_)
@@ -151,16 +146,15 @@ def _devices() -> tuple[tuple[Device, ...], tuple[str, ...]]:
 
 
 def _cpu() -> Cpu:
-    reading = telemetry.sample("cpu")
-    memory = machine.memory()
+    reading, available = telemetry.sample("cpu"), memory()
     return Cpu(
         name=reading.name,
         cores=psutil.cpu_count(logical=False),
         threads=psutil.cpu_count(),
         usable_threads=len(os.sched_getaffinity(0)) if sys.platform == "linux" else psutil.cpu_count(),
         utilization=reading.utilization,
-        memory_total=memory.total,
-        memory_available=memory.available,
+        memory_total=available.total,
+        memory_available=available.available,
         temperature=reading.temperature,
         power=reading.power,
         energy=rapl.status(),
@@ -168,31 +162,22 @@ def _cpu() -> Cpu:
 
 
 def _cache() -> Cache:
-    folder = weights.data_dir()
-    problem = None
-    entries: list[weights.Entry] = []
+    folder, problem, known = weights.data_dir(), None, []
     try:
-        entries = list(weights.entries().values())
+        known = list(weights.entries().values())
     except WeightsError as error:
         problem = str(error)
-    named = {weights.user_registry_path(), *(weights.path_of(entry) for entry in entries)}
+    stored, expected = [], {weights.user_registry_path()}
+    for entry in known:
+        path = weights.path_of(entry)
+        expected.add(path)
+        size = path.stat().st_size if path.is_file() else None
+        stored.append(StoredWeights(name=entry.name, kind=entry.kind, state=weights.state(entry), size=size))
+    others = [path for path in folder.glob("[!.]*") if path.is_file() and path not in expected]
     return Cache(
         folder=str(folder),
         exists=folder.is_dir(),
-        entries=tuple(_stored(entry) for entry in entries),
-        other_files=sum(path not in named for path in _files(folder)),
+        entries=tuple(stored),
+        other_files=len(others),
         problem=problem,
     )
-
-
-def _stored(entry: weights.Entry) -> StoredWeights:
-    path = weights.path_of(entry)
-    size = path.stat().st_size if path.is_file() else None
-    return StoredWeights(name=entry.name, kind=entry.kind, state=weights.state(entry), size=size)
-
-
-def _files(folder: Path) -> list[Path]:
-    try:
-        return [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
-    except OSError:
-        return []

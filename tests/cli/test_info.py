@@ -13,11 +13,9 @@ import torch
 import sr_cli
 from sr_cli import info, weights
 from sr_cli.console import info as view
-from sr_cli.console.quantities import UNAVAILABLE, energy_rows, reading_line, significant, watts
 from sr_cli.system.device import dtype_for
-from sr_cli.system.telemetry import EnergyCounter, EnergyReport, Reading
-
-MIB = 2**20
+from sr_cli.system.quantities import UNAVAILABLE, megabytes, significant, watts
+from sr_cli.system.telemetry import EnergyCounter, Reading
 
 
 @pytest.fixture
@@ -54,7 +52,7 @@ def test_off_a_terminal_every_value_is_a_plain_line(home, capsys):
     lines = shown.splitlines()
     assert all(re.match(r"(Version|Device|CPU|GPU|Weights)[^:]*: \S", line) for line in lines)
     assert f"Version torch: {metadata.version('torch')}" in lines
-    assert f"Weights folder: {home / 'weights'} (not made yet)" in lines
+    assert f"Weights folder: {home / 'weights'} (not created yet)" in lines
 
 
 @pytest.mark.usefixtures("home")
@@ -119,7 +117,7 @@ def test_a_damaged_file_of_weights_is_shown_as_such():
 def test_file_names_are_shown_as_they_are(home, monkeypatch, capsys):
     monkeypatch.setenv("SR_DATA_DIR", str(home / "[red]we\nights"))
     view.show(info.collect())
-    assert f"Weights folder: {home}/[red]we\\nights (not made yet)" in capsys.readouterr().out.splitlines()
+    assert f"Weights folder: {home}/[red]we\\nights (not created yet)" in capsys.readouterr().out.splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +134,8 @@ def test_a_gpu_s_figures_are_shown_with_their_units(found):
     gpu = Reading(
         "NVIDIA GeForce RTX 3060",
         utilization=0.98,
-        memory_used=2715 * MIB,
-        memory_total=12845 * MIB,
+        memory_used=2_715_000_000,
+        memory_total=12_845_000_000,
         power=126.0,
         temperature=66,
         driver="470.141.03",
@@ -149,51 +147,12 @@ def test_a_gpu_s_figures_are_shown_with_their_units(found):
         "name": "NVIDIA GeForce RTX 3060",
         "driver": "470.141.03",
         "utilization": "98%",
-        "memory": "2715 MiB used of 12845 MiB",
+        "memory": "2715 MB used of 12845 MB",
         "temperature": "66 °C",
         "power": "126 W",
         "energy counter": "readable (NVML)",
     }
     assert dict(sections["GPU 1"])["power"] == dict(sections["GPU 1"])["memory"] == UNAVAILABLE
-
-
-MEASURED = EnergyReport(
-    device="NVIDIA GeForce RTX 3060",
-    seconds=3600,
-    idle_watts=15,
-    mean_watts=126,
-    peak_watts=131.4,
-    idle_memory=72 * MIB,
-    mean_memory=2700 * MIB,
-    peak_memory=2715 * MIB,
-    mean_utilization=0.98,
-    watt_hours=126,
-    measured_seconds=3600,
-    method="energy counter",
-)
-
-
-def test_energy_is_told_for_the_run_for_an_epoch_and_as_co2e():
-    rows = dict(energy_rows(MEASURED, epochs=5, g_per_kwh=56))
-    assert rows["before"] == "power 15 W, memory 72 MiB"
-    assert rows["mean"] == "power 126 W, memory 2700 MiB"
-    assert rows["peak"] == "power 131 W, memory 2715 MiB"
-    assert rows["energy"] == "126 Wh in 1:00:00 (energy counter)"
-    assert rows["energy an epoch"] == "25.2 Wh"
-    assert rows["CO2e"] == "7.06 g at 56 g/kWh"
-
-
-def test_what_was_not_measured_is_unavailable_and_never_zero():
-    rows = dict(energy_rows(EnergyReport(device="AMD EPYC", seconds=0.0), epochs=5, g_per_kwh=56))
-    assert rows["energy"] == rows["energy an epoch"] == rows["utilization"] == UNAVAILABLE
-    assert rows["before"] == "power unavailable, memory unavailable"
-    assert rows["CO2e"] == "unavailable at 56 g/kWh"
-    assert not re.search(r"\b0 (W|Wh|g|MiB)\b", " ".join(rows.values()))
-
-
-def test_energy_of_a_part_of_the_run_says_so():
-    rows = dict(energy_rows(replace(MEASURED, measured_seconds=900)))
-    assert rows["energy"].endswith("(energy counter, measured for 25% of it)")
 
 
 @pytest.mark.parametrize(
@@ -207,6 +166,10 @@ def test_small_powers_keep_a_decimal():
     assert [watts(value) for value in (15.2, 3.14, 0.52, None)] == ["15 W", "3.1 W", "0.52 W", UNAVAILABLE]
 
 
-def test_a_reading_s_line_leaves_out_what_the_device_does_not_tell():
-    assert reading_line(Reading("CPU", utilization=0.5, memory_used=MIB)) == "CPU, 50%, 1 MiB"
-    assert reading_line(Reading("GPU", power=126.0, temperature=66)) == "GPU, 126 W, 66 °C"
+def test_sizes_are_in_megabytes():
+    assert [megabytes(size) for size in (684_221, 1_249_552, 553_433_881, None)] == [
+        "0.68 MB",
+        "1.2 MB",
+        "553 MB",
+        UNAVAILABLE,
+    ]

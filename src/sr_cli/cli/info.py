@@ -8,7 +8,7 @@ import typer
 
 
 def info(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Say what is here: versions, devices, the GPU's and the CPU's state, and the weights."""
+    """Show versions, devices, the state of CPU and GPUs, and the weights."""
     from sr_cli.console import info as view
     from sr_cli.info import collect
 

@@ -1,7 +1,7 @@
 """``sr models``."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,8 +11,8 @@ from sr_cli.console import models as view
 
 
 def models(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the models that `sr upscale --model` takes by name: what each is for, how large, which is the default."""
-    rows: list[dict[str, Any]] = [
+    """List the models for `sr upscale --model`: scale, size, purpose, and which is the default."""
+    rows = [
         {
             "name": entry.name,
             "scale": entry.scale,

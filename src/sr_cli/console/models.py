@@ -1,4 +1,4 @@
-"""The list of models."""
+"""How ``sr models`` looks."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,17 +7,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from sr_cli import console
+from sr_cli.system.quantities import megabytes
 
 
-def show(rows: Iterable[Mapping[str, Any]]) -> None:
-    """Print a row a model; the default one is marked with a star."""
+def show(models: Iterable[Mapping[str, Any]]) -> None:
+    """Print a row for each model, with a star at the default one."""
     table = Table(box=None, pad_edge=False)
     for column in ("model", "scale", "size", "state", "for"):
         table.add_column(column, justify="right" if column in ("scale", "size") else "left", no_wrap=column != "for")
-    for row in rows:
-        size = f"{row['size'] / 1e3:.0f} KB" if row["size"] else ""
-        scale = f"x{row['scale']}" if row["scale"] else ""
-        name = f"{row['name']}{' *' if row['default'] else ''}"
-        table.add_row(escape(name), scale, size, row["state"], escape(row["note"]))
+    for model in models:
+        scale = f"x{model['scale']}" if model["scale"] else ""
+        size = megabytes(model["size"]) if model["size"] else ""
+        name = model["name"] + " *" * model["default"]
+        table.add_row(escape(name), scale, size, model["state"], escape(model["note"]))
     console.out.print(table)
     console.out.print("* the default")
