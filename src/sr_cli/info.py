@@ -11,9 +11,8 @@ import psutil
 
 from sr_cli import __version__, weights
 from sr_cli.errors import WeightsError
-from sr_cli.system import telemetry
 from sr_cli.system.memory import memory
-from sr_cli.system.telemetry import Reading, nvidia, rapl
+from sr_cli.system.telemetry import Reading, device_reader, nvidia, rapl
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +145,7 @@ def _devices() -> tuple[tuple[Device, ...], tuple[str, ...]]:
 
 
 def _cpu() -> Cpu:
-    reading, available = telemetry.sample("cpu"), memory()
+    reading, available = device_reader("cpu")(), memory()
     return Cpu(
         name=reading.name,
         cores=psutil.cpu_count(logical=False),

@@ -13,8 +13,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sr_cli.system import telemetry
-from sr_cli.system.telemetry import EnergyCounter, EnergyMeter, EnergyReport, Reading, Tally, joules_between, rapl
+from sr_cli.system.telemetry import (
+    EnergyCounter,
+    EnergyMeter,
+    EnergyReport,
+    Reading,
+    Tally,
+    device_reader,
+    joules_between,
+    rapl,
+)
 from sr_cli.system.telemetry.probe import Moment, averages
 
 MIB = 2**20
@@ -213,7 +221,7 @@ def test_a_machine_without_rapl_says_so(tmp_path):
 
 
 def test_the_cpu_tells_its_name_memory_and_utilization():
-    reading = telemetry.sample("cpu")
+    reading = device_reader("cpu")()
     assert reading.name
     assert 0 <= reading.utilization <= 1
     assert 0 < reading.memory_used < reading.memory_total
@@ -252,7 +260,7 @@ def test_a_meter_reads_the_idle_device_first_and_then_the_running_one():
     assert meter.latest.power == report.peak_watts == 126
     assert (report.idle_memory, report.peak_memory) == (72 * MIB, 2715 * MIB)
     assert report.watt_hours == pytest.approx(meter.latest.counters[0].joules / 3600)
-    assert meter.report() == meter.stop() == report
+    assert meter.report() == report
 
 
 def test_a_meter_measures_a_run_shorter_than_its_interval():
@@ -283,7 +291,7 @@ def test_a_meter_reads_this_machine_s_cpu_and_leaves_no_thread():
         sum(range(100_000))
     report = meter.report()
     assert threading.active_count() == threads
-    assert report.device == telemetry.sample("cpu").name
+    assert report.device == device_reader("cpu")().name
     assert report.seconds > 0
     assert report.peak_memory >= report.mean_memory > 0
     assert report.watt_hours is None or report.watt_hours > 0
@@ -298,7 +306,7 @@ def python(code, **environment):
 
 
 def test_reading_the_cpu_needs_no_torch():
-    code = "import json, sys; from sr_cli.system.telemetry import sample; sample('cpu'); "
+    code = "import json, sys; from sr_cli.system.telemetry import device_reader; device_reader('cpu')(); "
     code += "print(json.dumps([*sys.modules]))"
     modules = python(code)
     assert "psutil" in modules

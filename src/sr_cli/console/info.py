@@ -17,7 +17,7 @@ def show(info: SystemInfo) -> None:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    lines = []
+    lines: list[str] = []
     for heading, rows in sections(info):
         if lines:
             table.add_row()

@@ -1,8 +1,8 @@
-"""Utilization, memory, power and energy of a device, sampled while work runs. No torch until a GPU is asked for."""
+"""Utilization, memory, power and energy of a device while work runs. Imports torch only to read a GPU."""
 
 from sr_cli.system.telemetry.energy import EnergyReport, Tally, in_parallel
 from sr_cli.system.telemetry.meter import EnergyMeter
-from sr_cli.system.telemetry.probe import sample
+from sr_cli.system.telemetry.probe import device_reader
 from sr_cli.system.telemetry.reading import EnergyCounter, Reading, joules_between
 
 __all__ = [
@@ -11,7 +11,7 @@ __all__ = [
     "EnergyReport",
     "Reading",
     "Tally",
+    "device_reader",
     "in_parallel",
     "joules_between",
-    "sample",
 ]

@@ -1,15 +1,14 @@
-"""A meter that runs beside the work."""
+"""A meter that reads a device in the background while work runs."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from sr_cli.system.telemetry.energy import EnergyReport, Tally
-from sr_cli.system.telemetry.probe import probe
+from sr_cli.system.telemetry.probe import device_reader
 from sr_cli.system.telemetry.reading import Reading
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ INTERVAL = 1.0
 
 
 class EnergyMeter:
-    """Measures what a run consumes: the idle device first, then readings in a background thread.
+    """Measures the energy of a run: reads the idle device first, then reads it regularly in a background thread.
 
     ::
 
@@ -29,7 +28,12 @@ class EnergyMeter:
                 show(step, meter.latest)
         print(meter.report().watt_hours)
 
-    Start it before the network is on the device, or the idle memory isn't idle.
+    Enter it before the network is moved to the device, so that the idle memory is that of an idle device.
+
+    Args:
+        interval: seconds between two readings.
+        earlier: report of the earlier parts of a resumed run, included in every report.
+        read: reads the device, in place of `device_reader`.
 
     Attributes:
         idle: the reading before the run.
@@ -47,63 +51,41 @@ class EnergyMeter:
         earlier: EnergyReport | None = None,
         read: Callable[[], Reading] | None = None,
     ) -> None:
-        """Make a meter.
-
-        Args:
-            interval: seconds between two readings.
-            earlier: what the earlier parts of a resumed run consumed: it is added to every report.
-            read: how to read the device, if not by its own probe.
-        """
         self._device = device
-        self._read = read
         self._interval = interval
         self._earlier = earlier
-        self._over = threading.Event()
+        self._read = read
+        self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._watch, name="energy-meter", daemon=True)
 
     def __enter__(self) -> EnergyMeter:
-        """Start."""
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop, whatever has happened; `report` goes on answering."""
-        self.stop()
-
-    def start(self) -> Reading:
-        """Read the idle device, and begin to watch it."""
-        # The probe is made now and not before, as a CPU's reading is the mean since the probe was made.
-        self._read = self._read or probe(self._device)
+        # Not in __init__: the first reading of a CPU is the mean since its reader was made.
+        self._read = self._read or device_reader(self._device)
         self.idle = self.latest = self._read()
         self._tally = Tally(self.idle, time=time.perf_counter())
         self._thread.start()
-        return self.idle
+        return self
 
-    def stop(self) -> EnergyReport:
-        """Take a last reading and end. A second call changes nothing."""
-        if not self._over.is_set():
-            self._over.set()
-            self._thread.join()
-            self._take()
-        return self.report()
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+        self._update()
 
     def report(self) -> EnergyReport:
-        """What the run has consumed until now, or until it ended, its earlier parts included."""
-        if not self._over.is_set():
-            self._take()
+        """The run until now, or until it ended, with its earlier parts."""
+        if not self._stopped.is_set():
+            self._update()
         with self._lock:
             report = self._tally.report()
-        return report if self._earlier is None else self._earlier.plus(report)
+        return self._earlier.plus(report) if self._earlier else report
 
     def _watch(self) -> None:
-        while not self._over.wait(self._interval):
-            self._take()
+        while not self._stopped.wait(self._interval):
+            self._update()
 
-    def _take(self) -> None:
+    def _update(self) -> None:
         with self._lock:
-            assert self._read is not None, "the meter has not been started"
+            assert self._read is not None, "the meter has not been entered"
             self.latest = self._read()
             self._tally.add(self.latest, time=time.perf_counter())

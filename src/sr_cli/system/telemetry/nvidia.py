@@ -1,4 +1,4 @@
-"""What NVIDIA's management library (NVML) tells about a GPU. Without a driver: nothing, and no error."""
+"""Readings of NVIDIA GPUs from the management library (NVML). Without a driver there are none, and no error."""
 
 from collections.abc import Callable
 from functools import cache, partial
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 @cache
 def _library() -> tuple[Any, str]:
-    """NVML, started, or ``None``; and the driver's version, or why there is none."""
+    """NVML, initialized, and the driver's version; or ``None`` and the reason."""
     try:
         import pynvml
     except ImportError:
@@ -26,7 +26,7 @@ def _library() -> tuple[Any, str]:
 
 
 def absence() -> str | None:
-    """Why no NVIDIA GPU can be asked, as a part of a sentence; ``None`` if one can."""
+    """Why no NVIDIA GPU can be read, as part of a sentence; ``None`` if one can."""
     nvml, reason = _library()
     if nvml is None:
         return reason
@@ -34,7 +34,7 @@ def absence() -> str | None:
 
 
 def gpus() -> list[Reading]:
-    """A reading of every NVIDIA GPU that the driver sees, whether PyTorch may use it or not."""
+    """Readings of all NVIDIA GPUs that the driver sees, whether or not PyTorch can use them."""
     nvml, _ = _library()
     if nvml is None:
         return []
@@ -43,19 +43,21 @@ def gpus() -> list[Reading]:
 
 
 def handle(uuid: str) -> Any | None:
-    """NVML's handle of the GPU with this UUID, as PyTorch writes it (without ``GPU-``); ``None`` if NVML has none.
+    """NVML's handle of a GPU, if it knows the GPU.
 
-    By UUID, as NVML counts all GPUs by bus address, while ``CUDA_VISIBLE_DEVICES`` hides and reorders PyTorch's.
+    Args:
+        uuid: as PyTorch writes it (without ``GPU-``). An index would not do: NVML orders all GPUs by bus address,
+            while ``CUDA_VISIBLE_DEVICES`` hides and reorders PyTorch's.
     """
     nvml, _ = _library()
     return None if nvml is None else _ask(lambda: nvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}"))
 
 
 def read(handle: Any) -> Reading:
-    """A GPU now. Each figure that it doesn't tell is ``None``."""
+    """The state of a GPU now. Figures that it does not report are ``None``."""
     nvml, driver = _library()
     utilization = _ask(lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
-    # Version 2 leaves out what the driver reserves for itself, as nvidia-smi does; older drivers have only version 1.
+    # Version 2 excludes the driver's own memory, as nvidia-smi does; older drivers have only version 1.
     memory = _ask(lambda: nvml.nvmlDeviceGetMemoryInfo(handle, version=nvml.nvmlMemory_v2)) or _ask(
         lambda: nvml.nvmlDeviceGetMemoryInfo(handle)
     )
@@ -78,5 +80,5 @@ def _ask(question: Callable[[], T]) -> T | None:
     nvml, _ = _library()
     try:
         return question()
-    except (nvml.NVMLError, AttributeError):  # the latter: calls come and go between versions of the bindings
+    except (nvml.NVMLError, AttributeError):  # AttributeError: some versions of the bindings lack some calls
         return None

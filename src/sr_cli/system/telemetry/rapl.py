@@ -1,4 +1,4 @@
-"""RAPL: the CPU's energy counters, from the kernel's powercap folder.
+"""Energy counters of the CPU (RAPL), from the kernel's powercap folder.
 
 Source: the kernel's power/powercap/powercap.rst and Documentation/ABI/testing/sysfs-class-powercap.
 """
@@ -11,7 +11,7 @@ POWERCAP = Path("/sys/class/powercap")
 
 
 def counters(powercap: Path = POWERCAP) -> tuple[EnergyCounter, ...]:
-    """The counters of all CPU packages and of the memory beside them; empty unless every one can be read."""
+    """The counters of all CPU packages and of DRAM; empty unless all can be read."""
     try:
         return tuple(_counter(zone) for zone in _zones(powercap))
     except (OSError, ValueError):
@@ -19,19 +19,19 @@ def counters(powercap: Path = POWERCAP) -> tuple[EnergyCounter, ...]:
 
 
 def status(powercap: Path = POWERCAP) -> str:
-    """Whether the CPU's energy can be read, as a sentence's end: ``readable``, or what is in the way."""
+    """Whether the CPU's energy can be read: ``readable (RAPL)``, or ``unavailable`` and why."""
     zones = _zones(powercap)
     if not zones:
         return "unavailable: the kernel shows no RAPL counters here"
     if counters(powercap):
         return "readable (RAPL)"
-    return f"unavailable: {zones[0] / 'energy_uj'} exists, but this user may not read it"
+    return f"unavailable: {zones[0] / 'energy_uj'} is not readable for this user"
 
 
 def _zones(powercap: Path) -> list[Path]:
-    """The zones to sum up: packages and DRAM. Cores are inside their package, and psys is around everything."""
+    """The zones to add up: packages and DRAM. Cores are part of their package, and psys contains everything."""
     zones = []
-    for zone in sorted(powercap.glob("intel-rapl:*")):  # AMD's too; intel-rapl-mmio would count a package twice
+    for zone in sorted(powercap.glob("intel-rapl:*")):  # on AMD too; intel-rapl-mmio would count packages twice
         try:
             name = (zone / "name").read_text().strip()
         except OSError:
