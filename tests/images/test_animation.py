@@ -1,4 +1,4 @@
-"""Animations go in and out with every frame, its time, its transparency, and how often they play."""
+"""Animations keep every frame, its duration, its transparency, and the number of loops."""
 
 import io
 from dataclasses import replace
@@ -48,7 +48,7 @@ def test_an_enlarged_animation_plays_the_same(moving, tmp_path, suffix):
         images.write_animation((doubled(frame) for frame in animation.frames), path, loop=animation.loop)
     with images.open_animation(path) as animation:
         assert animation.count == 4
-        assert animation.loop == 3 or suffix == "avif"  # which Pillow always lets play for ever
+        assert animation.loop == 3 or suffix == "avif"  # which Pillow always lets play forever
         frames = list(animation.frames)
     assert tuple(frame.duration for frame in frames) == DURATIONS
     for position, frame in enumerate(frames):

@@ -1,4 +1,4 @@
-"""Networks see sRGB-like values; files go out in their own color space, with every color they came with."""
+"""Networks see sRGB-like values; files keep their own color space and every color in it."""
 
 import io
 from dataclasses import replace

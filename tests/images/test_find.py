@@ -1,4 +1,4 @@
-"""Which files of a folder are images."""
+"""The image files in a folder are found, whatever their names."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Files that are missing, cut off, lie about themselves or are no images end in one line that names them."""
+"""Files that are missing, truncated, mislabeled or not images end in a one-line error that names them."""
 
 import io
 import os

@@ -26,7 +26,7 @@ from sr_cli.images.picture import Decoded, Metadata, Picture, Unfit, check_size,
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
 _pillow_limit = threading.Lock()
 
-# Decoders warn about what either ends in an error anyway or doesn't matter.
+# The decoders' warnings either precede an error or don't matter.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 for _library in ("PIL", "imagecodecs", "tifffile"):
     logging.getLogger(_library).addHandler(logging.NullHandler())
