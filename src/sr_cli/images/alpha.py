@@ -46,14 +46,12 @@ def _pull_push(weighted: Tensor, weight: Tensor) -> Tensor:
 
     Source: Gortler et al. 1996, "The Lumigraph", section 3.4.2.
     """
-    import torch
-
-    gaps = weight == 0
+    known = weight > 0
     average = weighted / weight.clamp(min=1e-30)
-    if not gaps.any():
+    if known.all():
         return average
     coarse = _pull_push(_halve(weighted), _halve(weight))
-    return torch.where(gaps, _double(coarse, average), average)
+    return average.where(known, _double(coarse, average))
 
 
 def _halve(values: Tensor) -> Tensor:
