@@ -57,20 +57,17 @@ def load_sample(files: Files, *, scale: int, degradation: Degradation, seed: int
     picture = images.read(files.hr)
     hr = images.to_tensor(picture)
     height, width = uncropped = (picture.height, picture.width)
+    hr = hr[..., : height // scale * scale, : width // scale * scale]
     if files.lr is None:
-        height, width = height // scale * scale, width // scale * scale
-        if not height or not width:
+        if not hr.numel():
             raise ImageError(f"{files.hr}: {_size(uncropped)} pixels are less than one of LR at x{scale}")
-        hr = hr[..., :height, :width]
         rng = np.random.default_rng([seed, zlib.crc32(os.fsencode(files.name))])
         lr = quantize(degrade(hr, scale, kind=degradation, rng=rng))
     else:
         lr = quantize(images.to_tensor(images.read(files.lr)))
-        height, width = lr.shape[-2] * scale, lr.shape[-1] * scale
-        if not (0 <= uncropped[0] - height < scale and 0 <= uncropped[1] - width < scale):
+        if hr.shape[-2:] != (lr.shape[-2] * scale, lr.shape[-1] * scale):
             found = f"its {_size(lr.shape[-2:])} pixels times {scale}"
             raise ImageError(f"{files.lr}: {found} are not the {_size(uncropped)} of {files.hr}")
-        hr = hr[..., :height, :width]
     return Sample(name=files.name, hr=hr, lr=lr, uncropped=uncropped, is_gray=picture.is_gray, sr=files.sr)
 
 

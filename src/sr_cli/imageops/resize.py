@@ -11,12 +11,12 @@ _BORDER = 4  # output pixels (or input pixels, when enlarging) that the repeated
 
 
 def resize(image: Tensor, size: tuple[int, int], *, kernel: Kernel = "bicubic") -> Tensor:
-    """Resize with an antialiased kernel (bicubic: a = −0.5) and, where a ratio is a whole number, repeated edge pixels.
+    """Resize with an antialiased kernel (bicubic: a = −0.5); if a ratio is an integer, edge pixels are repeated.
 
     Args:
         image: ``(N, C, H, W)``, floating point.
         size: ``(height, width)`` of the result, in pixels.
-        kernel: ``nearest`` repeats or drops pixels and does no antialiasing.
+        kernel: ``nearest`` repeats or drops pixels, without antialiasing.
 
     Returns:
         ``(N, C, height, width)``. Bicubic overshoots: values may leave the range of the input.
@@ -36,7 +36,7 @@ def resize(image: Tensor, size: tuple[int, int], *, kernel: Kernel = "bicubic") 
 
 
 def _borders(old: int, new: int) -> tuple[int, int]:
-    """How many pixels to add before resizing and to cut off afterwards, for the same sampling grid in between."""
+    """Pixels to add before resizing, and to crop afterwards, so that the sampling grid in between is the same."""
     if old % new == 0:
         return _BORDER * (old // new), _BORDER
     if new % old == 0:

@@ -15,7 +15,7 @@ from sr_cli.errors import WeightsError
 from sr_cli.metrics.fidelity import comparable
 from sr_cli.networks.vgg import VGGFeatures, load_vgg_state
 
-_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
+_LAYERS = [VGG16_LAYERS[f"relu{name}"] for name in ("1_2", "2_2", "3_3", "4_3", "5_3")]
 _CHANNELS = [3, 64, 128, 256, 512, 512]
 
 
@@ -63,9 +63,9 @@ def lpips_network(vgg: Mapping[str, Tensor], path: Path) -> nn.Module:
     Raises:
         WeightsError: a file holds something else.
     """
-    layers = _tensors(path, Sequence)
+    weights = list(_tensors(path, Sequence))
     module: nn.Module = ContentLoss(
-        _features(vgg), layers=_indices(), weights=list(layers), reduction="none", normalize_features=True
+        _features(vgg), layers=_LAYERS, weights=weights, reduction="none", normalize_features=True
     )
     return module
 
@@ -80,7 +80,7 @@ def dists_network(vgg: Mapping[str, Tensor], path: Path) -> nn.Module:
     # The constructor of piq.DISTS downloads its weights, so we call its parent's.
     module: nn.Module = piq.DISTS.__new__(piq.DISTS)
     settings = {"reduction": "none", "replace_pooling": True, "allow_layers_weights_mismatch": True}
-    ContentLoss.__init__(module, _features(vgg), layers=_indices(), weights=parts, **settings)
+    ContentLoss.__init__(module, _features(vgg), layers=_LAYERS, weights=parts, **settings)
     return module
 
 
@@ -95,11 +95,7 @@ def _load(name: str, vgg: Path, path: Path, device: torch.device) -> nn.Module:
 
 
 def _features(vgg: Mapping[str, Tensor]) -> nn.Sequential:
-    return VGGFeatures(vgg, _LAYERS[-1:]).features
-
-
-def _indices() -> list[str]:
-    return [VGG16_LAYERS[layer] for layer in _LAYERS]
+    return VGGFeatures(vgg, ["relu5_3"]).features
 
 
 def _tensors(path: Path, kind: type) -> Any:
