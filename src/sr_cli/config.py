@@ -462,6 +462,12 @@ class EvaluateConfig:
         metavar="nearest|lanczos",
     )
     recursive: bool = setting(False, "Include subfolders.", MEASURING, flags=("--recursive", "-r"))
+    arch: str | None = setting(
+        None,
+        "Network class of the models' weights, if it comes from another package.",
+        MODELS,
+        metavar="PACKAGE.MODULE:CLASS",
+    )
     color_match: ColorMatch = setting(
         "auto", "Match the colors of models' results to LR; auto does what the weights ask for.", MODELS
     )

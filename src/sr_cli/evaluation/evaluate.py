@@ -5,12 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from sr_cli.config import EvaluateConfig
+from sr_cli.config import EvaluateConfig, UpscaleConfig
 from sr_cli.errors import ImageError, UsageError
 from sr_cli.evaluation.cost import CostMeter
 from sr_cli.evaluation.match_files import Files, match
@@ -83,11 +82,14 @@ def evaluate(
     config = config or EvaluateConfig()
     if unknown := set(config.measures) - MEASURES.keys():
         raise ValueError(f"unknown measure {min(unknown)!r}; choose from {', '.join(MEASURES)}")
-    settings: dict[str, Any] = {"dtype": config.dtype, "color_match": config.color_match, "ensemble": config.ensemble}
-    upscalers = [
-        each if isinstance(each, Upscaler) else Upscaler.from_pretrained(each, device=str(device), **settings)
-        for each in models
-    ]
+    settings = UpscaleConfig(
+        arch=config.arch,
+        device=str(device),
+        dtype=config.dtype,
+        color_match=config.color_match,
+        ensemble=config.ensemble,
+    )
+    upscalers = [each if isinstance(each, Upscaler) else Upscaler.from_pretrained(each, settings) for each in models]
     kernels = tuple(dict.fromkeys(("bicubic", *config.interpolations)))
     names = _distinct([*kernels, *(Path(each).resolve().name for each in sr), *map(_row_name, models)])
     folders = dict(zip(names[len(kernels) :], map(Path, sr), strict=False))
