@@ -109,7 +109,7 @@ def test_resume_overrides_only_what_is_given(photo_folder, tmp_path):
         (["--resume", "a", "--name", "b"], 2, "--name"),
         (["--resume", "nothing"], 8, "nothing"),
         (["photos", "--name", "a"], 8, "--resume"),
-        (["photos", "--name", "unbegun"], 8, "ended before it began; remove it"),
+        (["photos", "--name", "unbegun"], 8, "never started; remove it"),
         ([], 2, "photos"),
         (["photos", "--config", "bad.toml"], 2, "learning_rate"),
         (["photos", "--config", "worse.toml", "--name", "c"], 2, "lr"),
@@ -173,8 +173,8 @@ def test_energy_at_the_end_is_a_figure_or_unavailable(finished_run):
     done = sr_train("--resume", "a", "--steps", 3, "--carbon-intensity", 56, folder=finished_run)
     assert done.returncode == 0, done.stderr
     lines = dict(re.findall(r"^(\w[\w ]*): +(.*)$", done.stderr, re.MULTILINE))
-    assert {"device", "before", "mean", "peak", "utilization", "energy", "energy an epoch", "CO2e"} <= lines.keys()
-    for label in ("energy", "energy an epoch", "CO2e"):
+    assert {"device", "before", "mean", "peak", "utilization", "energy", "energy per epoch", "CO2e"} <= lines.keys()
+    for label in ("energy", "energy per epoch", "CO2e"):
         assert lines[label].startswith("unavailable") or float(lines[label].split()[0]) > 0
     assert json.loads((finished_run / "runs/a/config.json").read_text())["carbon_intensity"] == 56
     assert " at 56 g/kWh" in (finished_run / "runs/a/report.html").read_text()

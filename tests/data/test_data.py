@@ -175,7 +175,7 @@ def test_only_damaged_photos_are_an_error(tmp_path):
     folder_of_photos(tmp_path / "photos", "ab")
     for path in (tmp_path / "photos").iterdir():
         damage(path)
-    with pytest.raises(ImageError, match="not one of 2"):
+    with pytest.raises(ImageError, match="none of 2"):
         pairs_of(tmp_path / "photos")[0]
 
 

@@ -1,13 +1,14 @@
 import json
-import math
 import re
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from sr_cli.errors import TrainingError
-from sr_cli.training.report import MOST_POINTS, MOST_SAMPLES, energy_rows, flattened, read_table, thinned, write_report
+from sr_cli.system.telemetry import EnergyReport
+from sr_cli.training.report import MOST_POINTS, MOST_SAMPLES, flatten, read_table, thin_out, write_report
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def run(tmp_path):
 
 
 def test_the_page_has_all_and_loads_nothing(run):
-    (run / "energy.json").write_text(json.dumps({"watt_hours": None, "mean_watts": 126.0}))
+    (run / "energy.json").write_text(json.dumps(asdict(EnergyReport(device="GPU", seconds=9, mean_watts=126.0))))
     page = write_report(run).read_text()
     assert page.count("<polyline") == 2 + 1 + 1 + 1 + 1
     assert "validation, PSNR" in page and ">checkerboard: " in page and "28.5" in page
@@ -47,7 +48,7 @@ def test_long_runs_stay_readable(run):
 def test_a_run_that_has_just_begun_has_a_page(run):
     for path in (run / "metrics.csv", run / "validation.csv", *(run / "samples").iterdir()):
         path.unlink()
-    assert "No step has been written down yet" in write_report(run).read_text()
+    assert "No step has been recorded yet" in write_report(run).read_text()
 
 
 def test_what_is_no_run_is_refused(tmp_path):
@@ -58,30 +59,13 @@ def test_what_is_no_run_is_refused(tmp_path):
 
 def test_averaging_keeps_the_mean():
     points = [(float(i), float(i % 7)) for i in range(10_000)]
-    few = thinned(points, most=100)
+    few = thin_out(points, most=100)
     assert len(few) == 100
     assert np.mean([value for _, value in few]) == pytest.approx(np.mean([value for _, value in points]))
-    assert thinned(points[:5]) == points[:5]
+    assert thin_out(points[:5]) == points[:5]
 
 
 def test_tables_and_settings(run):
     assert read_table(run / "missing.csv") == {}
     assert "device_power" not in read_table(run / "metrics.csv")
-    assert flattened({"a": {"b": None, "c": 0.5}, "d": [1, 2]}) == [("a.b", "–"), ("a.c", "0.5"), ("d", "[1, 2]")]
-
-
-def test_energy_has_units_and_a_share_for_each_epoch():
-    energy = {"watt_hours": 12.0, "mean_watts": 126.0, "peak_memory": 3 * 2**20, "mean_utilization": 0.5}
-    rows = dict(energy_rows(energy, epochs=4))
-    assert rows["energy"] == "12 Wh" and rows["energy an epoch"] == "3 Wh" and rows["power, mean"] == "126 W"
-    assert rows["memory, peak"] == "3 MiB" and rows["utilization, mean"] == "50%"
-    assert rows["power, peak"] == "unavailable" and "CO2e" not in rows
-    assert dict(energy_rows(energy, epochs=4, g_per_kwh=500))["CO2e"] == "6 g at 500 g/kWh"
-
-
-def test_energy_that_was_not_measured_is_unavailable():
-    for epochs in (4, math.nan):
-        rows = dict(energy_rows({"watt_hours": None}, epochs=epochs))
-        assert rows["energy"] == rows["energy an epoch"] == "unavailable"
-    assert dict(energy_rows({"watt_hours": None}, epochs=4, g_per_kwh=500))["CO2e"] == "unavailable at 500 g/kWh"
-    assert dict(energy_rows({"watt_hours": 1.0}, epochs=math.nan))["energy an epoch"] == "unavailable"
+    assert flatten({"a": {"b": None, "c": 0.5}, "d": [1, 2]}) == [("a.b", "–"), ("a.c", "0.5"), ("d", "[1, 2]")]

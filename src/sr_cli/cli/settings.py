@@ -1,8 +1,10 @@
-"""The settings of a training: a recipe, a TOML file and options, or those of the run that is resumed."""
+"""The settings of a training: from a recipe, a TOML file and options, or from the run that is resumed."""
 
 import dataclasses
 import difflib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +27,13 @@ def option(setting: str) -> str:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """Read settings of a training, named as the options or as in `TrainConfig`; dashes count as underscores.
+    """Read the settings in a TOML file, by the names of options or of `TrainConfig`; dashes count as underscores.
 
     Returns:
-        What the file sets; values are checked where they are used.
+        The settings; their values are not checked.
 
     Raises:
-        UsageError: the file is missing or no TOML, or has a key that no setting has.
+        UsageError: the file cannot be read, is not TOML, or has an unknown key.
     """
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -58,32 +60,27 @@ def read_settings(path: Path) -> dict[str, Any]:
     return settings
 
 
-RESUMABLE = (
-    "lr", "epochs", "steps", "hours", "patience", "on_nan", "workers", "cache_gib", "save_minutes", "keep",
-)  # fmt: skip
-"""Settings that may change when a run goes on; all others would make it another training."""
+RESUMABLE = {"lr", "epochs", "steps", "hours", "patience", "on_nan", "workers", "cache_gib", "save_minutes", "keep"}
+"""Settings that may change when a run is resumed; with any other it would be another training."""
 
 
 def fresh_config(given: dict[str, Any]) -> TrainConfig:
-    """The recipe of ``given["arch"]`` with whatever else is given in place of its defaults.
+    """The recipe of ``given["arch"]``, overridden by ``given``.
 
     Raises:
-        UsageError: a value makes no sense.
+        UsageError: a value is invalid.
     """
     ends = {} if {"epochs", "steps", "hours"}.isdisjoint(given) else {"epochs": None}
-    try:
-        start = recipe(given.get("arch", DEFAULT_ARCH), scale=given.get("scale"))
-    except (TypeError, ValueError) as error:
-        raise UsageError(str(error)) from error
-    return _checked(start, ends | given)
+    with _as_usage_error():
+        return dataclasses.replace(recipe(given.get("arch", DEFAULT_ARCH), scale=given.get("scale")), **ends | given)
 
 
 def resumed_config(run: Path, given: dict[str, Any]) -> tuple[TrainConfig, dict[str, Any]]:
-    """The settings of a run with what is given in place of them, and the run's ``config.json``.
+    """The settings of a run, overridden by ``given``, and its ``config.json``.
 
     Raises:
-        TrainingError: there is no such run, or this version doesn't know its settings.
-        UsageError: something is given that cannot change, or makes no sense.
+        TrainingError: there is no such run, or its settings are of another version.
+        UsageError: a value is invalid, or cannot change.
     """
     from sr_cli.training.run_folder import read_config
 
@@ -91,23 +88,25 @@ def resumed_config(run: Path, given: dict[str, Any]) -> tuple[TrainConfig, dict[
     try:
         settings = TrainConfig(**before["settings"])
     except (TypeError, ValueError) as error:
-        raise TrainingError(f"{run}: this version of sr doesn't know its settings ({error})") from error
+        raise TrainingError(f"{run}: its settings are of another version of sr ({error})") from error
     for name, value in given.items():
         if name not in RESUMABLE and value != getattr(settings, name):
-            shown = getattr(settings, name)
-            changeable = ", ".join(map(option, RESUMABLE))
-            raise UsageError(f"{option(name)} is {shown} in {run} and cannot change; these can: {changeable}")
-    return _checked(settings, given), before
+            changeable = ", ".join(option(each) for each in SETTINGS if each in RESUMABLE)
+            fixed = f"{option(name)} is {getattr(settings, name)} in {run}"
+            raise UsageError(f"{fixed} and cannot change; these can: {changeable}")
+    with _as_usage_error():
+        return dataclasses.replace(settings, **given), before
 
 
 def run_folder(resume: str, runs_dir: Path) -> Path:
-    """The run that is meant: a folder, or a name in the folder of the runs."""
+    """The folder of the run that ``--resume`` names: a path, or a name in ``runs_dir``."""
     path = Path(resume)
     return path if len(path.parts) > 1 or (path / "config.json").is_file() else runs_dir / resume
 
 
-def _checked(config: TrainConfig, changes: dict[str, Any]) -> TrainConfig:
+@contextmanager
+def _as_usage_error() -> Iterator[None]:
     try:
-        return dataclasses.replace(config, **changes)
+        yield
     except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from error

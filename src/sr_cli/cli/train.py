@@ -80,11 +80,19 @@ def train(
 
     On several GPUs or machines: torchrun --nproc-per-node=N -m sr_cli train …
     """
+    from sr_cli.data import Photos
+    from sr_cli.losses.parse import feature_layers, parse_loss
+    from sr_cli.networks.vgg import load_vgg_state
+    from sr_cli.system import device as devices
+    from sr_cli.system.distributed import join_group, local_device
+    from sr_cli.training import Stop
+    from sr_cli.training import train as steps_of
     from sr_cli.training.run_folder import check_free
+    from sr_cli.upscaling.load import find_weights
 
     if config is not None:
         given = read_settings(config) | given
-    before = None
+    before: dict[str, Any] = {}  # config.json of the run that is resumed
     if resume is not None:
         if name or init:
             raise UsageError("--name and --init are for new runs; leave them out with --resume")
@@ -101,112 +109,77 @@ def train(
         check_free(run)
     if tensorboard and find_spec("tensorboard") is None:
         raise UsageError("--tensorboard needs TensorBoard: python -m pip install 'sr-cli[tensorboard]'")
-    _train(
-        settings,
-        photos,
-        run,
-        before=before,
-        loss_weights=loss_weights,
-        init=init,
-        device_name=device,
-        tensorboard=tensorboard,
-        g_per_kwh=carbon_intensity,
-    )
-
-
-def _train(
-    config: TrainConfig,
-    folder: Path,
-    run: Path,
-    *,
-    before: dict[str, Any] | None,
-    loss_weights: Path | None,
-    init: str | None,
-    device_name: str,
-    tensorboard: bool,
-    g_per_kwh: float | None,
-) -> None:
-    """Load what the training needs, run it, show it.
-
-    Args:
-        before: the ``config.json`` of the run that is resumed.
-    """
-    from sr_cli import training
-    from sr_cli.data import Photos
-    from sr_cli.losses.parse import feature_layers, parse_loss
-    from sr_cli.networks.vgg import load_vgg_state
-    from sr_cli.system import device as devices
-    from sr_cli.system import distributed
-    from sr_cli.upscaling.load import find_weights
-
-    needs_vgg = bool(feature_layers(parse_loss(config.loss)))
-    vgg_file = (loss_weights or obtain("vgg16", "loss network")) if needs_vgg else None
-    vgg_state = load_vgg_state(vgg_file) if vgg_file else None
-    notes = {**_loss_weights(vgg_file, before), "carbon_intensity": g_per_kwh}
+    if not feature_layers(parse_loss(settings.loss)):
+        loss_weights = None
+    elif loss_weights is None:
+        loss_weights = obtain("vgg16", "loss network")
+    vgg_state = load_vgg_state(loss_weights) if loss_weights else None
     init_file = find_weights(init) if init else None
     if init and init_file == Path(init):
         init = str(Path(init).absolute())
-    device = distributed.local_device(devices.choose(device_name))
-    photos = Photos.below(folder, min_side=config.crop_size, cache_bytes=int(config.cache_gib * 2**30))
+    notes = {**_hash(loss_weights, before), "carbon_intensity": carbon_intensity}
+    local = local_device(devices.choose(device))
+    found = Photos.below(photos, min_side=settings.crop_size, cache_bytes=int(settings.cache_gib * 2**30))
     about = {
         **_commands(before),
-        "data": {"photos": len(photos)},
-        "loss_network": vgg_file and vgg_file.name,
+        "data": {"photos": len(found)},
+        "loss_network": loss_weights and loss_weights.name,
         "init": before.get("init") if before else init,
     }
-    resume = f"sr train --resume {shlex.quote(str(run))}"
-    stop = training.Stop()
-    with distributed.join_group(device) as group:
-        with (
-            stopped_by_signals(stop, resume=resume, tell=group.writes),
-            view.training_progress(config, photos, run=run, device=device, shown=group.writes) as progress,
-        ):
-            for step in training.train(
-                config,
-                photos,
-                device,
-                run=run,
-                vgg_state=vgg_state,
-                init=init_file,
-                resume=before is not None,
-                about=about,
-                notes=notes,
-                stop=stop,
-                group=group,
-                tensorboard=tensorboard,
-            ):
+    stop = Stop()
+    with join_group(local) as group:
+        steps = steps_of(
+            settings,
+            found,
+            local,
+            run=run,
+            vgg_state=vgg_state,
+            init=init_file,
+            resume=bool(before),
+            about=about,
+            notes=notes,
+            stop=stop,
+            group=group,
+            tensorboard=tensorboard,
+        )
+        progress = view.TrainingProgress(settings, shown=group.writes)
+        hint = f"sr train --resume {shlex.quote(str(run))}"
+        with stopped_by_signals(stop, resume=hint, tell=group.writes), progress.live(found, run=run, device=local):
+            for step in steps:
                 progress.show(step)
         interrupted = stop.wanted and not progress.complete
         if group.writes:
-            view.show_end(config, progress, run, interrupted=interrupted, g_per_kwh=g_per_kwh)
+            progress.show_end(run, interrupted=interrupted, g_per_kwh=carbon_intensity)
             if interrupted:
-                console.note(f"saved; to continue: {resume}")
+                console.note(f"saved; to continue: {hint}")
             else:
                 typer.echo(run / "model.safetensors")
     if interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
 
 
-def _commands(before: dict[str, Any] | None) -> dict[str, Any]:
+def _commands(before: dict[str, Any]) -> dict[str, Any]:
     """The command that began the run, and those that resumed it."""
     command = shlex.join(["sr", *sys.argv[1:]])
-    if before is None:
+    if not before:
         return {"command": command}
     resumed = [each.get("command") for each in before.get("resumed", [])]
     return {"command": before.get("command"), "resumed_by": [*resumed, command]}
 
 
-def _loss_weights(vgg_file: Path | None, before: dict[str, Any] | None) -> dict[str, Any]:
-    """The file of the loss network and its hash.
+def _hash(loss_weights: Path | None, before: dict[str, Any]) -> dict[str, Any]:
+    """The file of the loss network and its hash, for ``config.json``.
 
     Raises:
         TrainingError: the resumed run began with another file.
     """
-    if vgg_file is None:
+    if loss_weights is None:
         return {"loss_weights": None, "loss_weights_sha256": None}
     from sr_cli.weights.checksums import sha256_of
 
-    digest = sha256_of(vgg_file)
-    if before is not None and digest != before.get("loss_weights_sha256", digest):
-        raise TrainingError(f"{vgg_file}: not the loss network that the run began with; name it with --loss-weights")
-    return {"loss_weights": str(vgg_file.absolute()), "loss_weights_sha256": digest}
+    digest = sha256_of(loss_weights)
+    if digest != before.get("loss_weights_sha256", digest):
+        raise TrainingError(
+            f"{loss_weights}: not the loss network that the run began with; name that one with --loss-weights"
+        )
+    return {"loss_weights": str(loss_weights.absolute()), "loss_weights_sha256": digest}

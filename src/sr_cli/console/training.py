@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,6 @@ from rich.table import Table
 
 from sr_cli import console
 from sr_cli.config import TrainConfig
-from sr_cli.console.quantities import energy_rows, reading_line
 
 if TYPE_CHECKING:
     import torch
@@ -30,12 +29,17 @@ _SLOW_LOADING = 0.2  # share of the time waiting for photos that is worth a hint
 class TrainingProgress:
     """Shows the steps of a training.
 
+    Args:
+        config: the settings.
+        shown: whether this is the process that shows them.
+
     Attributes:
         last: the last step; ``None`` before the first.
     """
 
-    def __init__(self, config: TrainConfig, live: Live | None, *, shown: bool) -> None:
-        self._config, self._live, self._shown = config, live, shown
+    def __init__(self, config: TrainConfig, *, shown: bool = True) -> None:
+        self._config, self._shown = config, shown
+        self._live: Live | None = None
         self._started = time.monotonic()
         self._printed = -_INTERVAL
         self._first_fraction = 0.0
@@ -72,6 +76,32 @@ class TrainingProgress:
             self._printed = now
             console.note(" · ".join(text for _, text in self._rows(step, now)))
 
+    @contextmanager
+    def live(self, photos: "Photos", *, run: Path, device: "torch.device") -> Iterator[None]:
+        """Say what is trained, then draw on the terminal, if there is one, while the block runs."""
+        with ExitStack() as stack:
+            if self._shown:
+                for path, reason in photos.skipped:
+                    console.warning(f"{path}: skipped, {reason}")
+                about = self._config
+                console.note(f"{about.arch} x{about.scale} on {len(photos)} photos, {device}, into {run}")
+                if console.err.is_terminal:
+                    self._live = stack.enter_context(Live(console=console.err, refresh_per_second=4))
+            yield
+
+    def show_end(self, run: Path, *, interrupted: bool, g_per_kwh: float | None) -> None:
+        """Print why the training ended, if that isn't obvious, and the energy that it consumed."""
+        config, last = self._config, self.last
+        if last is None:
+            limits = {"steps": config.steps, "epochs": config.epochs, "time": config.hours, "patience": config.patience}
+            text = ", ".join(f"--{name} {limit:g}{'h' * (name == 'time')}" for name, limit in limits.items() if limit)
+            console.note(f"{run}: this run has reached its end ({text}); continue it with a higher limit")
+        elif last.energy is not None:
+            if not self.complete and not interrupted:
+                console.note(f"ended by --patience {config.patience}: no improvement in that many validations")
+            for label, value in last.energy.rows(epochs=last.epoch, g_per_kwh=g_per_kwh):
+                console.note(f"{label + ':':16} {value}")
+
     def _rows(self, step: "TrainStep", now: float) -> list[tuple[str, str]]:
         terms = ", ".join(f"{name} {value:.5g}" for name, value in step.losses.items())
         speed = f"{self._config.batch_size / self._seconds:.3g} images/s"
@@ -83,7 +113,7 @@ class TrainingProgress:
             ("loss", f"{terms}, lr {step.lr:.2e}"),
         ]
         if step.reading is not None:
-            rows.append(("device", reading_line(step.reading)))
+            rows.append(("device", step.reading.summary()))
         return rows
 
     def _time_left(self, step: "TrainStep", now: float) -> str:
@@ -105,39 +135,3 @@ class TrainingProgress:
         elapsed = timedelta(seconds=round(now - self._started))
         bar.add_row(ProgressBar(total=1.0, completed=step.fraction, width=40), f"{step.fraction:.0%}", str(elapsed))
         return Group(bar, table)
-
-
-@contextmanager
-def training_progress(
-    config: TrainConfig, photos: "Photos", *, run: Path, device: "torch.device", shown: bool = True
-) -> Iterator[TrainingProgress]:
-    """Show a training while the block runs.
-
-    Args:
-        shown: whether this is the process that shows it.
-    """
-    if shown:
-        for path, reason in photos.skipped:
-            console.warning(f"{path}: skipped, {reason}")
-        console.note(f"{config.arch} x{config.scale} on {len(photos)} photos, {device}, into {run}")
-    if not shown or not console.err.is_terminal:
-        yield TrainingProgress(config, None, shown=shown)
-        return
-    with Live(console=console.err, refresh_per_second=4) as live:
-        yield TrainingProgress(config, live, shown=True)
-
-
-def show_end(
-    config: TrainConfig, progress: TrainingProgress, run: Path, *, interrupted: bool, g_per_kwh: float | None
-) -> None:
-    """Print why the training ended, if that isn't obvious, and the energy that it consumed."""
-    last = progress.last
-    if last is None:
-        limits = {"steps": config.steps, "epochs": config.epochs, "time": config.hours, "patience": config.patience}
-        ended_by = ", ".join(f"--{name} {limit:g}{'h' * (name == 'time')}" for name, limit in limits.items() if limit)
-        console.note(f"{run}: this run has reached its end ({ended_by}); continue it with a higher limit")
-    elif last.energy is not None:
-        if not progress.complete and not interrupted:
-            console.note(f"ended by --patience {config.patience}: no improvement in that many validations")
-        for label, value in energy_rows(last.energy, epochs=last.epoch, g_per_kwh=g_per_kwh):
-            console.note(f"{label + ':':16} {value}")

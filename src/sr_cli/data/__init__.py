@@ -1,7 +1,5 @@
-"""Training data: photos found, decoded once and kept; HR patches cropped; LR made from them; batches, anywhere.
-
-``photos`` finds and decodes, ``cache`` keeps, ``degradation`` makes LR, ``pairs`` puts the two together, ``loader``
-gathers pairs into the batches of a step.
+"""Training data: `Photos` are found and decoded, `TrainingPairs` cut HR patches from them and make LR, a `Loader`
+puts pairs together into the batches of the steps.
 """
 
 from sr_cli.data.degradation import degrade, quantize

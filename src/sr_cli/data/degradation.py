@@ -15,18 +15,18 @@ from sr_cli.imageops.resize import resize
 def degrade(
     hr: Tensor, scale: int, *, kind: Degradation = "paper", sigma: float = 1.0, rng: np.random.Generator | None = None
 ) -> Tensor:
-    """Make the LR image that belongs to an HR image.
+    """Make the LR image of an HR image.
 
     Args:
         hr: ``(N, 3, H, W)`` in [0, 1]; H and W are multiples of ``scale``.
-        kind: ``bicubic`` downsamples as MATLAB's ``imresize``, as the literature's benchmarks do; ``paper`` blurs by a
-            Gaussian first; ``photo`` blurs, downsamples by a random kernel, adds noise and compresses as JPEG, all by
-            random amounts, the same for the N images.
+        kind: ``bicubic`` downsamples like MATLAB's ``imresize``, as the literature's benchmarks do; ``paper`` applies
+            a Gaussian blur first; ``photo`` blurs, downsamples with a random kernel, adds noise and compresses as
+            JPEG, by random amounts that are the same for all N images.
         sigma: standard deviation of the ``paper`` blur, in HR pixels.
-        rng: where ``photo`` takes its random numbers from; a fixed one by default.
+        rng: source of the random numbers of ``photo``; ``None``: a generator with seed 0.
 
     Returns:
-        ``(N, 3, H / scale, W / scale)`` in [0, 1], rounded to 8 bit but for ``paper``.
+        ``(N, 3, H / scale, W / scale)`` in [0, 1], rounded to 8 bits except for ``paper``.
 
     Raises:
         ValueError: H or W is not a multiple of ``scale``.
@@ -39,20 +39,20 @@ def degrade(
         raise ValueError(f"{width}×{height} is not a multiple of scale {scale}")
     size = (height // scale, width // scale)
     if kind == "photo":
-        return _photograph(hr, size, rng or np.random.default_rng(0))
+        return _degrade_like_photo(hr, size, rng or np.random.default_rng(0))
     if kind == "paper":
         return resize(gaussian_blur(hr, sigma), size).clamp(0, 1)
-    # As MATLAB does with 8-bit images: rows first, rounded to 8 bit, then columns.
+    # As MATLAB does with 8-bit images: rows first, rounded to 8 bits, then columns.
     return quantize(resize(quantize(resize(hr, (size[0], width))), size))
 
 
 def quantize(image: Tensor) -> Tensor:
-    """Round ``image`` in [0, 1] to the 256 values that an 8-bit file can hold."""
+    """Round ``image`` in [0, 1] to the 256 values of an 8-bit file."""
     return (image.clamp(0, 1) * 255).round() / 255
 
 
-def _photograph(hr: Tensor, size: tuple[int, int], rng: np.random.Generator) -> Tensor:
-    """What a camera, a resize on the web and a JPEG file do to an image."""
+def _degrade_like_photo(hr: Tensor, size: tuple[int, int], rng: np.random.Generator) -> Tensor:
+    """What a camera, a resize on a website and JPEG do to an image."""
     blurred = gaussian_blur(hr, rng.uniform(0.0, 1.6))
     lr = resize(blurred, size, kernel=rng.choice(["bicubic", "bicubic", "bilinear"]))
     noise = torch.from_numpy(rng.standard_normal(lr.shape, dtype=np.float32)).to(lr)

@@ -28,7 +28,7 @@ class Pair:
         hr: ``(3, H, W)`` in [0, 1].
         lr: ``(3, H / scale, W / scale)`` in [0, 1].
         path: the photo that it is from.
-        damaged: photos that should have been in its place but could not be decoded, each with the reason.
+        damaged: photos in whose place it came, as they could not be decoded, each with the reason.
     """
 
     hr: Tensor
@@ -40,8 +40,16 @@ class Pair:
 class TrainingPairs(Dataset[Pair]):
     """An endless sequence of training pairs; pair ``i`` is a function of the photos, the seed and ``i`` alone.
 
-    So the sequence can be taken up anywhere, by any number of workers or processes. Epoch ``e`` takes one patch from
-    every photo, in an order of its own. In the place of a damaged photo comes the next one in that order.
+    So any number of workers or processes can start anywhere in it. Every epoch takes one patch from each photo, in a
+    new order. A damaged photo is replaced by the next one in that order.
+
+    Args:
+        photos: where the patches come from.
+        scale: HR over LR.
+        crop_size: side of the HR patches, in pixels.
+        degradation: how LR is made.
+        min_downscale: half of the patches come from a region that is downscaled by a random factor, this one or more.
+        seed: of everything random.
     """
 
     def __init__(
@@ -61,24 +69,24 @@ class TrainingPairs(Dataset[Pair]):
     def __getitem__(self, index: int) -> Pair:
         photo, pixels, damaged = self._decoded(*divmod(index, len(self.photos)))
         rng = np.random.default_rng((self.seed, 1, index))
-        region = crop_patch(pixels, self._region(pixels, rng), rng)
-        patch = augment(downscaled(region, self.crop_size), rng)
+        region = crop_patch(pixels, self._region_side(pixels, rng), rng)
+        patch = augment(downscale(region, self.crop_size), rng)
         hr = torch.from_numpy(np.ascontiguousarray(patch)).permute(2, 0, 1).float()[None] / 255
         lr = quantize(degrade(hr, self.scale, kind=self.degradation, rng=rng))
         return Pair(hr[0], lr[0], self.photos.paths[photo], damaged)
 
-    def _region(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> int:
-        """Side of the part of a photo that becomes a patch."""
+    def _region_side(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> int:
+        """Side of the region that becomes a patch, in pixels of the photo."""
         if self.min_downscale == 1 or rng.random() < 0.5:
             return self.crop_size
         side = round(self.crop_size / float(rng.uniform(self.min_downscale, 1)))
         return min(side, len(pixels), len(pixels[0]))
 
     def _decoded(self, epoch: int, position: int) -> tuple[int, NDArray[np.uint8], tuple[tuple[Path, str], ...]]:
-        """The first photo that can be decoded, from ``position`` in the order of the epoch on.
+        """The first photo that can be decoded, from ``position`` on in the epoch's order: index, pixels, damaged ones.
 
         Raises:
-            ImageError: a photo has vanished, or all are damaged.
+            ImageError: a photo has vanished, or all of them are damaged.
         """
         if self._order[0] != epoch:
             self._order = epoch, np.random.default_rng((self.seed, epoch)).permutation(len(self.photos))
@@ -89,9 +97,9 @@ class TrainingPairs(Dataset[Pair]):
                 return photo, self.photos.pixels(photo), tuple(damaged)
             except ImageError as error:
                 if not self.photos.is_damaged(photo):
-                    raise ImageError(f"{error}; it was there when the training began") from error
+                    raise ImageError(f"{error}; it existed when the training began") from error
                 damaged.append((self.photos.paths[photo], str(error)))
-        raise ImageError(f"{self.photos.folder}: not one of {len(self.photos)} photos can be decoded")
+        raise ImageError(f"{self.photos.folder}: none of {len(self.photos)} photos can be decoded")
 
 
 def crop_patch(pixels: NDArray[np.uint8], size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -101,15 +109,15 @@ def crop_patch(pixels: NDArray[np.uint8], size: int, rng: np.random.Generator) -
     return pixels[top : top + size, left : left + size]
 
 
-def downscaled(patch: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """A square patch at ``(size, size, 3)``; bicubic, antialiased."""
+def downscale(patch: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Resize a square patch to ``(size, size, 3)``: bicubic, antialiased."""
     if len(patch) == size:
         return patch
     return np.array(Image.fromarray(patch).resize((size, size), Image.Resampling.BICUBIC))
 
 
 def augment(patch: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """One of the 8 flips and rotations of a square patch."""
+    """Apply one of the 8 flips and rotations to a square patch."""
     patch = np.rot90(patch, int(rng.integers(4)))
     return patch[:, ::-1] if rng.integers(2) else patch
 
@@ -117,9 +125,9 @@ def augment(patch: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.ui
 def validation_pairs(
     photos: Photos, *, scale: int, degradation: Degradation, side: int = VALIDATION_SIDE
 ) -> Iterator[Pair]:
-    """The centre of each photo, at most ``side`` HR pixels a side, with its LR: the same ones every time.
+    """The center of each photo, at most ``side`` HR pixels wide and high, and its LR; always the same ones.
 
-    A photo that cannot be decoded has none.
+    Photos that cannot be decoded are left out.
     """
     for index, path in enumerate(photos.paths):
         try:

@@ -1,4 +1,4 @@
-"""The photos below a folder: found by their headers, decoded when first needed."""
+"""The photos of a training: found by their headers, decoded when needed."""
 
 import hashlib
 from collections.abc import Iterable
@@ -15,12 +15,12 @@ from sr_cli import images
 from sr_cli.data.cache import PixelCache
 from sr_cli.errors import ImageError
 
-_READERS = 8  # threads that read headers: on a disk across a network each file means waiting
+_READERS = 8  # threads that read headers: on a network disk each file takes a while
 
 
 @dataclass(frozen=True)
 class Header:
-    """What is known of a photo before it is decoded: width and height in pixels, size of the file in bytes."""
+    """A photo's width and height in pixels and the size of its file in bytes."""
 
     width: int
     height: int
@@ -29,14 +29,14 @@ class Header:
 
 @dataclass
 class Photos:
-    """The HR photos below a folder: decoded when first needed, then kept in memory as far as the budget goes.
+    """The HR photos in a folder and its subfolders: decoded when needed, then kept in memory up to a budget.
 
     Attributes:
-        folder: where they are.
-        paths: the files that can be used, sorted.
-        headers: what is known of each of them.
-        skipped: the files that can't, each with the reason.
-        cache_bytes: the budget; what doesn't fit is decoded again each time.
+        folder: the folder.
+        paths: the usable files, sorted.
+        headers: their headers.
+        skipped: the other files, each with the reason.
+        cache_bytes: the budget; photos that don't fit are decoded every time.
     """
 
     folder: Path
@@ -48,10 +48,10 @@ class Photos:
 
     @classmethod
     def below(cls, folder: Path, *, min_side: int, cache_bytes: int) -> "Photos":
-        """Find the photos below ``folder``, by their headers; what is unreadable or too small is skipped.
+        """Find the photos below ``folder``; those that are unreadable, or have a side below ``min_side``, are skipped.
 
         Raises:
-            ImageError: the folder is missing, or no photo in it can be used.
+            ImageError: the folder is missing or has no usable photo.
         """
         found = images.find_images(folder, recursive=True)
         with ThreadPoolExecutor(_READERS) as readers:
@@ -72,7 +72,7 @@ class Photos:
 
     @property
     def fingerprint(self) -> str:
-        """Tells whether two folders hold the same photos, wherever they are: names, sizes in pixels and in bytes."""
+        """A hash of the photos' names in the folder and their sizes in pixels and bytes."""
         digest = hashlib.sha256()
         for path, header in zip(self.paths, self.headers, strict=True):
             name = path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else path.name
@@ -83,7 +83,7 @@ class Photos:
         """``(H, W, 3)`` of photo ``index``.
 
         Raises:
-            ImageError: the file is gone, or damaged behind its header.
+            ImageError: the file is gone or damaged.
         """
         if index in self._damaged:
             raise ImageError(self._damaged[index])
@@ -102,28 +102,28 @@ class Photos:
         return pixels
 
     def is_damaged(self, index: int) -> bool:
-        """Whether `pixels` failed though the file is there: it will fail again."""
+        """Whether the file is there but cannot be decoded."""
         return index in self._damaged
 
     def split(self, held_out: int, *, seed: int) -> tuple["Photos", "Photos"]:
-        """Part into photos to train on and ``held_out`` ones to validate on, by ``seed``.
+        """Split into photos to train on and ``held_out`` photos to validate on, at random.
 
         Raises:
             ImageError: nothing would be left to train on.
         """
         if held_out >= len(self):
-            raise ImageError(f"{len(self)} photos are too few to hold {held_out} out for validation")
+            raise ImageError(f"{len(self)} photos are too few to hold out {held_out} for validation")
         chosen = set(np.random.default_rng(seed).permutation(len(self))[:held_out].tolist())
-        return self._part(i for i in range(len(self)) if i not in chosen), self._part(sorted(chosen))
+        return self._select(i for i in range(len(self)) if i not in chosen), self._select(sorted(chosen))
 
-    def _part(self, indices: Iterable[int]) -> "Photos":
+    def _select(self, indices: Iterable[int]) -> "Photos":
         chosen = list(indices)
         paths, headers = [self.paths[i] for i in chosen], [self.headers[i] for i in chosen]
         return Photos(self.folder, paths, headers, cache_bytes=self.cache_bytes)
 
 
 def _header(path: Path, min_side: int) -> Header | str:
-    """The header of a photo, or why it cannot be used."""
+    """The header of a photo, or the reason why it cannot be used."""
     try:
         with Image.open(path) as image:
             width, height = image.size

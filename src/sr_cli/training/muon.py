@@ -1,4 +1,4 @@
-"""Muon: momentum whose steps have been made orthogonal, for the kernels of convolutions."""
+"""Muon for convolutions: momentum whose steps are orthogonalized."""
 
 import math
 from collections.abc import Iterable
@@ -6,22 +6,22 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-_COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic whose repetition takes singular values to about 1
-_REPETITIONS = 5
-_RMS_OF_ADAM = 0.2  # what the root mean square of Adam's steps over its learning rate usually is
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of a quintic that, iterated, takes singular values to about 1
+_ITERATIONS = 5
+_ADAM_RMS = 0.2  # typical root mean square of Adam's steps, over its learning rate
 
 
 class Muon(torch.optim.Optimizer):
-    """Gradient descent along the momentum with all of its singular values made equal.
+    """Gradient descent along the momentum with all of its singular values made about equal.
 
-    A kernel ``(outputs, inputs, height, width)`` is taken as a matrix with a row for each output. Adam's steps move
-    such a matrix mostly in the few directions that its gradient is largest in; Muon moves it in all of them. A step's
-    root mean square is that of Adam's, so both may have the same learning rate.
+    A kernel ``(outputs, inputs, height, width)`` counts as a matrix with a row per output. Adam moves such a matrix
+    mostly along the few directions of its largest gradients, Muon along all of them. Steps have the root mean square
+    of Adam's, so both can share a learning rate. ``torch.optim.Muon`` only takes parameters of two dimensions.
 
     Args:
-        kernels: parameters of two dimensions or more.
+        kernels: parameters with two or more dimensions.
         lr: learning rate.
-        momentum: of the gradient, as Nesterov has it.
+        momentum: Nesterov momentum.
 
     Source: Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; the size of a step, Liu et
     al. 2025 (arXiv 2502.16982), section 2.2.
@@ -42,7 +42,7 @@ class Muon(torch.optim.Optimizer):
                 mean = self.state[kernel]["momentum"]
                 mean.lerp_(kernel.grad, 1 - group["momentum"])
                 ahead = kernel.grad.lerp(mean, group["momentum"]).flatten(1)
-                size = _RMS_OF_ADAM * math.sqrt(max(ahead.shape))
+                size = _ADAM_RMS * math.sqrt(max(ahead.shape))
                 kernel.add_(orthogonal(ahead).reshape(kernel.shape), alpha=-group["lr"] * size)
 
 
@@ -58,7 +58,7 @@ def orthogonal(matrix: Tensor) -> Tensor:
     tall = matrix.shape[0] > matrix.shape[1]
     x: Tensor = matrix.t() if tall else matrix
     x = x / (x.norm() + 1e-7)
-    for _ in range(_REPETITIONS):
+    for _ in range(_ITERATIONS):
         square = x @ x.t()
         x = a * x + (b * square + c * square @ square) @ x
     return x.t() if tall else x

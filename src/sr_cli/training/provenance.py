@@ -1,4 +1,4 @@
-"""What a run was made from: versions, revision, photos. Written down so that it can be made again."""
+"""What a run was made from: versions, git revision, photos."""
 
 import importlib.metadata
 import platform
@@ -19,7 +19,7 @@ def now() -> str:
 
 
 def versions() -> dict[str, str]:
-    """The versions of everything that has a hand in the result."""
+    """The versions of everything that affects the result."""
     found = {"sr": __version__, "python": platform.python_version(), "platform": platform.platform()}
     for package in _PACKAGES:
         try:
@@ -30,7 +30,7 @@ def versions() -> dict[str, str]:
 
 
 def revision() -> dict[str, Any] | None:
-    """The git revision that this code was checked out at, and whether it was changed since; ``None`` if installed."""
+    """The git commit of this code and whether files have changed since; ``None`` if it isn't a checkout."""
     source = Path(__file__).resolve().parent
     try:
         tracked = _git(source, "ls-files", "--error-unmatch", Path(__file__).name)

@@ -1,35 +1,37 @@
-"""The report of a training run: one HTML file out of the files in its folder."""
+"""The report of a run: one HTML file made from the files in its folder."""
 
-import base64
 import csv
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
+from statistics import fmean
 from typing import Any
-
-from jinja2 import Environment, StrictUndefined
 
 from sr_cli import __version__
 from sr_cli.errors import TrainingError
+from sr_cli.html import Axis, data_url, template
 from sr_cli.system.atomic_files import write_atomically
+from sr_cli.system.telemetry import EnergyReport
 
 MOST_POINTS = 600
-"""Points in one curve; of longer ones neighbouring values are averaged."""
+"""Points of a curve; the values of longer ones are averaged in groups."""
 
 MOST_SAMPLES = 24
-"""Sample pictures that are put into the page, evenly over the run, the last one always."""
+"""Sample pictures on the page, spread evenly over the run; the last one is always there."""
 
-WIDTH, HEIGHT = 640, 220  # of a chart, in its own units
+WIDTH, HEIGHT = 640, 220  # of a chart, in SVG units
 
 _NOT_LOSSES = {"step", "epoch", "seconds", "lr", "images_per_second", "loading"}
+
+Table = dict[str, list[float]]
+"""Columns of numbers by name; NaN where there is none."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A line in a chart: its name, its last value as text, and its points as SVG has them."""
+    """A line of a chart: its name, its last value as text, and its points in SVG's notation."""
 
     name: str
     last: str
@@ -38,7 +40,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves over the steps; ``low`` and ``high`` are the values at the bottom and the top."""
+    """Curves over the steps; ``low`` and ``high`` label the vertical axis."""
 
     title: str
     low: str
@@ -48,18 +50,10 @@ class Chart:
     curves: tuple[Curve, ...]
 
 
-@dataclass(frozen=True)
-class Sample:
-    """A picture of the fixed validation crops after some step, as a data URL."""
-
-    step: int
-    source: str
-
-
 def write_report(run: Path) -> Path:
-    """Write ``report.html`` into the folder of a run; it loads nothing and shows what there is so far.
+    """Write ``report.html``, which loads nothing else, into the folder of a run.
 
-    Reads ``config.json`` and ``metrics.csv``, and, where they exist, ``validation.csv``, ``energy.json`` and
+    Reads ``config.json``, ``metrics.csv`` and, if they exist, ``validation.csv``, ``energy.json`` and
     ``samples/step-*.png``.
 
     Returns:
@@ -76,13 +70,14 @@ def write_report(run: Path) -> Path:
     metrics, validation = read_table(run / "metrics.csv"), read_table(run / "validation.csv")
     energy = json.loads(text) if (text := _text(run / "energy.json")) else None
     epochs = metrics.get("epoch", [math.nan])[-1]
-    page = _template().render(
+    g_per_kwh = config.get("carbon_intensity")
+    page = template("sr_cli.training", "report.html").render(
         name=run.name,
         version=__version__,
-        charts=[chart for chart in charts(metrics, validation) if chart is not None],
+        charts=charts(metrics, validation),
         samples=samples(run / "samples"),
-        energy=energy_rows(energy, epochs=epochs, g_per_kwh=config.get("carbon_intensity")) if energy else [],
-        settings=flattened(config),
+        energy=EnergyReport(**energy).rows(epochs=epochs, g_per_kwh=g_per_kwh) if energy else [],
+        settings=flatten(config),
         width=WIDTH,
         height=HEIGHT,
     )
@@ -90,125 +85,67 @@ def write_report(run: Path) -> Path:
     return run / "report.html"
 
 
-def read_table(path: Path) -> dict[str, list[float]]:
-    """The numeric columns of a CSV file; an empty or missing value is NaN, a missing file no columns."""
+def read_table(path: Path) -> Table:
+    """The numeric columns of a CSV file; none if the file is missing."""
     rows = list(csv.DictReader(_text(path).splitlines()))
-    columns: dict[str, list[float]] = {}
-    for name in rows[0] if rows else ():
-        values = [_number(row.get(name)) for row in rows]
-        if not all(map(math.isnan, values)):
-            columns[name] = values
-    return columns
+    columns = {name: [_number(row.get(name)) for row in rows] for name in (rows[0] if rows else ())}
+    return {name: values for name, values in columns.items() if not all(map(math.isnan, values))}
 
 
-def charts(metrics: dict[str, list[float]], validation: dict[str, list[float]]) -> list[Chart | None]:
-    """The loss terms, PSNR and SSIM by validation, learning rate and speed; ``None`` for what has no values."""
-    steps = metrics.get("step", [])
-    device_columns = [name for name in metrics if name.startswith("device_")]
-    losses = {k: v for k, v in metrics.items() if k not in _NOT_LOSSES and k not in device_columns}
-    checked = validation.get("step", [])
-    return [
-        _chart("loss, each term weighted", steps, losses, logarithmic=True),
-        _chart("validation, PSNR on Y (dB)", checked, {k: v for k, v in validation.items() if k == "psnr"}),
-        _chart("validation, SSIM on Y", checked, {k: v for k, v in validation.items() if k == "ssim"}),
-        _chart("learning rate", steps, {k: v for k, v in metrics.items() if k == "lr"}),
-        _chart("images a second", steps, {k: v for k, v in metrics.items() if k == "images_per_second"}),
-    ]
+def charts(metrics: Table, validation: Table) -> list[Chart]:
+    """The loss terms, PSNR and SSIM of the validations, the learning rate and the speed, as far as there are values."""
+
+    def chart(title: str, table: Table, *names: str, logarithmic: bool = False) -> Chart | None:
+        columns = {name: table[name] for name in names if name in table}
+        return _chart(title, table.get("step", []), columns, logarithmic=logarithmic)
+
+    losses = [name for name in metrics if name not in _NOT_LOSSES and not name.startswith("device_")]
+    drawn = (
+        chart("loss terms, weighted", metrics, *losses, logarithmic=True),
+        chart("validation, PSNR on Y (dB)", validation, "psnr"),
+        chart("validation, SSIM on Y", validation, "ssim"),
+        chart("learning rate", metrics, "lr"),
+        chart("images per second", metrics, "images_per_second"),
+    )
+    return [each for each in drawn if each is not None]
 
 
-def samples(folder: Path) -> list[Sample]:
-    """The sample pictures, at most `MOST_SAMPLES` of them, in the order of their steps."""
+def samples(folder: Path) -> list[tuple[int, str]]:
+    """Steps and sample pictures as data URLs, at most `MOST_SAMPLES`, in order."""
     found = sorted((int(path.stem.removeprefix("step-")), path) for path in folder.glob("step-*.png"))
     if len(found) > MOST_SAMPLES:
-        last = len(found) - 1
-        found = [found[round(i * last / (MOST_SAMPLES - 1))] for i in range(MOST_SAMPLES)]
-    return [
-        Sample(step, "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()) for step, path in found
-    ]
+        found = [found[round(i * (len(found) - 1) / (MOST_SAMPLES - 1))] for i in range(MOST_SAMPLES)]
+    return [(step, data_url(path.read_bytes(), "image/png")) for step, path in found]
 
 
-def flattened(value: Any, name: str = "") -> list[tuple[str, str]]:
+def flatten(value: Any, name: str = "") -> list[tuple[str, str]]:
     """A nested dictionary as rows of dotted names and values as text; ``None`` becomes a dash."""
     if isinstance(value, dict):
-        return [row for key, inner in value.items() for row in flattened(inner, f"{name}.{key}" if name else key)]
+        return [row for key, inner in value.items() for row in flatten(inner, f"{name}.{key}" if name else key)]
     return [(name, "–" if value is None else f"{value:g}" if isinstance(value, float) else str(value))]
 
 
-def energy_rows(energy: Mapping[str, Any], *, epochs: float, g_per_kwh: float | None = None) -> list[tuple[str, str]]:
-    """What a run has consumed so far, as labels and values with their units.
-
-    Args:
-        energy: an `EnergyReport` as a dictionary; what is missing or ``None`` is "unavailable", never 0.
-        epochs: how many it was consumed in; NaN where that isn't known.
-        g_per_kwh: grams of CO2e a kilowatt-hour; without it there is no row for CO2e.
-    """
-
-    def told(value: float | None, form: str) -> str:
-        return "unavailable" if value is None or not math.isfinite(value) else form.format(value)
-
-    def of(name: str, form: str, *, times: float = 1) -> str:
-        value = energy.get(name)
-        return told(value if value is None else times * value, form)
-
-    watt_hours = energy.get("watt_hours")
-    watts, mib, mebi = "{:.4g} W", "{:.0f} MiB", 1 / 2**20
-    grams = watt_hours if watt_hours is None or g_per_kwh is None else watt_hours / 1000 * g_per_kwh
-    rows = [
-        ("device", energy.get("device") or "unavailable"),
-        ("time", of("seconds", "{:.0f} s")),
-        ("power before the run", of("idle_watts", watts)),
-        ("power, mean", of("mean_watts", watts)),
-        ("power, peak", of("peak_watts", watts)),
-        ("memory before the run", of("idle_memory", mib, times=mebi)),
-        ("memory, mean", of("mean_memory", mib, times=mebi)),
-        ("memory, peak", of("peak_memory", mib, times=mebi)),
-        ("utilization, mean", of("mean_utilization", "{:.0%}")),
-        ("energy", of("watt_hours", "{:.4g} Wh")),
-        ("energy an epoch", told(watt_hours / epochs if watt_hours is not None and epochs else None, "{:.4g} Wh")),
-        ("measured for", told(energy.get("measured_seconds") or None, "{:.0f} s")),
-        ("measured by", energy.get("method") or "unavailable"),
-    ]
-    return rows if g_per_kwh is None else [*rows, ("CO2e", told(grams, "{:.4g} g") + f" at {g_per_kwh:g} g/kWh")]
+def thin_out(points: Sequence[tuple[float, float]], most: int = MOST_POINTS) -> list[tuple[float, float]]:
+    """At most ``most`` points, each the mean of a group of neighbors."""
+    size = -(-len(points) // most)
+    groups = (points[i : i + size] for i in range(0, len(points), size))
+    return [(fmean(x for x, _ in group), fmean(y for _, y in group)) for group in groups]
 
 
-def _chart(
-    title: str, steps: Sequence[float], columns: dict[str, list[float]], *, logarithmic: bool = False
-) -> Chart | None:
-    finite = [value for column in columns.values() for value in column if math.isfinite(value)]
-    if logarithmic:
-        finite = [value for value in finite if value > 0]
-    if not finite or not steps:
+def _chart(title: str, steps: Sequence[float], columns: Table, *, logarithmic: bool) -> Chart | None:
+    across = Axis.over(steps)
+    up = Axis.over((value for column in columns.values() for value in column), logarithmic=logarithmic)
+    if across is None or up is None:
         return None
-    low, high = min(finite), max(finite)
-    scale = math.log if logarithmic else float
-    bottom, span = scale(low), (scale(high) - scale(low)) or 1.0
-    first, last = steps[0], steps[-1]
-
-    def place(step: float, value: float) -> str:
-        x = WIDTH * (step - first) / ((last - first) or 1)
-        return f"{x:.1f},{HEIGHT * (1 - (scale(value) - bottom) / span):.1f}"
-
     curves = []
     for name, values in columns.items():
-        drawn = [(s, v) for s, v in zip(steps, values, strict=True) if math.isfinite(v) and (v > 0 or not logarithmic)]
+        drawn = [(s, v) for s, v in zip(steps, values, strict=True) if up.position(v) is not None]
         if drawn:
-            points = [place(step, value) for step, value in thinned(drawn)]
-            if len(points) == 1:
-                points *= 2  # a line of no length, which its round ends make a dot
+            places = [(across.position(step) or 0.0, up.position(value) or 0.0) for step, value in thin_out(drawn)]
+            points = [f"{WIDTH * x:.1f},{HEIGHT * (1 - y):.1f}" for x, y in places]
+            points *= 2 if len(points) == 1 else 1  # a line of length 0, whose round ends make a dot
             curves.append(Curve(name, f"{drawn[-1][1]:.4g}", " ".join(points)))
-    return Chart(title, f"{low:.4g}", f"{high:.4g}", int(first), int(last), tuple(curves))
-
-
-def thinned(points: Sequence[tuple[float, float]], most: int = MOST_POINTS) -> list[tuple[float, float]]:
-    """At most ``most`` points: neighbours are averaged."""
-    group = -(-len(points) // most)
-    groups = (points[i : i + group] for i in range(0, len(points), group))
-    return [(_mean(p[0] for p in part), _mean(p[1] for p in part)) for part in groups]
-
-
-def _mean(values: Iterable[float]) -> float:
-    numbers = list(values)
-    return sum(numbers) / len(numbers)
+    return Chart(title, f"{up.low:.4g}", f"{up.high:.4g}", int(across.low), int(across.high), tuple(curves))
 
 
 def _number(text: str | None) -> float:
@@ -220,10 +157,3 @@ def _number(text: str | None) -> float:
 
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
-
-
-def _template() -> Any:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(
-        resources.files("sr_cli.training").joinpath("report.html").read_text(encoding="utf-8")
-    )

@@ -1,4 +1,4 @@
-"""The folder of a training run: what it holds, and how it stays whole whatever happens."""
+"""The folder of a training run: its files, and how they stay consistent whatever happens."""
 
 import csv
 import io
@@ -6,7 +6,7 @@ import json
 import os
 import pickle
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,11 @@ EARLIER, SAMPLES = "earlier", "samples"
 
 
 class Run:
-    """A run's folder while a training writes into it. One process at a time; close it at the end.
+    """A run's folder, open for one process to write into. Close it at the end.
 
     Attributes:
         path: the folder.
-        last_step: the step of the state in ``last.pt``; ``None`` while there is none.
+        last_step: the step of the state in ``last.pt``; ``None`` if there is none.
     """
 
     def __init__(self, path: Path, lock: FileLock) -> None:
@@ -38,11 +38,11 @@ class Run:
         """Begin a run in a folder that is missing or empty.
 
         Raises:
-            TrainingError: the folder has something in it.
+            TrainingError: the folder is not empty.
             OutputError: it cannot be written.
         """
         check_free(path)
-        run = cls._locked(path)
+        run = cls._lock_folder(path)
         try:
             write_atomically(path / CONFIG, _json(config), overwrite=False)
         except OutputError:
@@ -53,18 +53,18 @@ class Run:
 
     @classmethod
     def reopen(cls, path: Path, config: Mapping[str, Any]) -> "Run":
-        """Go on with a run; its ``config.json`` becomes ``config``.
+        """Continue a run; ``config`` replaces its ``config.json``.
 
         Raises:
             TrainingError: there is no run, or another process is writing into it.
         """
         read_config(path)
-        run = cls._locked(path)
+        run = cls._lock_folder(path)
         write_atomically(path / CONFIG, _json(config))
         return run
 
     @classmethod
-    def _locked(cls, path: Path) -> "Run":
+    def _lock_folder(cls, path: Path) -> "Run":
         try:
             path.mkdir(parents=True, exist_ok=True)
             lock = FileLock(path / ".lock")
@@ -76,40 +76,39 @@ class Run:
         return cls(path, lock)
 
     def close(self) -> None:
-        """Let others go on with the run."""
+        """Release the lock."""
         self._lock.release()
 
     def save_state(self, state: Mapping[str, Any], *, keep: int) -> None:
-        """Write ``last.pt``, whole or not at all; the ``keep`` − 1 before it stay in ``earlier/``.
+        """Write ``last.pt`` atomically; ``keep`` − 1 states before it stay in ``earlier/``.
 
         Raises:
-            OutputError: the disk is full, or the folder not writable; the state before is as it was.
+            OutputError: the disk is full or the folder not writable; the last state is intact.
         """
         last = self.path / STATE
         if keep > 1 and self.last_step not in (None, state["step"]):
-            _second_name(last, self.path / EARLIER / f"step-{self.last_step:08}.pt")
+            _link(last, self.path / EARLIER / f"step-{self.last_step:08}.pt")
         save_state(last, state)
         self.last_step = state["step"]
-        states = sorted((self.path / EARLIER).glob("step-*.pt"))
+        states = _earlier_states(self.path)
         for old in states[: max(0, len(states) - (keep - 1))]:
             with suppress(OSError):
                 old.unlink()
 
     def drop_last_state(self) -> None:
-        """Let the state before the last one take its place; without one before it, nothing changes."""
-        earlier = sorted((self.path / EARLIER).glob("step-*.pt"))
-        if earlier:
+        """Replace the last state with the one before it, if there is one."""
+        if earlier := _earlier_states(self.path):
             try:
                 earlier[-1].replace(self.path / STATE)
             except OSError as error:
                 raise output_error(self.path / STATE, error) from error
-            self.last_step = int(earlier[-1].stem.removeprefix("step-"))
+            self.last_step = _step_of(earlier[-1])
 
     def write_row(self, name: str, row: Mapping[str, Any]) -> None:
-        """Append a row to a CSV file; the first one brings the header.
+        """Append a row to a CSV file, after a header if the file is new.
 
         Raises:
-            OutputError: the disk is full, or the file not writable.
+            OutputError: the disk is full or the file not writable.
         """
         path = self.path / name
         try:
@@ -122,13 +121,16 @@ class Run:
             raise output_error(path, error) from error
 
     def forget_after(self, step: int) -> None:
-        """Drop what was noted after ``step``: rows of the CSV files, and samples. They will come again."""
-        for name in (METRICS, VALIDATION):
-            path = self.path / name
+        """Remove the rows and samples of later steps; they will be written again."""
+        for path in (self.path / METRICS, self.path / VALIDATION):
             if path.exists():
-                write_atomically(path, _rows_until(path.read_text(encoding="utf-8"), step))
+                header, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
+                # A crash may have left the last row incomplete.
+                steps = [row.split(",", 1)[0] if row.endswith("\n") else "" for row in rows]
+                kept = (row for row, at in zip(rows, steps, strict=True) if at.isdigit() and int(at) <= step)
+                write_atomically(path, "".join([header, *kept]) if header.endswith("\n") else "")
         for sample in (self.path / SAMPLES).glob("step-*.png"):
-            if int(sample.stem.removeprefix("step-")) > step:
+            if _step_of(sample) > step:
                 sample.unlink()
 
     def write_energy(self, report: Mapping[str, Any]) -> None:
@@ -137,33 +139,31 @@ class Run:
 
 
 def check_free(path: Path) -> None:
-    """Refuse a folder that has something in it.
+    """Check that a folder is missing or empty.
 
     Raises:
-        TrainingError: it has.
+        TrainingError: it isn't.
     """
     try:
         taken = path.exists() and (not path.is_dir() or any(entry.name != ".lock" for entry in path.iterdir()))
     except OSError as error:
         raise output_error(path, error) from error
     if taken and (path / CONFIG).is_file() and not (path / STATE).exists():
-        raise TrainingError(
-            f"{path}: exists, from a training that ended before it began; remove it, or choose another --name"
-        )
+        raise TrainingError(f"{path}: left by a training that never started; remove it, or choose another --name")
     if taken:
-        raise TrainingError(f"{path}: exists; go on with it by --resume {path}, or choose another --name")
+        raise TrainingError(f"{path}: already exists; continue it with --resume {path}, or choose another --name")
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """The ``config.json`` of a run.
 
     Raises:
-        TrainingError: there is no run in this folder.
+        TrainingError: the folder holds no run.
     """
     try:
         config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise TrainingError(f"{path}: there is no run to resume") from None
+        raise TrainingError(f"{path}: no run to resume") from None
     except (OSError, ValueError) as error:
         raise TrainingError(f"{path / CONFIG}: cannot be read ({error})") from error
     if not isinstance(config, dict) or not isinstance(config.get("settings"), dict):
@@ -172,7 +172,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """The state to resume from: the ``last.pt`` of a run.
+    """The last state of a run.
 
     Raises:
         TrainingError: it is missing or damaged; the message names an earlier one.
@@ -180,26 +180,25 @@ def read_state(path: Path) -> dict[str, Any]:
     try:
         return load_state(path / STATE)
     except TrainingError as error:
-        earlier = sorted((path / EARLIER).glob("step-*.pt"))
-        if not earlier:
+        if not (earlier := _earlier_states(path)):
             raise
-        raise TrainingError(f"{error}; to go on from the state before it: cp {earlier[-1]} {path / STATE}") from error
+        raise TrainingError(f"{error}; to use the state before it: cp {earlier[-1]} {path / STATE}") from error
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a training's whole state; the file appears whole or not at all.
+    """Write a training's state atomically.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    # Through memory, as torch.save turns the errors of a full disk into its own.
+    # Through memory: torch.save turns a full disk into an error of its own.
     with io.BytesIO() as content, atomic_write(path) as file:
         torch.save(dict(state), content)
         file.write(content.getbuffer())
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Read what `save_state` wrote, without unpickling anything but tensors and plain values.
+    """Read what `save_state` wrote; nothing but tensors and plain values is unpickled.
 
     Raises:
         TrainingError: the file is missing or damaged.
@@ -209,34 +208,31 @@ def load_state(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise TrainingError(f"{path}: nothing to resume from") from error
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"{path}: not a training state that can be read") from error
+        raise TrainingError(f"{path}: not a readable training state") from error
     if not isinstance(state, dict):
         raise TrainingError(f"{path}: not a training state")
     return state
 
 
-def _second_name(path: Path, second: Path) -> None:
-    """Give a file a second name; a copy where the file system cannot do that."""
+def _earlier_states(run: Path) -> list[Path]:
+    return sorted((run / EARLIER).glob("step-*.pt"))
+
+
+def _step_of(path: Path) -> int:
+    return int(path.stem.removeprefix("step-"))
+
+
+def _link(path: Path, name: Path) -> None:
+    """Give a file a second name, or copy it if the file system has no links."""
     try:
-        second.parent.mkdir(exist_ok=True)
-        second.unlink(missing_ok=True)
+        name.parent.mkdir(exist_ok=True)
+        name.unlink(missing_ok=True)
         try:
-            os.link(path, second)
+            os.link(path, name)
         except OSError:
-            shutil.copyfile(path, second)
+            shutil.copyfile(path, name)
     except OSError as error:
-        raise output_error(second, error) from error
-
-
-def _rows_until(text: str, step: int) -> str:
-    """The header and the whole rows of a CSV file whose step is at most ``step``."""
-    lines: Sequence[str] = text.splitlines(keepends=True)
-    kept = io.StringIO()
-    for number, line in enumerate(lines):
-        first = line.split(",", 1)[0]
-        if line.endswith("\n") and (number == 0 or (first.isdigit() and int(first) <= step)):
-            kept.write(line)
-    return kept.getvalue()
+        raise output_error(name, error) from error
 
 
 def _json(value: Mapping[str, Any]) -> str:

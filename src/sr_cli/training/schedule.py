@@ -1,4 +1,4 @@
-"""How long a training takes, and at which learning rate."""
+"""The length of a training and its learning rate."""
 
 import math
 
@@ -6,7 +6,7 @@ from sr_cli.config import TrainConfig
 
 
 def learning_rate(config: TrainConfig, step: int, fraction: float) -> float:
-    """The learning rate of a step: a linear rise over the warm-up, then as the schedule says.
+    """The learning rate of a step: a linear warm-up, then the schedule.
 
     Args:
         step: steps done before this one.
@@ -19,12 +19,12 @@ def learning_rate(config: TrainConfig, step: int, fraction: float) -> float:
 
 
 def fraction_done(config: TrainConfig, step: int, *, elapsed: float, photos: int) -> float:
-    """How much of the training is done: 1 or more when the first limit is reached.
+    """How much of the training is done; 1 or more once the first limit is reached.
 
     Args:
         step: steps done.
         elapsed: seconds that they took.
-        photos: how many there are to train on.
+        photos: number of photos to train on.
     """
     fractions = []
     if config.steps is not None:
@@ -37,5 +37,5 @@ def fraction_done(config: TrainConfig, step: int, *, elapsed: float, photos: int
 
 
 def ends_epoch(config: TrainConfig, step: int, *, photos: int) -> bool:
-    """Whether the last pair of an epoch was in step number ``step``, counted from 1."""
+    """Whether step number ``step``, counted from 1, contains the last pair of an epoch."""
     return step * config.batch_size // photos > (step - 1) * config.batch_size // photos
