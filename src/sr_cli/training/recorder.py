@@ -17,7 +17,7 @@ from sr_cli.errors import TrainingError
 from sr_cli.networks.checkpoint import save_network
 from sr_cli.system.atomic_files import atomic_write
 from sr_cli.system.telemetry import EnergyMeter, EnergyReport, Reading
-from sr_cli.training import provenance
+from sr_cli.training.provenance import provenance
 from sr_cli.training.report import write_report
 from sr_cli.training.run_folder import METRICS, SAMPLES, VALIDATION, Run, read_config
 from sr_cli.training.state import Progress
@@ -149,10 +149,17 @@ def open_run(
         TrainingError: the run exists, or doesn't, or was made from other photos.
         OutputError: the folder cannot be written.
     """
-    made = {"time": provenance.now(), "versions": provenance.versions(), "git": provenance.revision()}
+    made = provenance()
     if resumed_at is None:
         begun = {"name": path.name, "settings": asdict(config), **made, "device": str(device), "processes": processes}
-        data = {**provenance.description(photos, validation), **about.get("data", {})}
+        data = {
+            "folder": str(photos.folder.absolute()),
+            "photos": len(photos),
+            "skipped": len(photos.skipped),
+            "fingerprint": photos.fingerprint,
+            "validation": [str(path) for path in validation.paths],
+            **about.get("data", {}),
+        }
         return Run.create(path, {**begun, **about, **notes, "data": data, "resumed": []})
     before = read_config(path)
     if before["data"]["fingerprint"] != photos.fingerprint:

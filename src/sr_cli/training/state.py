@@ -1,7 +1,7 @@
 """Where a training stands, what it reports after every step, and how to ask it to stop."""
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from sr_cli.system.telemetry import EnergyReport, Reading
@@ -47,9 +47,6 @@ class Progress:
         best = psnr > self.best
         self.best, self.stale = (psnr, 0) if best else (self.best, self.stale + 1)
         return best
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)
