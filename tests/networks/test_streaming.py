@@ -37,7 +37,7 @@ def enlarged(inference, lr, **more):
 def in_strips(network, rows, **more):
     """An inference that takes strips of so many rows, whatever memory there is."""
     found = Runner(network, device=CPU, **more)
-    found._fitting = lambda _, width: (rows, width)
+    found.fit = lambda _, width: setattr(found, "tile", (rows, width))
     return found
 
 
@@ -87,7 +87,7 @@ def test_colors_are_matched_over_strips(match, lively):
 
     def upscaled(tile):
         upscaler = Upscaler(network, UpscaleConfig(device="cpu", dtype="float32", color_match=match), name="test")
-        upscaler.runner._fitting = lambda *_: tile
+        upscaler.runner.fit = lambda *_: setattr(upscaler.runner, "tile", tile)
         picture = Picture(color=(lr[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8), alpha=None)
         return upscaler.upscale_picture(picture).color.astype(int)
 

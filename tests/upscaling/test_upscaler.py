@@ -15,7 +15,8 @@ from sr_cli.images import Picture
 from sr_cli.networks.base import Geometry, Network
 from sr_cli.networks.checkpoint import save_network
 from sr_cli.networks.registry import build
-from sr_cli.upscaling.runner import BUDGET, Runner
+from sr_cli.upscaling.runner import Runner
+from sr_cli.upscaling.tile_size import BUDGET
 from sr_cli.upscaling.tiling import TileTooLarge
 from sr_cli.upscaling.upscaler import Upscaler
 
@@ -261,8 +262,7 @@ def test_automatic_tiles_fit_into_the_budget(lively, architecture, budgets):
     network = lively(**architecture)
     inference = Runner(network, device=CPU)
     inference.fit(3000, 4000)
-    height, width = inference.tile
-    assert inference.network_memory(height, width) + inference.strip_memory(height, 4000) <= budgets * BUDGET
+    assert inference._memory().fits(*inference.tile, image_width=4000, budget=budgets * BUDGET)
     small = inference.tile
     inference.fit(20, 20)
     assert inference.tile is None

@@ -25,6 +25,11 @@ class Geometry:
     blend: int = 0
 
     @property
+    def margin(self) -> int:
+        """Context of a tile on both sides together."""
+        return 2 * (self.halo + self.blend)
+
+    @property
     def smallest(self) -> int:
         """The smallest side of a tile that may be cut further: two blended zones must not meet."""
         return max(1, 4 * self.blend)

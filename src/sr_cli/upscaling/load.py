@@ -27,18 +27,23 @@ def find_weights(model: str | Path) -> Path:
     return weights.locate(str(model), kind="upscaler")
 
 
-def load_weights(path: Path) -> tuple[Network, dict[str, Any]]:
+def load_weights(path: Path, *, arch: str | None = None) -> tuple[Network, dict[str, Any]]:
     """The network of a weights file, by `sr` or another project, and the file's header (empty for the latter).
+
+    Args:
+        arch: ``package.module:Class`` of a network that isn't registered, see `load_network`.
 
     Raises:
         WeightsError: the file is missing, damaged, or of an unknown architecture.
     """
     if path.suffix == ".safetensors" and str(read_metadata(path).get("format", "")).startswith("sr-cli"):
-        return load_network(path)
+        return load_network(path, arch=arch)
     return load_third_party(path), {}
 
 
-def interpolate(network: Network, header: dict[str, Any], strength: float, *, name: str) -> Network:
+def interpolate(
+    network: Network, header: dict[str, Any], strength: float, *, name: str, arch: str | None = None
+) -> Network:
     """Set the weights to a point on the line from those that it was trained from (0) to its current ones (1).
 
     Between weights trained for fidelity, and the same ones trained further for looks, the pictures are in between too.
@@ -50,6 +55,7 @@ def interpolate(network: Network, header: dict[str, Any], strength: float, *, na
         header: of its weights file.
         strength: 0 to 1.
         name: of the model, for messages.
+        arch: see `load_weights`.
 
     Raises:
         WeightsError: it was not trained from others, or from others of another shape.
@@ -57,7 +63,7 @@ def interpolate(network: Network, header: dict[str, Any], strength: float, *, na
     init = header.get("init")
     if not init:
         raise WeightsError(f"{name}: was not trained from other weights, so --strength has nothing to blend with")
-    origin, _ = load_network(find_weights(init))
+    origin, _ = load_network(find_weights(init), arch=arch)
     if origin.architecture != network.architecture:
         raise WeightsError(f"{name}: was trained from {init}, which is {origin.architecture}: nothing to blend it with")
     first = origin.state_dict()

@@ -1,7 +1,7 @@
 """Tiles: geometry as data, then the work.
 
-With a halo as wide as the receptive field, tiles leave no seam: the result is the untiled one. Networks whose receptive
-field knows no bounds get tiles that overlap and are blended.
+With a halo as wide as the receptive field, tiles leave no seam: the result is the untiled one. Tiles of networks whose
+receptive field has no bounds overlap and are blended.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -51,7 +51,7 @@ class Tile:
 
 
 class TileTooLarge(Exception):  # noqa: N818
-    """Memory didn't suffice for a tile. The network's ``tile`` has become smaller, or it has moved elsewhere."""
+    """Out of memory: retry. The network has already reduced its ``tile`` or moved to the CPU."""
 
 
 class TiledNetwork(Protocol):
@@ -98,26 +98,26 @@ def upscale_strips(
     top: int = 0,
     on_tile: Callable[[int, int], None] = lambda *_: None,
 ) -> Iterator[Tensor]:
-    """Upscale an image from top to bottom, a row of tiles at a time. Memory for one such row is all it needs.
+    """Upscale an image from top to bottom, a row of tiles at a time, in the memory that one such row takes.
 
     Args:
         network: what to run.
-        lr: gives rows of the image, ``(N, 3, h, W)`` in [0, 1].
+        lr: returns rows of the image, ``(N, 3, h, W)`` in [0, 1].
         shape: height and width of the LR image.
         top: the first row to upscale; 0 for tiles that are blended.
         on_tile: called after each tile with the number of tiles done and their count.
 
     Yields:
-        ``(N, 3, scale·h, scale·W)`` strips in [0, 1] that make up the result when put below each other.
+        ``(N, 3, scale·h, scale·W)`` strips in [0, 1] that make up the result, from top to bottom.
     """
     scale, blend = network.geometry.scale, network.geometry.blend
     plan = plan_tiles(*shape, _largest(network), top=top)
     count, done = sum(map(len, plan)), 0
     carried: Tensor | None = None
 
-    def upscaled(tile: Tile, source: Tensor, top: int) -> Tensor:
+    def upscale(tile: Tile, source: Tensor, top: int) -> Tensor:
         nonlocal done
-        sr = _upscaled(network, source, tile, top=top)
+        sr = _upscale(network, source, tile, top=top)
         done += 1
         on_tile(done, count)
         return sr
@@ -126,8 +126,8 @@ def upscale_strips(
         rows = tiles[0].rows
         seen = rows.widened(blend + network.geometry.halo)
         source = lr(seen)
-        parts = (upscaled(tile, source, seen.start) for tile in tiles)
-        strip = _joined(parts, [tile.columns for tile in tiles], network.geometry, dim=-1)
+        parts = (upscale(tile, source, seen.start) for tile in tiles)
+        strip = _join(parts, [tile.columns for tile in tiles], network.geometry, dim=-1)
         if carried is not None:
             _fade(strip, carried, dim=-2)
         final = (rows.stop - blend if rows.stop < rows.length else rows.stop) - rows.widened(blend).start
@@ -137,7 +137,7 @@ def upscale_strips(
 
 
 def upscale_whole(network: TiledNetwork, lr: Tensor) -> Tensor:
-    """`upscale_strips`, put together: ``(N, 3, H, W)`` → ``(N, 3, scale·H, scale·W)`` in [0, 1]."""
+    """`upscale_strips`, joined: ``(N, 3, H, W)`` → ``(N, 3, scale·H, scale·W)`` in [0, 1]."""
     height, width = lr.shape[-2:]
     scale = network.geometry.scale
     strips = upscale_strips(network, lambda rows: lr[..., rows, :], (height, width))
@@ -145,7 +145,7 @@ def upscale_whole(network: TiledNetwork, lr: Tensor) -> Tensor:
 
 
 def put_together(strips: Iterator[Tensor], shape: tuple[int, ...]) -> Tensor:
-    """Strips below each other, an image of that shape."""
+    """Join strips, from top to bottom, into an image of that shape."""
     result = torch.empty(shape)
     top = 0
     for strip in strips:
@@ -154,8 +154,8 @@ def put_together(strips: Iterator[Tensor], shape: tuple[int, ...]) -> Tensor:
     return result
 
 
-def _upscaled(network: TiledNetwork, source: Tensor, tile: Tile, *, top: int) -> Tensor:
-    """What a tile becomes, with the zones in which it is blended; cut into smaller tiles where memory asks for it.
+def _upscale(network: TiledNetwork, source: Tensor, tile: Tile, *, top: int) -> Tensor:
+    """Upscale a tile and the zones in which it is blended, in smaller tiles if memory runs out.
 
     Args:
         source: rows of the LR image, the first of which is row ``top``.
@@ -163,27 +163,23 @@ def _upscaled(network: TiledNetwork, source: Tensor, tile: Tile, *, top: int) ->
     geometry = network.geometry
     pieces = tile.cut(*(_largest(network) or (tile.rows.size, tile.columns.size)))
     if len(pieces) > 1 or len(pieces[0]) > 1:
+        columns = [piece.columns for piece in pieces[0]]
         strips = (
-            _joined(
-                (_upscaled(network, source, piece, top=top) for piece in row),
-                [piece.columns for piece in row],
-                geometry,
-                dim=-1,
-            )
+            _join((_upscale(network, source, piece, top=top) for piece in row), columns, geometry, dim=-1)
             for row in pieces
         )
-        return _joined(strips, [row[0].rows for row in pieces], geometry, dim=-2)
-    rows, columns = tile.rows, tile.columns
-    seen_rows, seen_columns = (span.widened(geometry.blend + geometry.halo) for span in (rows, columns))
+        return _join(strips, [row[0].rows for row in pieces], geometry, dim=-2)
+    spans = (tile.rows, tile.columns)
+    rows, columns_seen = seen = [span.widened(geometry.blend + geometry.halo) for span in spans]
     try:
-        sr = network(source[..., seen_rows.start - top : seen_rows.stop - top, seen_columns])
+        sr = network(source[..., rows.start - top : rows.stop - top, columns_seen])
     except TileTooLarge:
-        return _upscaled(network, source, tile, top=top)
-    kept = [
-        slice((own.start - seen.start) * geometry.scale, (own.stop - seen.start) * geometry.scale)
-        for own, seen in ((rows.widened(geometry.blend), seen_rows), (columns.widened(geometry.blend), seen_columns))
-    ]
-    return sr[..., kept[0], kept[1]]
+        return _upscale(network, source, tile, top=top)
+    down, across = (
+        slice((kept.start - shown.start) * geometry.scale, (kept.stop - shown.start) * geometry.scale)
+        for kept, shown in zip([span.widened(geometry.blend) for span in spans], seen, strict=True)
+    )
+    return sr[..., down, across]
 
 
 def _largest(network: TiledNetwork) -> tuple[int, int] | None:
@@ -192,20 +188,21 @@ def _largest(network: TiledNetwork) -> tuple[int, int] | None:
     return network.tile and (max(network.tile[0], smallest), max(network.tile[1], smallest))
 
 
-def _joined(parts: Iterator[Tensor], spans: Sequence[Span], geometry: Geometry, *, dim: int) -> Tensor:
-    """Neighbours side by side, blended where they overlap; each part is forgotten before the next is asked for."""
+def _join(parts: Iterator[Tensor], spans: Sequence[Span], geometry: Geometry, *, dim: int) -> Tensor:
+    """Join neighbors, blended where they overlap; each part is freed before the next is asked for."""
+    if len(spans) == 1:
+        return next(parts)
     slices = [span.widened(geometry.blend) for span in spans]
+    first = slices[0].start
     result: Tensor | None = None
     filled = 0
     for span in slices:
         part = next(parts)
-        if len(slices) == 1:
-            return part
         if result is None:
             shape = list(part.shape)
-            shape[dim] = (slices[-1].stop - slices[0].start) * geometry.scale
+            shape[dim] = (slices[-1].stop - first) * geometry.scale
             result = part.new_empty(shape)
-        start = (span.start - slices[0].start) * geometry.scale
+        start = (span.start - first) * geometry.scale
         if filled > start:
             part = part.contiguous()
             _fade(part, result.narrow(dim, start, filled - start), dim=dim)

@@ -92,9 +92,9 @@ class Upscaler:
         """
         config = replace(config or UpscaleConfig(), **fields)
         path = find_weights(model)
-        network, header = load_weights(path)
+        network, header = load_weights(path, arch=config.arch)
         if config.strength not in (None, 1):
-            network = interpolate(network, header, config.strength, name=path.stem)
+            network = interpolate(network, header, config.strength, name=path.stem, arch=config.arch)
         return cls(network, config, name=path.stem, header=header, on_step_down=on_step_down)
 
     @property
