@@ -1,9 +1,9 @@
-"""Upscale a folder of small pictures by `sr upscale`, and compare with what the network alone takes for them.
+"""Upscale a folder of small pictures with `sr upscale`, and compare with the network's share of the time.
 
     python benchmarks/batch.py                    # 200 pictures of 128 × 128
     python benchmarks/batch.py --count 50 --side 64
 
-The network's own time is that of its runs in a process that has nothing else to do: no files, no colors, no encoding.
+The network is also timed in a process that does nothing else: no files, no colors, no encoding.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def network_seconds(model: str, side: int, runs: int) -> float:
-    """The mean time of a run of the network, with memory as the command keeps it."""
+    """Mean seconds of a run of the network, with the memory settings of the command."""
     keep_freed_memory()
     upscaler = Upscaler.from_pretrained(model, dtype="auto", tile=None)
     lr = torch.rand(1, 3, side, side)

@@ -1,11 +1,11 @@
-"""What whole commands take: start-up, one small picture, one photo, a folder of pictures.
+"""Time whole commands: start-up, one small picture, one photo, a folder of pictures.
 
     python benchmarks/cli.py
-    python benchmarks/cli.py --only batch        # and with OMP_WAIT_POLICY=ACTIVE before it, to compare
+    python benchmarks/cli.py --only batch        # compare with OMP_WAIT_POLICY=ACTIVE set
 
-Seconds on the clock and of CPU, the largest resident set, and what the time went to. Decoding, network and encoding go
-on beside each other, so their shares may add up to more than the whole; start-up is all that is none of them. The best
-of several repetitions, but the photo is upscaled once.
+Prints wall-clock and CPU seconds, the largest resident set, and the shares of the time. Decoding, network and encoding
+run in parallel, so their shares may add up to more than the whole; start-up is the rest. The best of several
+repetitions counts, but the photo is upscaled once.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def start(folder: Path, repetitions: int) -> None:
-    """What is paid before any work, and with hardly any."""
+    """Start-up alone, and one small picture."""
     make_pictures(folder / "small", 1, 64)
     picture, result = str(folder / "small" / "0000.png"), str(folder / "small.png")
     usage = best([*SR, "--help"], repetitions)

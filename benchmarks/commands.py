@@ -1,4 +1,4 @@
-"""What the benchmarks of whole commands share: pictures to work on, and a command run and measured. Without torch."""
+"""Shared by the benchmarks of whole commands: make pictures, run a command and measure it. Without torch."""
 
 import os
 import subprocess

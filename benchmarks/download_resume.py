@@ -1,7 +1,7 @@
-"""How much a broken download costs: 59 MB of random bytes, over connections that are cut at ten random points.
+"""How much an interrupted download costs: 59 MB of random bytes over connections that are cut at ten random points.
 
-Run it in a checkout: ``python benchmarks/download_resume.py``. It ends with 0 if the file arrives with the right hash
-after as many resumes as there were cuts, and less than 61 MB of 59 were transferred.
+Run it in a checkout: ``python benchmarks/download_resume.py``. It exits with 0 if the file arrives with the right hash
+after one resume per cut, and less than 61 MB were transferred for 59.
 """
 
 import argparse

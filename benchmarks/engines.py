@@ -1,14 +1,13 @@
 """Would another engine run our networks faster than torch on this CPU?
 
-    python -m pip install -e '.[onnx]' openvino     # into an environment of its own
+    python -m pip install -e '.[onnx]' openvino     # into a separate environment
     python benchmarks/engines.py
 
-Each engine runs the network as it was trained and in our inference form, by way of ONNX; what counts is the ratio to
-torch's inference form. The engines take turns on one image, each with a run before that doesn't count, as the threads
-of the last one may still spin; the best of several repetitions counts. The largest difference to the network as written
-is printed. `johnson` has random weights, which run as fast; an engine that is missing is left out. With
-`--dtype bfloat16` torch and OpenVINO compute in that; ONNX Runtime's CPU engine has no convolutions for it, and stays
-in float32.
+Each engine runs the network as trained and in our inference form, through ONNX; the result is the ratio to torch's
+inference form. The engines take turns on one image. Each first does an uncounted run, since the threads of the last
+one may still spin; then the best of several repetitions counts. The largest difference from the network as written is
+printed. `johnson` has random weights, which run as fast; missing engines are left out. With `--dtype bfloat16` torch
+and OpenVINO compute in that; ONNX Runtime's CPU engine has no bfloat16 convolutions and stays in float32.
 """
 
 import argparse
@@ -66,7 +65,7 @@ def main() -> None:
 
 
 def settled_johnson() -> nn.Module:
-    """Random weights whose BatchNorms have seen some images: without, its output is grey, and nothing differs."""
+    """Random weights whose BatchNorms have seen some images; otherwise the output is plain gray."""
     network = build(name="johnson", scale=4).train()
     with torch.no_grad():
         for _ in range(40):
@@ -87,7 +86,7 @@ def in_turns(engines: dict[str, Engine], lr: Tensor, repetitions: int) -> dict[s
 
 
 def engines_of(network: nn.Module, size: int, threads: int, dtype: torch.dtype) -> dict[str, Engine]:
-    """All that is installed, torch first, for square images of that size."""
+    """The installed engines, torch first, for square images of that size."""
     engines = {"torch": InferenceForm(network, device=torch.device("cpu"), dtype=dtype)}
     folded = network.fuse().eval()
     forms = {"": network} if folded is network else {"": network, ", folded": folded}
@@ -101,7 +100,7 @@ def engines_of(network: nn.Module, size: int, threads: int, dtype: torch.dtype) 
 
 
 def exported(network: nn.Module, size: int) -> bytes:
-    """The network as ONNX, for one size: `johnson` in our form takes an image in as many strips as it needs."""
+    """The network as ONNX, for one size: our form of `johnson` splits an image into strips."""
     program = torch.onnx.export(
         network, (torch.rand(1, 3, size, size),), dynamo=True, opset_version=18, input_names=["lr"],
         output_names=["sr"], verbose=False,

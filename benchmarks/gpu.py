@@ -1,10 +1,10 @@
-"""Every figure that a GPU can give: throughput, memory and energy of the networks, and the training step.
+"""Everything to measure on a GPU: throughput, memory and energy of the networks, and the training step.
 
     python benchmarks/gpu.py [--device cuda:1] [--side 512] [--seconds 5]
 
-For each network, dtype, memory layout and way to run (as it is, ``torch.compile``, CUDA graph): milliseconds for an
-image, output megapixels a second, largest memory, joules a megapixel, and the largest difference to float32. Each runs
-for some seconds, so that the energy counter moves. Without a GPU it says so and ends with code 1.
+For each network, dtype, memory layout and way to run (plain, ``torch.compile``, CUDA graph): milliseconds per image,
+output megapixels per second, peak memory, joules per megapixel, and the largest difference from float32. Each runs for
+several seconds, so that the energy counter moves. Without a GPU it says so and exits with 1.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--side", type=int, default=512, help="of the LR image (512)")
-    parser.add_argument("--seconds", type=float, default=5, help="that each measurement runs (5)")
+    parser.add_argument("--seconds", type=float, default=5, help="seconds per measurement (5)")
     options = parser.parse_args()
     try:
         device = devices.choose(options.device)
@@ -119,7 +119,7 @@ def ready(network: nn.Module, lr: Tensor, way: str) -> Run:
 
 
 def training_step(precision: str, device: torch.device, *, compiled: bool) -> Run:
-    """A step of the report's, the photos already there; the loss network has random weights."""
+    """One step with photos in memory; the loss network has random weights."""
     channels = [(3, 64), (64, 64), (64, 128), (128, 128)]
     state: dict[str, Tensor] = {}
     for place, (inputs, outputs) in zip((0, 2, 5, 7), channels, strict=True):
@@ -138,7 +138,7 @@ def training_step(precision: str, device: torch.device, *, compiled: bool) -> Ru
 
 
 def measured(run: Run, device: torch.device, seconds: float) -> tuple[float, int, float | None]:
-    """Milliseconds of a run, bytes at most, and joules of a run where the device tells."""
+    """Milliseconds, peak bytes, and joules (if the device reports them) of a run."""
     for _ in range(3):
         run()
     torch.cuda.synchronize(device)
@@ -157,7 +157,7 @@ def measured(run: Run, device: torch.device, seconds: float) -> tuple[float, int
 
 @contextmanager
 def reported(label: str) -> Iterator[None]:
-    """One measurement that cannot be made (memory, no compiler) is a line, and the others go on."""
+    """Print a failure (memory, no compiler) as a line, and continue with the other measurements."""
     try:
         yield
     except Exception as error:

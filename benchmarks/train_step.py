@@ -1,15 +1,14 @@
-"""What a training step of `johnson` x4 costs: ours and a naive one side by side, memory, and two processes against one.
+"""What a training step of `johnson` x4 costs: ours beside a plain one, memory, and two processes against one.
 
     python benchmarks/train_step.py [--photos FOLDER] [--loss-weights VGG16] [--rounds 5] [--memory-steps 500]
 
-A step is the report's: 4 patches of 288×288, relu2_2, Adam. Each contender is a process of its own; they take turns,
-and the best of several rounds counts, so that other work on the machine disturbs neither more than the other. Only
-ratios within one run mean anything.
+A step has 4 patches of 288×288, relu2_2 and Adam. Each contender runs in its own process; they take turns, and the best
+of several rounds counts, so that other work on the machine affects all alike. Compare only ratios within one run.
 
 - ours: what `sr train` does.
 - naive: the same in plain PyTorch: contiguous tensors, photos decoded for every patch, the loss network run with
   gradients for both images.
-- naive, unfrozen: the same, and the weights of the loss network take gradients too, as they do unless told not to.
+- naive, unfrozen: the weights of the loss network take gradients too, as they do unless told not to.
 """
 
 import argparse
@@ -28,7 +27,7 @@ SHAPE = {"scale": 4, "crop_size": 288, "batch_size": 4, "degradation": "paper"}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=Path, help="folder of photos; some are made up by default")
+    parser.add_argument("--photos", type=Path, help="folder of photos; synthetic ones by default")
     parser.add_argument("--loss-weights", type=Path, help="VGG-16 weights; random ones by default")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -109,7 +108,7 @@ def watch_memory(options: argparse.Namespace) -> None:
 
 
 class Worker:
-    """A contender in a process of its own, that does a thing when it is asked."""
+    """A contender in its own process, which answers requests."""
 
     def __init__(
         self, name: str, options: argparse.Namespace, *, threads: int | None = None, **environment: str
@@ -143,7 +142,7 @@ class Worker:
 
 
 def work(name: str, photos: Path, loss_weights: Path | None, threads: int) -> None:
-    """Answer what comes on stdin."""
+    """Answer the requests on stdin."""
     import torch
 
     from sr_cli.system import distributed
@@ -160,7 +159,7 @@ def work(name: str, photos: Path, loss_weights: Path | None, threads: int) -> No
 
 
 def answer(what: str, contender: "Ours | Naive") -> dict[str, float]:
-    """Do what is asked; figures in seconds, MiB, FLOP."""
+    """Serve one request; figures in seconds, MiB, FLOP."""
     if what == "gemm":
         return {"flops": gemm_rate()}
     if what == "flop":
@@ -236,7 +235,7 @@ class Naive:
 
 
 def plain_johnson():  # type: ignore[no-untyped-def]
-    """The report's network x4 out of PyTorch's own layers."""
+    """`johnson` x4 from PyTorch's own layers."""
     from torch import nn
 
     class Block(nn.Module):
@@ -260,7 +259,7 @@ def plain_johnson():  # type: ignore[no-untyped-def]
 
 
 def plain_vgg():  # type: ignore[no-untyped-def]
-    """VGG-16 up to relu2_2, as torchvision has it."""
+    """VGG-16 up to relu2_2, like torchvision."""
     from torch import nn
 
     return nn.Sequential(
@@ -270,7 +269,7 @@ def plain_vgg():  # type: ignore[no-untyped-def]
 
 
 def necessary_flop() -> float:
-    """The convolutions of a step, as their formulas have it: HR goes through the loss network forwards only."""
+    """The convolutions of a step, as their formulas have it: HR goes through the loss network forward only."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 

@@ -1,9 +1,9 @@
-"""Draw the picture of a report's page in ``docs/images/evaluation-page.jpg``.
+"""Take the screenshot of an evaluation report, ``docs/images/evaluation-page.jpg``.
 
     python tools/evaluation_page.py [MODEL]
 
-Needs Chromium. The photographs come with scikit-image: ``astronaut`` (NASA, public domain), ``coffee`` (Rachel
-Michetti, CC0) and ``chelsea`` (Stéfan van der Walt, CC0).
+Needs Chromium. The photos come with scikit-image: ``astronaut`` (NASA, public domain), ``coffee`` (Rachel Michetti,
+CC0) and ``chelsea`` (Stéfan van der Walt, CC0).
 """
 
 import os

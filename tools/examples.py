@@ -2,7 +2,7 @@
 
     python tools/examples.py
 
-The photographs come with scikit-image: ``astronaut`` (NASA, public domain), ``coffee`` (Rachel Michetti, CC0) and
+The photos come with scikit-image: ``astronaut`` (NASA, public domain), ``coffee`` (Rachel Michetti, CC0) and
 ``chelsea`` (Stéfan van der Walt, CC0).
 """
 

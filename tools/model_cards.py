@@ -61,7 +61,7 @@ For {texts["note"]}.
 
 Loss: `{training["loss"]}`
 
-License: {wrap(texts["licence"])}.
+License: {wrap(texts["license"])}.
 
 Training data: {wrap(texts["training_data"])}
 

@@ -1,9 +1,9 @@
-"""Put a run's weights into the package: half precision, what people should know, and measured figures in the header.
+"""Put a run's weights into the package: half precision, with texts and measured figures in the header.
 
     python tools/ship.py runs/compact-x4/model.safetensors compact-x4 --benchmarks FOLDER
 
-FOLDER holds ``NAME/HR`` and, for the scale 4, ``NAME/LRbicx4`` for each of the test sets. What the header says for
-people comes from ``tools/cards.toml``. Then ``python tools/model_cards.py`` writes ``docs/models/``.
+FOLDER holds ``NAME/HR`` and, for x4, ``NAME/LRbicx4`` for each of the test sets. The texts come from
+``tools/cards.toml``. Then ``python tools/model_cards.py`` writes ``docs/models/``.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def main() -> None:
     cards = tomllib.loads(CARDS.read_text(encoding="utf-8"))
     card = cards["defaults"] | cards[options.name]
     # The run's own "init" is a file on the trainer's disk; the card names the shipped model instead, if there is one.
-    dropped = ("format", "version", "architecture", "init")
+    dropped = ("format", "version", "architecture", "init", "licence")
     about = {key: value for key, value in header.items() if key not in dropped} | card
     about["command"] = re.sub(r"(?<=\s)/(\S*/)?", "", about["command"])  # paths of the trainer's machine
     with tempfile.TemporaryDirectory() as folder:

@@ -1,11 +1,10 @@
-"""Draw pictures of text, line art and charts to train on: photographs hold hardly any.
+"""Draw pictures of text, line art and charts to train on; photos hardly contain any.
 
     python -m pip install font-source-sans-pro font-source-serif-pro font-fredoka-one font-amatic-sc
     python docs/research/draw_pages.py pages --count 96
 
-The fonts are free (SIL Open Font License); only those that are installed are used, and Pillow's own
-in any case. The same packages and the same --seed draw the same pictures. They are drawn at several times their size,
-and reduced.
+The fonts are free (SIL Open Font License); those that are installed are used, besides Pillow's own. The same packages
+and the same --seed draw the same pictures. They are drawn at several times their size, then downscaled.
 """
 
 import argparse
@@ -42,7 +41,7 @@ def main() -> None:
 
 
 def font_files() -> list[str]:
-    """The files of all fonts that are installed."""
+    """The files of the installed fonts."""
     found = []
     for package, names in FONTS.items():
         try:
@@ -124,7 +123,7 @@ class Page:
         )
 
     def shapes(self, left: int, top: int, side: int) -> None:
-        """Filled and outlined figures above each other."""
+        """Filled and outlined figures on top of each other."""
         for _ in range(self.rng.randint(4, 14)):
             x, y = left + self.rng.randrange(side), top + self.rng.randrange(side)
             radius = self.rng.randint(side // 40, side // 4)
@@ -153,7 +152,7 @@ class Page:
                 self.pen.rectangle((x - width / 3, y, x + width / 3, top + side - margin), self.ink())
 
     def strokes(self, left: int, top: int, side: int) -> None:
-        """Curves of a pen, and a hatching."""
+        """Pen strokes and hatching."""
         for _ in range(self.rng.randint(3, 9)):
             x, y = left + self.rng.randrange(side), top + self.rng.randrange(side)
             turn, angle = self.rng.uniform(-0.15, 0.15), self.rng.uniform(0, 2 * math.pi)

@@ -1,11 +1,11 @@
-"""What a network makes of faint noise on a smooth ground: does it keep it, take it away, or make a pattern of it?
+"""What does a network make of faint noise on a smooth background: keep it, remove it, or turn it into a pattern?
 
     python docs/research/faint_noise.py [WEIGHTS …] [--noise 0.3 0.7 1.5 3]
 
-Upscales a grey picture with white noise of some levels, rounded to 8 bit as a file would be. Printed are the standard
-deviation of the result over that of the input, and the largest gain of any of its frequencies, in eight bands down and
+Upscales a gray picture with white noise of several levels, rounded to 8 bits as in a file. Prints the standard
+deviation of the result over that of the input, and the largest gain among its frequencies, in eight bands down and
 eight across. A kernel has about 1; a gain of several at the highest frequencies is a checkerboard with the period of
-two LR pixels. Without arguments: bicubic and the models of ours that ship.
+two LR pixels. Without arguments: bicubic interpolation and our shipped models.
 """
 
 import argparse
@@ -42,11 +42,11 @@ def main() -> None:
             gain, down, across = largest_gain(sr, lr)
             cells.append(f"{float(sr.std() / lr.std()):.2f}, {gain:.2f} at {down:.2f} {across:.2f}")
         print("".join(f"{cell:>24}" for cell in (name, *cells)), flush=True)
-    print("\nDeviation over that of LR, largest gain, and where: cycles a LR pixel, down and across.")
+    print("\nDeviation over that of LR, largest gain, and where: cycles per LR pixel, down and across.")
 
 
 def largest_gain(sr: Tensor, lr: Tensor) -> tuple[float, float, float]:
-    """The largest gain of a band of LR's frequencies, and the band's middle down and across, in cycles a LR pixel."""
+    """The largest gain of a band of LR's frequencies, and the band's middle, in cycles per LR pixel down and across."""
     scale = sr.shape[-1] // lr.shape[-1]
     before, after = spectrum(lr), spectrum(sr)[: SIDE // 2, : SIDE // 2] / scale**4
     side = SIDE // 2 // BANDS
@@ -57,7 +57,7 @@ def largest_gain(sr: Tensor, lr: Tensor) -> tuple[float, float, float]:
 
 
 def spectrum(image: Tensor) -> Tensor:
-    """Power at every frequency of the green channel, down and across, its ends faded out."""
+    """Power spectrum of the green channel, windowed."""
     green = image[0, 1] - image[0, 1].mean()
     window = torch.hann_window(len(green), periodic=False)
     return torch.fft.fft2(green * window * window[:, None]).abs().square()

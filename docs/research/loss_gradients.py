@@ -2,8 +2,8 @@
 
     python docs/research/loss_gradients.py PHOTOS --vgg FILE --loss johnson+pixel
 
-For bicubic interpolation as SR, as after a little training, and for an untrained network's gray output: the value of
-every term, the root mean square of its gradient, and how that compares with the first term's. Mean over 16 patches of
+With bicubic interpolation as SR, as after a little training, and with the gray output of an untrained network: the
+value of every term, the root mean square of its gradient, and its ratio to the first term's. Mean over 16 patches of
 288×288 pixels, LR made as in the paper.
 """
 
@@ -51,7 +51,7 @@ def main() -> None:
         pair = pairs[i]
         hr, lr = pair.hr[None], pair.lr[None]
         active.append(float((tapped(hr)["relu2_2"] > 0).float().mean()))
-        for start, sr in (("bicubic", resize(lr, (288, 288)).clamp(0, 1)), ("grey", torch.full_like(hr, 0.5))):
+        for start, sr in (("bicubic", resize(lr, (288, 288)).clamp(0, 1)), ("gray", torch.full_like(hr, 0.5))):
             for term, values in gradients(loss, sr, hr).items():
                 totals.setdefault((start, term), []).append(values)
     print(f"{options.vgg.name}: {sum(active) / PATCHES:.1%} of relu2_2 is active; {len(VGG_LAYERS) // 2} convolutions")

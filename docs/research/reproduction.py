@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def train(name: str, photos: Path, loss_weights: Path, runs: Path, compiled: bool) -> None:
-    """Train a run, or go on with it."""
+    """Train a run, or continue it."""
     run = runs / name
     if (run / "config.json").exists():
         command = ["train", "--resume", str(run)]
@@ -109,7 +109,7 @@ def weights(name: str, runs: Path) -> Path:
 
 
 def measure(names: Sequence[str], scale: int, benchmarks: Path, runs: Path) -> None:
-    """Print a table: each run, and bicubic interpolation, on LR that was made as the report makes it."""
+    """Print a table: each run, and bicubic interpolation, on LR made as in the report."""
     print(f"\n| x{scale} | set | {' | '.join(MEASURES)} |\n| {' | '.join('---' for _ in range(len(MEASURES) + 2))} |")
     for test_set in SETS:
         command = ["evaluate", str(benchmarks / test_set / "HR"), "--degradation", "paper", "--scale", str(scale)]
@@ -148,7 +148,7 @@ Cell = tuple[Image.Image, str]
 
 
 def draw(runs: Path) -> None:
-    """The report's figures 3 to 7, of photographs that come with scikit-image, and the checkerboard."""
+    """The report's figures 3 to 7, from photos that come with scikit-image, and the checkerboard."""
     photos = {name: photograph(name) for name in ("astronaut", "coffee", "chelsea")}
     pairs = [
         cell for name, hr in photos.items() for cell in ((enlarged(reduced(hr, 4), 4), f"{name}, LR x4"), (hr, "HR"))
@@ -180,19 +180,19 @@ def photograph(name: str, side: int = 256) -> Image.Image:
 
 
 def reduced(hr: Image.Image, scale: int) -> Image.Image:
-    """LR as the report makes it: blurred by sigma 1.0, then reduced by the bicubic kernel."""
+    """LR as in the report: blurred by sigma 1.0, then downscaled by the bicubic kernel."""
     image = torch.from_numpy(np.array(hr)).permute(2, 0, 1)[None].float() / 255
     lr = degrade(image, scale, kind="paper")[0].permute(1, 2, 0)
     return Image.fromarray((lr * 255).round().byte().numpy())
 
 
 def closeup(picture: Image.Image, *, left: int = 96, top: int = 40, side: int = 85) -> Image.Image:
-    """A detail of it, three times as large."""
+    """A detail of the picture, three times as large."""
     return enlarged(picture.crop((left, top, left + side, top + side)), 3)
 
 
 def enlarged(lr: Image.Image, scale: int) -> Image.Image:
-    """Its pixels as squares."""
+    """The picture with its pixels as squares."""
     return lr.resize((lr.width * scale, lr.height * scale), Image.Resampling.NEAREST)
 
 

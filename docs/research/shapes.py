@@ -1,10 +1,9 @@
-"""Which shape of ``compact``, and which optimizer, learns most for the same arithmetic? Short trainings, compared on
-photos that were held out.
+"""Which shape of ``compact``, and which optimizer, learns most for the same arithmetic?
 
     python docs/research/shapes.py PHOTOS 48x8 64x12 48x16 --optimizers adam muon
 
-Every training gets the same number of floating-point operations, as many steps as that buys; printed are the steps, the
-time and the PSNR on Y over 16 photos that were held out.
+Runs short trainings with the same number of floating-point operations each, and prints their steps, their time and the
+PSNR on Y over 16 held-out photos.
 """
 
 import argparse
