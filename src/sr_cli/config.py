@@ -309,6 +309,9 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+PIPE = "-"
+"""Stands for stdin among the inputs of ``sr upscale``, and for stdout as its output."""
+
 SIZE, PROCESSING, OUTPUT, BATCH = "Size", "Processing", "Output", "Batch"
 
 

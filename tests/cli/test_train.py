@@ -70,10 +70,10 @@ def test_a_signal_saves_and_tells_how_to_go_on(number, photo_folder, settings, t
 def test_the_second_ctrl_c_ends_at_once(tmp_path):
     program = (
         "import os, signal, threading, time\n"
-        "from sr_cli.cli.signals import stopped_by_signals\n"
+        "from sr_cli.cli.signals import save_on_signals\n"
         "from sr_cli.training import Stop\n"
         "stop = Stop()\n"
-        "with stopped_by_signals(stop, resume='sr train --resume x'):\n"
+        "with save_on_signals(stop, resume='sr train --resume x'):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    assert stop.wanted\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"

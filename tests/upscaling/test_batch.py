@@ -157,8 +157,8 @@ class TestInputs:
             find_inputs(["empty"])
 
 
-def naming(**changes) -> Naming:
-    return Naming(**{"template": "{stem}_{scale}x.{ext}", "scale": 2, "model": "m", **changes})
+def naming(*, output: Path | None = None, single: bool = False, **fields) -> Naming:
+    return Naming(UpscaleConfig(**fields), model="m", network_scale=2, output=output, single=single)
 
 
 def named(*paths: str, **changes):
@@ -175,14 +175,14 @@ class TestOutputs:
         assert name("x/a.gif") == "x/a_2x.png"
         assert name("x/a.gif", animate=True) == "x/a_2x.gif"
         assert name("x/a.png", format="WEBP", scale=1.5) == "x/a_1.5x.webp"
-        assert name("a.png", template="{model}/{stem}-{width}x{height}.{ext}") == "m/a-30x20.png"
+        assert name("a.png", name_template="{model}/{stem}-{width}x{height}.{ext}") == "m/a-30x20.png"
         assert name("noext") == "noext_2x.png"
         assert name("a.png", output=Path("b.webp"), single=True) == "b.webp"
 
     @pytest.mark.parametrize("template", ["{stem", "{nothing}.png", "{stem.__class__}.png", "{stem}", "{stem:q}.png"])
     def test_templates_that_make_no_name(self, template):
         with pytest.raises(UsageError):
-            naming(template=template).path_for(Source(path=Path("a.png")), (1, 1))
+            naming(name_template=template).path_for(Source(path=Path("a.png")), (1, 1))
 
     def test_results_of_an_earlier_run_are_no_inputs(self):
         sources = [Source(path=Path(name)) for name in ("a.png", "a_2x.png", "b_2x.png")]

@@ -39,7 +39,7 @@ def on_signals(first: Callable[[signal.Signals], None], second: Callable[[], Non
 
 
 @contextmanager
-def stopped_by_signals(stop: "Stop", *, resume: str, tell: bool = True) -> Iterator[None]:
+def save_on_signals(stop: "Stop", *, resume: str, tell: bool = True) -> Iterator[None]:
     """End a training: the first signal sets ``stop.wanted``, the second ends the process without saving.
 
     Args:

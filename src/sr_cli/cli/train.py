@@ -14,7 +14,7 @@ from typer.core import TyperCommand
 from sr_cli import console
 from sr_cli.cli.options import options, show_defaults
 from sr_cli.cli.settings import fresh_config, read_settings, resumed_config, run_folder
-from sr_cli.cli.signals import stopped_by_signals
+from sr_cli.cli.signals import save_on_signals
 from sr_cli.config import DEFAULT_ARCH, LEARNING, MACHINE, NETWORK, RUN, TrainConfig, recipe
 from sr_cli.console import training as view
 from sr_cli.console.weights import obtain
@@ -144,7 +144,7 @@ def train(
         )
         progress = view.TrainingProgress(settings, shown=group.writes)
         hint = f"sr train --resume {shlex.quote(str(run))}"
-        with stopped_by_signals(stop, resume=hint, tell=group.writes), progress.live(found, run=run, device=local):
+        with save_on_signals(stop, resume=hint, tell=group.writes), progress.live(found, run=run, device=local):
             for step in steps:
                 progress.show(step)
         interrupted = stop.wanted and not progress.complete

@@ -11,7 +11,7 @@ import typer
 from sr_cli import console
 from sr_cli.cli.options import options
 from sr_cli.cli.signals import Interruption
-from sr_cli.config import BATCH, OUTPUT, PERCEPTUAL_MODEL, UpscaleConfig
+from sr_cli.config import BATCH, OUTPUT, PERCEPTUAL_MODEL, PIPE, UpscaleConfig
 from sr_cli.console import upscaling as view
 from sr_cli.console.weights import obtain
 from sr_cli.errors import ImageError, UsageError
@@ -20,8 +20,6 @@ from sr_cli.system.cpu_tuning import keep_freed_memory, limit_openmp_spin
 if TYPE_CHECKING:
     from sr_cli.upscaling.batch.run import Batch
     from sr_cli.upscaling.upscaler import Upscaler
-
-_PIPE = "-"
 
 
 def _option(help: str, panel: str, *flags: str, metavar: str | None = None) -> Any:
@@ -76,14 +74,14 @@ def upscale(
         inputs=inputs,
         listed=_read_list(from_file) if from_file else (),
         output=output,
-        one_only="--compare is" if compare else "-o - is" if output == _PIPE else None,
+        one_only="--compare is" if compare else "-o - is" if output == PIPE else None,
     )
 
     def load() -> "Upscaler":
         return _load(config, quiet=quiet)
 
     with ExitStack() as stack:
-        if _PIPE in (output, *inputs):
+        if PIPE in (output, *inputs):
             pipe = plan_pipe(request, config, load, stdin=sys.stdin.buffer, stdout=sys.stdout.fileno())
             batch = stack.enter_context(pipe)
         else:
@@ -153,15 +151,15 @@ def _load(config: UpscaleConfig, *, quiet: bool) -> "Upscaler":
 def _check_pipes(inputs: list[str], from_file: str | None, output: str | None, *, as_json: bool, dry_run: bool) -> None:
     if not inputs and from_file is None:
         raise UsageError("nothing to upscale: give images or folders, - for stdin, or --from-file")
-    if _PIPE in inputs and output is None:
+    if PIPE in inputs and output is None:
         raise UsageError("- needs -o FILE, or -o - for stdout")
-    if _PIPE in inputs and (len(inputs) > 1 or from_file is not None):
+    if PIPE in inputs and (len(inputs) > 1 or from_file is not None):
         raise UsageError("- reads one picture from stdin and cannot be combined with other inputs")
-    if output == _PIPE and (len(inputs) != 1 or from_file is not None):
+    if output == PIPE and (len(inputs) != 1 or from_file is not None):
         raise UsageError("-o - is for one picture")
-    if output == _PIPE and (as_json or sys.stdout.isatty()):
+    if output == PIPE and (as_json or sys.stdout.isatty()):
         raise UsageError("-o - writes the picture to stdout: redirect it to a file or a pipe, and leave out --json")
-    if dry_run and _PIPE in (output, *inputs):
+    if dry_run and PIPE in (output, *inputs):
         raise UsageError("--dry-run is for files, not for pipes")
 
 
@@ -169,6 +167,6 @@ def _read_list(file: str) -> list[str]:
     from sr_cli.upscaling.batch.find_inputs import read_list
 
     try:
-        return read_list(sys.stdin.buffer.read() if file == _PIPE else Path(file).read_bytes())
+        return read_list(sys.stdin.buffer.read() if file == PIPE else Path(file).read_bytes())
     except OSError as error:
         raise ImageError(f"{file}: cannot be read ({error.strerror or error})") from error

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +86,7 @@ class UpscalingProgress:
             self._note_at_intervals(f"{self._finished} of {self._total} pictures")
         crop = self._crops.pop(result.output if self._total > 1 else "", None)  # of a pipe the name differs
         if self._shown.as_json:
-            _print_json(result.as_json())
+            _print_json(asdict(result))
         else:
             self._print_result(result)
         if result.status == "done" and crop is not None:
@@ -170,7 +170,7 @@ def show_dry_run(results: Iterable["Result"], upscaler: "Upscaler", shown: Outpu
     for result in results:
         seen.append(result)
         if shown.as_json:
-            _print_json(result.as_json())
+            _print_json(asdict(result))
         else:
             sizes = _sizes(result) if result.status == "planned" else result.error or "already exists, skipped"
             _print(console.one_line(f"{result.input} → {result.output}: {sizes}"))

@@ -4,10 +4,10 @@ import os
 import string
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
-from sr_cli.config import IfExists
+from sr_cli.config import IfExists, UpscaleConfig
 from sr_cli.errors import OutputError, UsageError
 from sr_cli.images import FORMATS, SUFFIXES
 from sr_cli.upscaling.batch.find_inputs import Source, canonical_path
@@ -16,27 +16,23 @@ FIELDS = ("stem", "ext", "scale", "model", "width", "height")
 """The placeholders of ``--name``."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Naming:
-    """How results are named.
+    """How results are named: by ``name_template``, ``format`` and ``animate`` of the config.
 
     Attributes:
+        model: the value of ``{model}``.
+        network_scale: the value of ``{scale}``, unless another one was asked for.
         output: the folder of the results, or with ``single`` the file; ``None``: beside each input.
         single: whether ``output`` is a file.
-        template: of the name, with `FIELDS` in braces.
-        format: of all results; ``None``: each input's format.
-        scale: the value of ``{scale}``.
-        model: the value of ``{model}``.
-        animate: whether GIFs stay GIFs.
     """
 
+    config: UpscaleConfig
+    _: KW_ONLY
+    model: str
+    network_scale: int
     output: Path | None = None
     single: bool = False
-    template: str
-    format: str | None = None
-    scale: float
-    model: str
-    animate: bool = False
 
     def __post_init__(self) -> None:
         try:
@@ -47,6 +43,13 @@ class Naming:
         if unknown:
             known = " ".join(f"{{{field}}}" for field in FIELDS)
             raise UsageError(f"--name {self.template}: unknown field {{{unknown[0]}}}; choose from {known}")
+
+    @property
+    def template(self) -> str:
+        """Of the name, with `FIELDS` in braces."""
+        in_pixels = any((self.config.size, self.config.width, self.config.height, self.config.max_pixels))
+        default = "{stem}_{width}x{height}.{ext}" if in_pixels else "{stem}_{scale}x.{ext}"
+        return self.config.name_template or default
 
     @property
     def needs_size(self) -> bool:
@@ -69,7 +72,7 @@ class Naming:
             name = self.template.format(
                 stem=source.path.stem,
                 ext=self.extension(source.path),
-                scale=f"{self.scale:g}",
+                scale=f"{self.config.scale or self.network_scale:g}",
                 model=self.model,
                 width=width,
                 height=height,
@@ -86,12 +89,12 @@ class Naming:
 
     def extension(self, source: Path) -> str:
         """The suffix of the result, without its dot."""
-        if self.format is not None:
-            return FORMATS[self.format].suffixes[0][1:]
+        if self.config.format is not None:
+            return FORMATS[self.config.format].suffixes[0][1:]
         format = SUFFIXES.get(source.suffix.lower())
         if format is None:
             return "png"
-        written = format if self.animate else still_format(format)
+        written = format if self.config.animate else still_format(format)
         return source.suffix[1:] if written == format else FORMATS[written].suffixes[0][1:]
 
 

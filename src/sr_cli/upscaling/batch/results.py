@@ -1,7 +1,7 @@
 """The outcome of each picture and of the batch, as data: the console draws it, ``--json`` prints it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sr_cli.errors import EXIT_INTERRUPTED, EXIT_SOME_FAILED, SrError
@@ -53,10 +53,6 @@ class Result:
     error: str | None = None
     exit_code: int = 0
 
-    def as_json(self) -> dict[str, Any]:
-        """All fields, for ``json.dumps``."""
-        return asdict(self)
-
 
 @dataclass(kw_only=True)
 class Summary:
@@ -105,17 +101,8 @@ class Summary:
 
     def as_json(self) -> dict[str, Any]:
         """The last line of ``--json``."""
-        return {
-            "summary": True,
-            "total": self.total,
-            "done": self.done,
-            "skipped": self.skipped,
-            "failed": self.failed,
-            "seconds": self.seconds,
-            "megapixels": self.megapixels,
-            "interrupted": self.interrupted,
-            "failures": [{"input": each.input, "error": each.error} for each in self.failures]
-            + [{"input": None, "error": str(problem)} for problem in self.problems],
-            "notes": self.notes,
-            "exit_code": self.exit_code,
-        }
+        counts = ("total", "done", "skipped", "failed", "seconds", "megapixels", "interrupted")
+        failures = [{"input": each.input, "error": each.error} for each in self.failures]
+        failures += [{"input": None, "error": str(problem)} for problem in self.problems]
+        values = {name: getattr(self, name) for name in counts}
+        return {"summary": True, **values, "failures": failures, "notes": self.notes, "exit_code": self.exit_code}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from sr_cli.config import UpscaleConfig
+from sr_cli.config import PIPE, UpscaleConfig
 from sr_cli.errors import OutputError, UsageError
 from sr_cli.images import FORMATS, SUFFIXES
 from sr_cli.images.header import detect_format, size_or_none
@@ -20,9 +20,6 @@ from sr_cli.upscaling.batch.plan_outputs import Job, Naming, name_outputs, resol
 from sr_cli.upscaling.batch.results import Result, Summary
 from sr_cli.upscaling.batch.target_size import target_size
 from sr_cli.upscaling.upscaler import Upscaler
-
-PIPE = "-"
-"""Stands for stdin among the inputs, and for stdout as the output."""
 
 _COPY_BYTES = 1 << 20  # at a time
 
@@ -100,7 +97,8 @@ def plan_batch(request: BatchRequest, config: UpscaleConfig, load: Callable[[], 
             return None  # reported when it is the picture's turn
 
     single = folder is not None and _is_file_name(folder)
-    named, left_out = name_outputs(inputs.sources, naming(folder, upscaler, config, single=single), size_of)
+    naming = Naming(config, model=upscaler.name, network_scale=upscaler.scale, output=folder, single=single)
+    named, left_out = name_outputs(inputs.sources, naming, size_of)
     index, count = config.shard or (1, 1)
     share = named[index - 1 :: count]  # neighbors in a folder are often alike in size, so the shares are too
     jobs = resolve_existing(share, config.if_exists)
@@ -140,9 +138,7 @@ def plan_pipe(
             job = Job(source=source.path, output=Path(temporary) / f"stdout{_suffix(source.path, config)}")
             aliases[str(job.output)] = PIPE
         else:
-            output = None if request.output is None else Path(request.output)
-            path = naming(output, upscaler, config, single=True).path_for(source, None)
-            (job,) = resolve_existing([(source, path)], config.if_exists)
+            (job,) = resolve_existing([(source, Path(str(request.output)))], config.if_exists)
         batch = Batch(jobs=[job], upscaler=upscaler, config=config, summary=Summary(total=1), aliases=aliases)
         yield batch
         if request.output == PIPE and batch.summary.done:
@@ -152,24 +148,6 @@ def plan_pipe(
             except OSError as error:
                 reason = error.strerror or error
                 raise OutputError(f"stdout was closed before the picture was written ({reason})") from error
-
-
-def naming(output: Path | None, upscaler: Upscaler, config: UpscaleConfig, *, single: bool) -> Naming:
-    """How the results of a batch are named.
-
-    Args:
-        single: whether ``output`` is a file.
-    """
-    fixed_factor = (config.size, config.width, config.height, config.max_pixels) == (None,) * 4
-    return Naming(
-        output=output,
-        single=single,
-        template=config.name_template or ("{stem}_{scale}x.{ext}" if fixed_factor else "{stem}_{width}x{height}.{ext}"),
-        format=config.format,
-        scale=config.scale if config.scale is not None else upscaler.scale,
-        model=upscaler.name,
-        animate=config.animate,
-    )
 
 
 def _find(request: BatchRequest, config: UpscaleConfig) -> Inputs:
