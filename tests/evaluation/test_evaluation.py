@@ -109,11 +109,11 @@ def test_hr_judged_against_itself_is_perfect(tmp_path):
     assert found.value("hr", "lr_psnr") == math.inf
 
 
-def test_a_grey_file_is_measured_on_its_own_values(tmp_path):
-    grey = photo(64, 96)[..., 0]
-    save(tmp_path / "grey" / "a.png", grey)
-    save(tmp_path / "rgb" / "a.png", np.repeat(grey[..., None], 3, axis=2))
-    own, mapped = (evaluate(tmp_path / kind, config=FAST).value("bicubic", "psnr") for kind in ("grey", "rgb"))
+def test_a_gray_file_is_measured_on_its_own_values(tmp_path):
+    gray = photo(64, 96)[..., 0]
+    save(tmp_path / "gray" / "a.png", gray)
+    save(tmp_path / "rgb" / "a.png", np.repeat(gray[..., None], 3, axis=2))
+    own, mapped = (evaluate(tmp_path / kind, config=FAST).value("bicubic", "psnr") for kind in ("gray", "rgb"))
     assert mapped - own == pytest.approx(20 * math.log10(255 / 219), abs=1e-6)
 
 

@@ -71,7 +71,7 @@ def test_markdown_marks_the_best_and_says_what_is_missing():
         assert said in text
 
 
-def test_equal_figures_are_not_told_apart_by_digits_that_nobody_sees():
+def test_figures_that_look_equal_share_the_win():
     text = as_markdown(report({"bicubic": {"psnr": [20.0]}, "one": {"psnr": [30.001]}, "two": {"psnr": [30.002]}}))
     assert text.count("**30.00**") == 2
 
@@ -193,8 +193,8 @@ def test_names_are_shown_as_they_are(tab):
 def test_the_divider_follows_the_mouse(tab):
     place = box(tab, ".viewer")
     middle = place["top"] + place["height"] / 2
-    centre = place["left"] + place["width"] / 2
-    tab.drag((centre, middle), (place["left"] + 0.2 * place["width"], middle))
+    center = place["left"] + place["width"] / 2
+    tab.drag((center, middle), (place["left"] + 0.2 * place["width"], middle))
     assert float(tab.run("document.querySelector('input[type=range]').value")) == pytest.approx(20, abs=1)
     divider = box(tab, ".divider")
     assert divider["left"] == pytest.approx(place["left"] + 0.2 * place["width"], abs=place["width"] / 50)

@@ -12,9 +12,9 @@ def matlab_like(image, length):
     width = 4 / min(ratio, 1)
     result = np.zeros((*image.shape[:-1], length))
     for i in range(length):
-        centre = (i + 0.5) / ratio - 0.5
-        taps = np.arange(np.floor(centre - width / 2), np.ceil(centre + width / 2) + 1)
-        x = np.abs(taps - centre) * min(ratio, 1)
+        center = (i + 0.5) / ratio - 0.5
+        taps = np.arange(np.floor(center - width / 2), np.ceil(center + width / 2) + 1)
+        x = np.abs(taps - center) * min(ratio, 1)
         near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
         weights = np.where(x <= 1, near, np.where(x < 2, far, 0))
         result[..., i] = image[..., taps.clip(0, old - 1).astype(int)] @ (weights / weights.sum())

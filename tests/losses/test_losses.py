@@ -114,8 +114,8 @@ def test_luma_features_see_structure_and_no_colors(vgg_state, photo):
     luma, color = RelativeFeatureLoss(vgg, layers, luma=True), RelativeFeatureLoss(vgg, layers)
     tint = torch.tensor((0.587, -0.299, 0.0)).view(3, 1, 1) * 0.1  # changes no luma
     assert luma(photo + tint, photo) < 1e-3 < 0.01 < color(photo + tint, photo)
-    grey = photo.mean(1, keepdim=True).expand(-1, 3, -1, -1)
-    torch.testing.assert_close(luma(grey.flip(2), grey), color(grey.flip(2), grey), rtol=1e-3, atol=0)
+    gray = photo.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    torch.testing.assert_close(luma(gray.flip(2), gray), color(gray.flip(2), gray), rtol=1e-3, atol=0)
 
 
 @pytest.mark.parametrize("scale", [2, 4])
