@@ -29,7 +29,7 @@ from support.pictures import XMP, exif, rgb_profile
 MUTANTS = int(os.environ.get("SR_FUZZ", "320"))
 MAX_PIXELS = 4_000_000
 MAX_SECONDS = 10
-MAX_MEMORY = 3 << 30  # of private memory
+MAX_MEMORY = 12 << 30  # of address space; the libraries alone reserve some of it
 INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
 
@@ -85,7 +85,7 @@ class Child:
 def serve(connection, folder) -> None:
     """Answer each mutant with the problem it causes, or ``None``."""
     images.to_tensor(images.Picture(color=np.zeros((1, 1, 3), np.uint8)))  # imports torch
-    resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY, MAX_MEMORY))
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     connection.send("ready")
     while True:
         content, out_format = connection.recv()

@@ -72,7 +72,7 @@ def test_free_memory_lies_between_nothing_and_everything(name):
         assert 0 < free <= machine.memory().total <= psutil.virtual_memory().total
 
 
-def test_the_free_memory_of_a_meta_device_is_unknown():
+def test_nobody_knows_the_free_memory_of_a_device_without_any():
     assert device.free_memory(torch.device("meta")) is None
 
 

@@ -28,7 +28,7 @@ from sr_cli.system.telemetry.probe import Moment, averages
 MIB = 2**20
 GPU = "NVIDIA GeForce RTX 3060"
 
-# Figure 8 of the Bordeaux report: nvidia-smi before the training, and during it.
+# The report's figure 8: nvidia-smi before the training, and during it.
 IDLE = Reading(GPU, utilization=0.0, memory_used=72 * MIB, memory_total=12845 * MIB, power=15.0, temperature=38.0)
 RUNNING = Reading(
     GPU, utilization=0.98, memory_used=2715 * MIB, memory_total=12845 * MIB, power=126.0, temperature=66.0
@@ -48,7 +48,7 @@ def counted(joules, **others):
     return Reading(GPU, counters=(EnergyCounter(joules),), **others)
 
 
-def test_an_hour_like_the_training_of_the_bordeaux_report():
+def test_an_hour_like_the_report_s_training():
     report = tallied([IDLE] + [RUNNING] * 3600)
     assert report.seconds == report.measured_seconds == pytest.approx(3600)
     assert report.watt_hours == pytest.approx((126 * 3599 + (15 + 126) / 2) / 3600)
@@ -83,7 +83,7 @@ def test_a_device_that_tells_nothing_has_no_energy_rather_than_none():
     assert report.measured_seconds == 0
 
 
-def test_a_missing_reading_is_bridged_by_its_neighbors():
+def test_a_missing_reading_is_bridged_by_its_neighbours():
     gap = Reading(GPU)
     assert tallied([RUNNING, RUNNING, gap, gap, RUNNING]).watt_hours == tallied([RUNNING] * 5).watt_hours
     assert (

@@ -1,5 +1,6 @@
 """A file arrives complete and correct, whatever the network does; or it does not appear."""
 
+import errno
 import hashlib
 import random
 import resource
@@ -338,6 +339,28 @@ def test_a_quota_ends_in_an_error_and_the_next_call_resumes(target):
         assert get(target, server.url("a"), sha256=None) == CONTENT
         start = int(server.files["a"].asked[1]["Range"].removeprefix("bytes=").rstrip("-"))
         assert 0 < start <= 150_000
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = shutil.which("mount")
+    if (
+        not mount
+        or subprocess.run([mount, "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk], capture_output=True).returncode
+    ):
+        pytest.skip("this user cannot mount a small disk")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_disk_that_is_too_small_ends_in_an_error(small_disk, chunked):
+    with serving({"a": Served(CONTENT, chunked=chunked)}) as server, pytest.raises(OutputError) as caught:
+        get(small_disk / "weights.bin", server.url("a"))
+    assert not (small_disk / "weights.bin").exists()
+    assert not chunked or caught.value.__cause__.errno == errno.ENOSPC
 
 
 def test_the_benchmark_of_resumes_meets_its_mark():

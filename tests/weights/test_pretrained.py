@@ -1,4 +1,4 @@
-"""Properties of all weights that ship."""
+"""The weights that ship, each one of them."""
 
 import shlex
 
@@ -16,13 +16,13 @@ from sr_cli.weights.registry import PRETRAINED
 SHIPPED = sorted(path.stem for path in PRETRAINED.glob("*.safetensors"))
 
 
-def test_the_default_models_ship():
+def test_what_is_taken_without_a_name_ships():
     assert {DEFAULT_MODEL, PERCEPTUAL_MODEL} <= set(SHIPPED)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 class TestShipped:
-    def test_its_header_describes_it(self, name):
+    def test_it_says_what_it_is(self, name):
         header = read_header(PRETRAINED / f"{name}.safetensors")
         assert {"architecture", "command", "training", "training_data", "loss_network", "metrics", "licence", "note",
                 "weaknesses"} <= header.keys()  # fmt: skip
@@ -40,7 +40,7 @@ class TestShipped:
         torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-5)
 
     def test_it_keeps_colors(self, name, photo):
-        """Downscaled, the result is the input; flat pictures stay flat, but for the checkerboard of johnson."""
+        """Reduced again, the result is the input; a flat picture stays flat, but for the mesh of the report's own."""
         upscaler = Upscaler.from_pretrained(name, dtype="float32")
         sr = upscaler.upscale_tensor(photo)
         off = (resize(sr, (60, 84)) - photo).abs().mean()
@@ -51,9 +51,9 @@ class TestShipped:
             assert np.abs(error).max() <= 5
 
     def test_it_makes_no_pattern_of_faint_noise(self, name):
-        """Noise of a third of a level on gray, as rounding leaves it; johnson draws a checkerboard there."""
+        """A third of a level, on grey: what rounding leaves. The report's own paint their mesh there."""
         if name.startswith("johnson"):
-            pytest.skip("its loss rewards a checkerboard")
+            pytest.skip("its loss is the report's, which rewards a mesh")
         torch.manual_seed(0)
         lr = ((128 + 0.3 * torch.randn(1, 1, 96, 96)).round() / 255).expand(-1, 3, -1, -1)
         assert Upscaler.from_pretrained(name, dtype="float32").upscale_tensor(lr).std() < 1.2 * lr.std()
@@ -87,7 +87,7 @@ def test_the_perceptual_model_is_the_better_one_for_jpeg_files(benchmarks, tmp_p
     assert report.value(PERCEPTUAL_MODEL, "checkerboard") < 1
 
 
-def test_johnson_keeps_colors_without_correction(benchmarks):
+def test_the_reports_network_keeps_colors_without_correction(benchmarks):
     from sr_cli.evaluation.evaluate import evaluate
 
     config = EvaluateConfig(measures=("color_shift", "dss"), degradation="paper", color_match="none")

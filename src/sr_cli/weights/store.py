@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from sr_cli.errors import DownloadError, OutputError, WeightsError
 from sr_cli.system.atomic_files import atomic_write
 from sr_cli.system.quantities import megabytes
@@ -159,8 +161,6 @@ def remove(name: str) -> bool:
 @contextmanager
 def _file_lock(path: Path, *, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold ``.NAME.lock`` beside ``path``, in a folder that is made if missing; call ``on_wait`` if another has it."""
-    from filelock import FileLock, Timeout  # imported here, as it delays `sr --help`
-
     lock = FileLock(path.with_name(f".{path.name}.lock"), poll_interval=0.2)
     with _folder_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
