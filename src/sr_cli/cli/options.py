@@ -45,6 +45,17 @@ def options(config: type) -> Callable[[Callable[..., None]], Callable[..., None]
     return decorate
 
 
+def option(
+    help: str, panel: str, *flags: str, metavar: str | None = None, shown: bool | str = True, min: float | None = None
+) -> Any:
+    """An option that isn't a setting.
+
+    Args:
+        shown: what the help shows in place of the default.
+    """
+    return typer.Option(*flags, help=help, rich_help_panel=panel, metavar=metavar, show_default=shown, min=min)
+
+
 def show_defaults(parameters: Iterable[Any], config: Any) -> None:
     """Let ``--help`` show the values that ``config`` has in place of its class's defaults.
 

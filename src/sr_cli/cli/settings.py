@@ -19,11 +19,7 @@ else:
 
 
 SETTINGS = {each.name: each for each in dataclasses.fields(TrainConfig)}
-
-
-def option(setting: str) -> str:
-    """The option of ``sr train`` that sets this, such as ``--batch-size``."""
-    return flag(SETTINGS[setting])
+"""The fields of `TrainConfig` by name."""
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -42,7 +38,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not a TOML file ({error})") from error
     known = {name: name for name in SETTINGS}
-    known |= {option(name)[2:].replace("-", "_"): name for name in SETTINGS}
+    known |= {flag(each)[2:].replace("-", "_"): name for name, each in SETTINGS.items()}
     settings = {}
     for key, value in found.items():
         name = known.get(key.replace("-", "_"))
@@ -91,8 +87,8 @@ def resumed_config(run: Path, given: dict[str, Any]) -> tuple[TrainConfig, dict[
         raise TrainingError(f"{run}: its settings are of another version of sr ({error})") from error
     for name, value in given.items():
         if name not in RESUMABLE and value != getattr(settings, name):
-            changeable = ", ".join(option(each) for each in SETTINGS if each in RESUMABLE)
-            fixed = f"{option(name)} is {getattr(settings, name)} in {run}"
+            changeable = ", ".join(flag(each) for each in SETTINGS.values() if each.name in RESUMABLE)
+            fixed = f"{flag(SETTINGS[name])} is {getattr(settings, name)} in {run}"
             raise UsageError(f"{fixed} and cannot change; these can: {changeable}")
     with _as_usage_error():
         return dataclasses.replace(settings, **given), before

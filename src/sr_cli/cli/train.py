@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from sr_cli import console
-from sr_cli.cli.options import options, show_defaults
+from sr_cli.cli.options import option, options, show_defaults
 from sr_cli.cli.settings import fresh_config, read_settings, resumed_config, run_folder
 from sr_cli.cli.signals import save_on_signals
 from sr_cli.config import DEFAULT_ARCH, LEARNING, MACHINE, NETWORK, RUN, TrainConfig, recipe
@@ -40,41 +40,29 @@ def train(
     given: dict[str, Any],
     init: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME|FILE", help="Weights to start from, of any scale of the network.", rich_help_panel=NETWORK
-        ),
+        option("Weights to start from, of any scale of the network.", NETWORK, "--init", metavar="NAME|FILE"),
     ] = None,
     loss_weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="VGG-16 weights of the loss.", rich_help_panel=LEARNING)
+        Path | None, option("VGG-16 weights of the loss.", LEARNING, "--loss-weights", metavar="FILE")
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE.toml", help="Settings by the names of their options, which override it.", rich_help_panel=RUN
-        ),
+        option("Settings by the names of their options, which override it.", RUN, "--config", metavar="FILE.toml"),
     ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="Name of the run.", show_default="ARCH-xSCALE", rich_help_panel=RUN)
-    ] = None,
-    runs_dir: Annotated[Path, typer.Option(help="Folder of the runs.", rich_help_panel=RUN)] = Path("runs"),
+    name: Annotated[str | None, option("Name of the run.", RUN, "--name", shown="ARCH-xSCALE")] = None,
+    runs_dir: Annotated[Path, option("Folder of the runs.", RUN, "--runs-dir")] = Path("runs"),
     resume: Annotated[
         str | None,
-        typer.Option(
-            metavar="RUN",
-            help="Continue a run, by name or folder; --lr, --epochs, --steps … override its settings.",
-            rich_help_panel=RUN,
-        ),
+        option("Continue a run; --lr, --epochs, --steps … override its settings.", RUN, "--resume", metavar="RUN"),
     ] = None,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Also write curves and samples for TensorBoard.", rich_help_panel=RUN)
+        bool, option("Also write curves and samples for TensorBoard.", RUN, "--tensorboard")
     ] = False,
     carbon_intensity: Annotated[
         float | None,
-        typer.Option(
-            metavar="G_PER_KWH", min=0, help="Grams of CO2e per kWh, to report the run's.", rich_help_panel=RUN
-        ),
+        option("Grams of CO2e per kWh, to report the run's.", RUN, "--carbon-intensity", metavar="G_PER_KWH", min=0),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=MACHINE)] = "auto",
+    device: Annotated[str, option("auto, cpu, cuda, cuda:1, mps.", MACHINE, "--device")] = "auto",
 ) -> None:
     """Train a network on a folder of photos; everything about the run goes to runs/NAME/.
 

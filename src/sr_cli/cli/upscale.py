@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sr_cli import console
-from sr_cli.cli.options import options
+from sr_cli.cli.options import option, options
 from sr_cli.cli.signals import Interruption
 from sr_cli.config import BATCH, OUTPUT, PERCEPTUAL_MODEL, PIPE, UpscaleConfig
 from sr_cli.console import upscaling as view
@@ -20,10 +20,6 @@ from sr_cli.system.cpu_tuning import keep_freed_memory, limit_openmp_spin
 if TYPE_CHECKING:
     from sr_cli.upscaling.batch.run import Batch
     from sr_cli.upscaling.upscaler import Upscaler
-
-
-def _option(help: str, panel: str, *flags: str, metavar: str | None = None) -> Any:
-    return typer.Option(*flags, help=help, metavar=metavar, rich_help_panel=panel)
 
 
 @options(UpscaleConfig)
@@ -42,16 +38,16 @@ def upscale(
     given: dict[str, Any],
     from_file: Annotated[
         str | None,
-        _option("Inputs, one per line or null-separated; - for stdin.", BATCH, "--from-file", metavar="FILE"),
+        option("Inputs, one per line or null-separated; - for stdin.", BATCH, "--from-file", metavar="FILE"),
     ] = None,
-    dry_run: Annotated[bool, _option("List what would be written, and the time needed.", BATCH, "--dry-run")] = False,
-    as_json: Annotated[bool, _option("Print a JSON object per picture, and a summary.", OUTPUT, "--json")] = False,
-    quiet: Annotated[bool, _option("Print only errors.", OUTPUT, "--quiet", "-q")] = False,
-    verbose: Annotated[bool, _option("Print details of each picture.", OUTPUT, "--verbose", "-v")] = False,
-    preview: Annotated[bool, _option("Show a crop before and after in the terminal.", OUTPUT, "--preview")] = False,
+    dry_run: Annotated[bool, option("List what would be written, and the time needed.", BATCH, "--dry-run")] = False,
+    as_json: Annotated[bool, option("Print a JSON object per picture, and a summary.", OUTPUT, "--json")] = False,
+    quiet: Annotated[bool, option("Print only errors.", OUTPUT, "--quiet", "-q")] = False,
+    verbose: Annotated[bool, option("Print details of each picture.", OUTPUT, "--verbose", "-v")] = False,
+    preview: Annotated[bool, option("Show a crop before and after in the terminal.", OUTPUT, "--preview")] = False,
     compare: Annotated[
         Path | None,
-        _option("Write a crop of input, bicubic and result side by side.", OUTPUT, "--compare", metavar="FILE"),
+        option("Write a crop of input, bicubic and result side by side.", OUTPUT, "--compare", metavar="FILE"),
     ] = None,
 ) -> None:
     """Upscale images. Inputs are never changed; results are written atomically."""
