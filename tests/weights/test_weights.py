@@ -244,12 +244,13 @@ def test_a_file_for_a_new_name_tells_what_it_is(tmp_path, data):
     assert "my-x3" not in weights.entries()
 
 
-@pytest.mark.parametrize("name", ["../x", "registry", ""])
-def test_a_new_name_is_a_plain_name_and_its_file_is_a_weights_file(tmp_path, data, name):
-    (tmp_path / "x.pth").write_bytes(CONTENT)
-    (tmp_path / "x.toml").write_bytes(CONTENT)
+@pytest.mark.parametrize(
+    ("name", "file"), [("../x", "x.pth"), ("", "x.pth"), ("registry", "x.toml"), ("x", "damaged.safetensors")]
+)
+def test_a_new_name_is_a_plain_name_and_its_file_is_a_weights_file(tmp_path, data, name, file):
+    (tmp_path / file).write_bytes(CONTENT)
     with pytest.raises(WeightsError):
-        weights.add(name, tmp_path / ("x.toml" if name == "registry" else "x.pth"))
+        weights.add(name, tmp_path / file)
     assert not data.exists()
 
 

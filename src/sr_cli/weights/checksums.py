@@ -1,9 +1,10 @@
-"""Whether a file has the size and the SHA-256 that it should have."""
+"""Checks that a file is what it should be."""
 
 import hashlib
 from pathlib import Path
 
 from sr_cli.errors import WeightsError
+from sr_cli.weights.header import read_metadata
 
 _CHUNK = 1 << 20  # bytes
 
@@ -18,7 +19,11 @@ def sha256_of(path: Path) -> str:
 
 
 def mismatch(path: Path, *, size: int | None, sha256: str | None) -> str | None:
-    """How a file differs from what is expected of it; ``None`` if it does not. What is ``None`` is not checked.
+    """How a file differs from what is expected, ``None`` if it does not; a safetensors file must also be complete.
+
+    Args:
+        size: in bytes; not checked if ``None``.
+        sha256: not checked if ``None``.
 
     Raises:
         WeightsError: the file cannot be read.
@@ -28,6 +33,10 @@ def mismatch(path: Path, *, size: int | None, sha256: str | None) -> str | None:
             return f"it has {actual_size} bytes, expected {size}"
         if sha256 is not None and sha256 != (actual := sha256_of(path)):
             return f"its SHA-256 is {actual}, expected {sha256}"
+        if path.suffix == ".safetensors":
+            read_metadata(path)
+    except WeightsError:
+        return "it is not a safetensors file, or damaged"
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
     return None

@@ -2,7 +2,6 @@
 
 import json
 import struct
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +33,6 @@ def read_metadata(path: Path) -> dict[str, Any]:
     except (ValueError, struct.error, AttributeError, KeyError, TypeError) as error:
         raise WeightsError(f"{path}: not a safetensors file, or damaged ({error})") from error
     return metadata
-
-
-def is_complete(path: Path) -> bool:
-    """Whether the file is a safetensors file of the size that its header states."""
-    with suppress(WeightsError):
-        read_metadata(path)
-        return True
-    return False
 
 
 def _decode(value: str) -> Any:

@@ -16,7 +16,6 @@ from sr_cli.errors import DownloadError, OutputError, WeightsError
 from sr_cli.system.atomic_files import atomic_write
 from sr_cli.system.quantities import megabytes
 from sr_cli.weights.checksums import mismatch
-from sr_cli.weights.header import is_complete
 from sr_cli.weights.registry import Entry, data_dir, entry, entry_or_new, without_password
 from sr_cli.weights.types import DEFAULT_RETRIES, Kind, OnProgress, Progress, RetryPolicy, State, ignore
 
@@ -47,8 +46,6 @@ def state(entry: Entry, *, verify: bool = False) -> State:
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
     if mismatch(path, size=entry.size, sha256=entry.sha256 if verify else None):
-        return "corrupt"
-    if path.suffix == ".safetensors" and not is_complete(path):
         return "corrupt"
     return "shipped" if entry.path else "cached"
 

@@ -175,18 +175,13 @@ class Tally:
         seconds = time - self._anchor_time
         joules = joules_between(self._anchor.counters, reading.counters)
         method = BY_COUNTER
-        if joules is None:
-            joules, method = trapezoid(self._anchor.power, reading.power, seconds), BY_POWER
+        if joules is None and self._anchor.power is not None and reading.power is not None:
+            joules, method = (self._anchor.power + reading.power) / 2 * seconds, BY_POWER
         if joules is not None and seconds > 0:
             self._joules += joules
             self._measured += seconds
             self._methods.add(method)
         self._anchor, self._anchor_time = reading, time
-
-
-def trapezoid(before: float | None, after: float | None, seconds: float) -> float | None:
-    """Joules between two readings in watts; ``None`` if either is missing."""
-    return None if before is None or after is None else (before + after) / 2 * seconds
 
 
 class _WeightedMean:
