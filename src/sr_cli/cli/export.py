@@ -14,6 +14,12 @@ def export(
         Path | None, typer.Option("-o", "--output", help="The .onnx file; NAME.onnx here by default.")
     ] = None,
     *,
+    arch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PACKAGE.MODULE:CLASS", help="Network class of the weights, if it comes from another package."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file of that name.")] = False,
 ) -> None:
     """Write a model as ONNX, for other programs: any image size, RGB in [0, 1] in and out, checked against torch.
@@ -26,7 +32,7 @@ def export(
 
     source = find_weights(weights)
     path = output or Path(f"{source.stem}.onnx")
-    network, header = load_network(source)
+    network, header = load_network(source, arch=arch)
     difference = export_onnx(network, path, header=header, overwrite=force)
     console.note(f"differs from torch by at most {difference:.0e}")
     typer.echo(path)

@@ -11,6 +11,7 @@ from typing import Any
 from sr_cli.cli.options import flag
 from sr_cli.config import DEFAULT_ARCH, TrainConfig, recipe
 from sr_cli.errors import TrainingError, UsageError
+from sr_cli.networks.registry import is_registered
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -81,6 +82,9 @@ def resumed_config(run: Path, given: dict[str, Any]) -> tuple[TrainConfig, dict[
     from sr_cli.training.run_folder import read_config
 
     before = read_config(run)
+    arch = before["settings"].get("arch", TrainConfig.arch)
+    if not is_registered(arch) and arch != given.get("arch"):
+        raise UsageError(f"{run}: trains {arch}, a network that is not registered here; if you trust it: --arch {arch}")
     try:
         settings = TrainConfig(**before["settings"])
     except (TypeError, ValueError) as error:

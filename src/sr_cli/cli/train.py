@@ -93,7 +93,7 @@ def train(
         raise UsageError("name a folder of photos, or a run to --resume")
     else:
         settings = fresh_config(given)
-        run = runs_dir / (name or f"{settings.arch}-x{settings.scale}")
+        run = runs_dir / (name or f"{settings.arch.rpartition(':')[2]}-x{settings.scale}")
         check_free(run)
     if tensorboard and find_spec("tensorboard") is None:
         raise UsageError("--tensorboard needs TensorBoard: python -m pip install 'sr-cli[tensorboard]'")

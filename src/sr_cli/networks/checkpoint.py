@@ -14,17 +14,18 @@ from sr_cli.errors import WeightsError
 from sr_cli.networks.base import Network
 from sr_cli.networks.registry import build, is_registered
 from sr_cli.system.atomic_files import write_atomically
+from sr_cli.weights.header import read_metadata
 
 FORMAT = "sr-cli 1"
 
 
 def save_network(path: Path, network: Network, *, about: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> None:
-    """Write a network's weights with what is needed to build it again and to judge it.
+    """Write a network's weights, and in the header what is needed to rebuild it.
 
     Args:
-        path: a ``.safetensors`` file; written whole or not at all.
+        path: a ``.safetensors`` file; written atomically.
         network: the network.
-        about: what the header shall say (training command, data, loss, metrics, license …), each value as JSON.
+        about: more values for the header (training command, data, loss, metrics, license …); written as JSON.
         dtype: precision of the stored weights.
 
     Raises:
@@ -44,21 +45,15 @@ def save_network(path: Path, network: Network, *, about: Mapping[str, Any], dtyp
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """What a weights file says of itself: ``architecture`` and all that `save_network` was told.
+    """The metadata of a weights file: ``architecture`` and what `save_network` was given as ``about``.
 
     Raises:
-        WeightsError: the file is missing, is no safetensors file, or none of ours.
+        WeightsError: the file is missing or damaged, or was not written by `save_network`.
     """
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such weights file")
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-        if header.get("format") != FORMAT:
-            raise WeightsError(f"{path}: safetensors, but not weights that sr wrote")
-        return {key: value if key in ("format", "version") else json.loads(value) for key, value in header.items()}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(f"{path}: not a weights file that sr can read (damaged, or no safetensors)") from error
+    header = read_metadata(path)
+    if header.get("format") != FORMAT:
+        raise WeightsError(f"{path}: not weights that sr wrote")
+    return header
 
 
 def load_network(path: Path, *, arch: str | None = None) -> tuple[Network, dict[str, Any]]:

@@ -31,19 +31,19 @@ class _Clamped(nn.Module):
 
 
 def export_onnx(network: Network, path: Path, *, header: Mapping[str, Any], overwrite: bool = False) -> float:
-    """Write a network as ONNX, after checking it in ONNX Runtime against torch.
+    """Write a network as ONNX, after checking its results in ONNX Runtime against torch's.
 
     Its input ``lr`` is ``(N, 3, H, W)``, float32 RGB in [0, 1], of any size; its output ``sr`` is
-    ``(N, 3, scale·H, scale·W)`` in [0, 1]. The header goes into the file's metadata, each value as JSON.
+    ``(N, 3, scale·H, scale·W)`` in [0, 1].
 
     Args:
         network: in eval mode, on the CPU.
-        path: written whole or not at all.
-        header: what the weights say of themselves.
-        overwrite: whether a file of that name may be replaced.
+        path: written atomically.
+        header: of the weights file; goes into the metadata, each value as JSON.
+        overwrite: whether an existing file may be replaced.
 
     Returns:
-        The largest difference to torch that was found.
+        The largest difference that was found.
 
     Raises:
         UsageError: the extra ``onnx`` is not installed.
@@ -55,16 +55,10 @@ def export_onnx(network: Network, path: Path, *, header: Mapping[str, Any], over
     if path.exists() and not overwrite:
         raise OutputError(f"{path}: already exists")
     clamped = _Clamped(network).eval()
+    shapes = ({0: "batch", 2: "height", 3: "width"},)
+    names: dict[str, Any] = {"input_names": ["lr"], "output_names": ["sr"], "dynamic_shapes": shapes}
     with _quiet():
-        program = torch.onnx.export(
-            clamped,
-            (torch.rand(1, 3, 24, 20),),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=["lr"],
-            output_names=["sr"],
-            dynamic_shapes=({0: "batch", 2: "height", 3: "width"},),
-        )
+        program = torch.onnx.export(clamped, (torch.rand(1, 3, 24, 20),), dynamo=True, opset_version=OPSET, **names)
     assert program is not None
     model = program.model_proto
     for key, value in header.items():
@@ -80,7 +74,7 @@ def export_onnx(network: Network, path: Path, *, header: Mapping[str, Any], over
 
 @torch.inference_mode()
 def _difference(content: bytes, network: nn.Module) -> float:
-    """The largest difference between ONNX Runtime and torch over a few sizes, other than the one that was traced."""
+    """The largest difference between ONNX Runtime and torch over a few sizes other than the one that was traced."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -95,7 +89,7 @@ def _difference(content: bytes, network: nn.Module) -> float:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter talks on stdout and through warnings, about its own insides."""
+    """Silence the exporter, which reports its internals on stdout and as warnings."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

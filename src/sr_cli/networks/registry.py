@@ -39,6 +39,8 @@ def names() -> list[str]:
 
 def is_registered(name: object) -> bool:
     """Whether a network of this name, or of this ``package.module:Class``, is built in or was installed."""
+    if not isinstance(name, str):
+        return False
     return name in built_in() or any(name in registration for registration in _installed().items())
 
 

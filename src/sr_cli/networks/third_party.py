@@ -65,7 +65,7 @@ def load_third_party(path: Path) -> ThirdPartyNetwork:
     except Exception as error:  # hostile bytes: UnpicklingError, RuntimeError, KeyError, SafetensorError …
         raise WeightsError(f"{path}: not weights that can be read safely ({_first_line(error)})") from error
     if not isinstance(descriptor, spandrel.ImageModelDescriptor):
-        raise WeightsError(f"{path}: {descriptor.architecture.name} doesn't upscale, it fills in what a mask hides")
+        raise WeightsError(f"{path}: {descriptor.architecture.name} is an inpainting model, not an upscaler")
     if (descriptor.input_channels, descriptor.output_channels) != (3, 3):
         channels = f"{descriptor.input_channels} channels in and {descriptor.output_channels} out"
         raise WeightsError(f"{path}: has {channels}; sr needs a network for RGB")

@@ -9,29 +9,26 @@ from torch import Tensor, nn
 
 from sr_cli.errors import UsageError, WeightsError
 
-_BLOCKS = (2, 2, 3, 3, 3)  # convolutions in each of VGG-16's blocks; a pooling layer follows each block
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
+# Not torchvision's vgg16(): its import takes a second, and fails where its version doesn't match torch's.
+_NAMES = [
+    name
+    for block, convolutions in enumerate((2, 2, 3, 3, 3), start=1)
+    for name in (*(f"{kind}{block}_{i + 1}" for i in range(convolutions) for kind in ("conv", "relu")), f"pool{block}")
+]
 
-def _vgg_layers() -> dict[str, int]:
-    """Index in torchvision's ``vgg16().features`` of every ``convB_I`` and ``reluB_I``."""
-    layers, index = {}, 0
-    for block, convolutions in enumerate(_BLOCKS, start=1):
-        for i in range(1, convolutions + 1):
-            layers[f"conv{block}_{i}"], layers[f"relu{block}_{i}"] = index, index + 1
-            index += 2
-        index += 1
-    return layers
+VGG_LAYERS = {name: index for index, name in enumerate(_NAMES) if not name.startswith("pool")}
+"""Index in torchvision's ``vgg16().features`` of each layer that can be tapped.
 
-
-VGG_LAYERS = _vgg_layers()
-"""The layers that can be tapped: ``relu2_2`` is the paper's; ``conv2_2`` is the same before its ReLU."""
+``relu2_2`` is that of Johnson et al.; ``conv2_2`` is the same before its ReLU.
+"""
 
 
 class VGGFeatures(nn.Module):
     """The frozen loss network: VGG-16 up to the deepest layer that is asked for.
 
-    Always in eval mode, its weights take no gradient, and the ImageNet normalisation of the input happens inside.
+    Always in eval mode, without gradients for its weights; it normalizes the input by ImageNet's statistics.
 
     Args:
         state: weights with torchvision's keys ``features.N.weight`` and ``features.N.bias``; others are ignored.
@@ -69,7 +66,7 @@ class VGGFeatures(nn.Module):
         tapped = {VGG_LAYERS[layer] for layer in self.layers}
         for index, module in enumerate(self.features):
             if isinstance(module, nn.ReLU):
-                module.inplace = index - 1 not in tapped  # else nobody looks at the convolution's output
+                module.inplace = index - 1 not in tapped  # a tapped convolution's output must survive
         self.requires_grad_(False)
         self.eval()
 
@@ -91,12 +88,13 @@ def _vgg_until(last: int) -> nn.Sequential:
     """torchvision's ``vgg16().features`` from its first layer to ``last``."""
     modules: list[nn.Module] = []
     channels = 3
-    for block, convolutions in enumerate(_BLOCKS):
-        width = min(64 * 2**block, 512)
-        for _ in range(convolutions):
-            modules += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+    for name in _NAMES:
+        width = min(32 * 2 ** int(name[4]), 512)
+        if name.startswith("conv"):
+            modules.append(nn.Conv2d(channels, width, 3, padding=1))
             channels = width
-        modules.append(nn.MaxPool2d(2))
+        else:
+            modules.append(nn.ReLU() if name.startswith("relu") else nn.MaxPool2d(2))
     return nn.Sequential(*modules[: last + 1])
 
 
