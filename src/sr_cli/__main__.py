@@ -19,10 +19,10 @@ def main() -> None:
 
 
 def _leave_torchrun(code: int | str | None) -> None:
-    """End this process at once, if ``torchrun`` started it; all files are closed by then.
+    """Under ``torchrun``, end this process at once; all files are closed by then.
 
-    ``DistributedDataParallel`` keeps the threads of gloo alive even beyond ``destroy_process_group`` (PyTorch 2.14),
-    and an interpreter that is taken down under them may abort: a training that is done and saved would count as failed.
+    ``DistributedDataParallel`` keeps gloo's threads alive even after ``destroy_process_group`` (PyTorch 2.14), and the
+    interpreter may abort when it shuts down under them: a training that was saved would count as failed.
     """
     if "torch.distributed" in sys.modules:
         from sr_cli.system import distributed
@@ -35,13 +35,13 @@ def _leave_torchrun(code: int | str | None) -> None:
 
 def _run() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be UTF-8, nor stdout
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names or stdout may not be UTF-8
     try:
         app(standalone_mode=True)
     except SrError as error:
         console.error(str(error))
         sys.exit(error.exit_code)
-    except OSError as error:  # stdout on a full disk, for one; files that we write raise an SrError
+    except OSError as error:  # such as a full disk behind stdout; our own output files raise an SrError
         console.error(f"{error.filename or 'the output'}: {error.strerror or error}")
         sys.exit(OutputError.exit_code)
     except KeyboardInterrupt:

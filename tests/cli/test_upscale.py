@@ -1,4 +1,4 @@
-"""``sr upscale`` as its users meet it: exit codes, what stands on stdout and stderr, and which files there are."""
+"""``sr upscale`` as users see it: exit codes, stdout, stderr, and the files it writes."""
 
 import contextlib
 import io
@@ -178,6 +178,18 @@ class TestFiles:
         result = np.asarray(Image.open(here / "a_2x.png"))
         np.testing.assert_array_equal(np.asarray(sheet)[22:, 256:], result)
 
+    def test_a_comparison_of_an_animation_shows_its_first_frame(self, sr, here):
+        frames = [Image.new("RGB", (20, 10), color) for color in ("red", "blue")]
+        frames[0].save(here / "a.webp", save_all=True, append_images=frames[1:], lossless=True)
+        assert sr("a.webp", "--animate", "--compare", "sheet.png")[0] == 0
+        assert Image.open(here / "sheet.png").size == (3 * 40 + 2 * 8, 22 + 20)
+
+    def test_every_default_is_in_the_help(self, sr):
+        _, out, _ = sr("--help", model=False)
+        text = re.sub(r"[\s│]+", " ", " ".join(out))
+        for default in ("compact-x4, or chosen", "the network's", "268M", "95; AVIF", "beside the input", "else skip"):
+            assert f"[default: ({default}" in text or default in text, default
+
 
 class TestMachines:
     def test_json(self, sr, here):
@@ -329,7 +341,8 @@ class TestProcesses:
         program = (
             "import sys\nfrom sr_cli.__main__ import main\n"
             "try: main()\nexcept SystemExit: pass\n"
-            "print({'torchvision', 'scipy', 'piq', 'skimage', 'requests', 'spandrel'} & set(sys.modules))"
+            "heavy = {'torchvision', 'scipy', 'piq', 'skimage', 'requests', 'spandrel', 'textual_image'}\n"
+            "print(heavy & set(sys.modules))"
         )
         done = subprocess.run(
             [sys.executable, "-c", program, "upscale", "a.png", "--model", weights], capture_output=True, text=True
@@ -374,6 +387,29 @@ def test_bars_on_a_terminal_leave_results_whole(here, weights, options, piped):
         assert all(re.search(rf"(?:^|\n|\x1b\[2K){re.escape(start)}", shown) for start in expected)
     assert ("▀" in shown) == ("--preview" in options)
     assert process.wait() == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
+@pytest.mark.parametrize("variable", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_a_preview_without_colors_is_a_plain_line(here, weights, variable):
+    paint(here / "a.png")
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "a.png", "--model", weights, "--preview"],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm", **variable},
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):
+        while read := os.read(ours, 4096):
+            shown += read
+    os.close(ours)
+    assert process.communicate()[0] == b"a_2x.png\n"
+    assert b"--preview needs a color terminal" in shown
+    assert "▀".encode() not in shown
 
 
 def test_a_batch_of_small_pictures_tells_of_pictures_and_not_of_tiles(monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""The command line: one file a command. Each parses, calls the core and prints."""
+"""The command line, one file per command: each parses, calls the core and prints."""
 
 from sr_cli.cli.app import app
 from sr_cli.cli.download_weights import download_weights

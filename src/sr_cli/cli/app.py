@@ -1,4 +1,4 @@
-"""The Typer application that gathers the commands."""
+"""The Typer application; `sr_cli.cli` adds the commands."""
 
 from typing import Annotated
 
