@@ -27,7 +27,7 @@ def _leave_torchrun(code: int | str | None) -> None:
     if "torch.distributed" in sys.modules:
         from sr_cli.system import distributed
 
-        if distributed.launched():
+        if distributed.under_torchrun():
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code if isinstance(code, int) else int(code is not None))

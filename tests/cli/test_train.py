@@ -22,7 +22,7 @@ def steps_of(path: Path) -> list[int]:
 
 @pytest.fixture
 def settings(tmp_path):
-    """What has no option of its own: rows and savings often enough for a test."""
+    """A settings file with which rows and states are written often enough for a test."""
     path = tmp_path / "often.toml"
     path.write_text("log-every = 1\nsamples = 1\nsave_minutes = 0.0001\n")
     return path
@@ -49,7 +49,7 @@ def test_a_killed_run_goes_on_bit_for_bit(arch, photo_folder, settings, tmp_path
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_a_signal_saves_and_tells_how_to_go_on(number, photo_folder, settings, tmp_path):
+def test_a_signal_saves_and_prints_how_to_continue(number, photo_folder, settings, tmp_path):
     settings.write_text("log-every = 1\n")
     process = start(photo_folder, *OPTIONS, "--config", settings, "--steps", 100_000, folder=tmp_path)
     run = tmp_path / "runs/compact-x2"

@@ -123,7 +123,7 @@ def test_a_killed_worker_is_a_clear_error(photo_folder, load):
     next(loader)
     (worker,) = multiprocessing.active_children()
     os.kill(worker.pid, signal.SIGKILL)
-    worker.join()  # a step that goes on meanwhile is not disturbed
+    worker.join()  # the death alone must not raise here
     with pytest.raises(TrainingError, match="killed"):
         for _ in range(50):
             next(loader)

@@ -34,10 +34,10 @@ def test_lr_is_small_in_range_and_of_the_same_color(photo, kind):
     torch.testing.assert_close(lr.mean((0, 2, 3)), photo.mean((0, 2, 3)), rtol=0, atol=0.02)
 
 
-def test_a_grey_photo_stays_grey(photo):
-    grey = photo[:, :1].expand(-1, 3, -1, -1)
+def test_a_gray_photo_stays_gray(photo):
+    gray = photo[:, :1].expand(-1, 3, -1, -1)
     for kind in ("bicubic", "paper"):
-        lr = degrade(grey, 4, kind=kind)
+        lr = degrade(gray, 4, kind=kind)
         torch.testing.assert_close(lr[:, :1].expand(-1, 3, -1, -1), lr)
 
 

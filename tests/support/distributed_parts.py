@@ -31,7 +31,7 @@ def batch_for(config: TrainConfig, folder: Path, group: Group = ALONE) -> Batch:
 
 
 def gradients(config: TrainConfig, folder: Path, group: Group = ALONE) -> dict[str, torch.Tensor]:
-    """The gradient of every parameter, and the statistics that batch normalisation has gathered."""
+    """The gradient of every parameter, and the statistics that batch normalization has collected."""
     vgg = load_file(folder / "vgg.safetensors") if "johnson" in config.loss else None
     trainer = Trainer(config, CPU, group=group, vgg_state=vgg)
     trainer.learn(batch_for(config, folder, group))

@@ -18,7 +18,7 @@ from sr_cli.training import Stop, fraction_done, learning_rate, train
 from sr_cli.training.run_folder import load_state
 from sr_cli.training.schedule import ends_epoch
 from sr_cli.training.trainer import Trainer
-from sr_cli.training.validation import held_out
+from sr_cli.training.validation import validation_count
 from support.trainings import CPU, TINY, digest, photos_in, trained
 
 
@@ -285,7 +285,7 @@ def test_a_patch_of_one_cell_holds_no_pair_of_cells(photo_folder, tmp_path):
 
 
 @pytest.mark.parametrize("batch_norm", ["batch", "frozen"])
-def test_statistics_of_batch_normalisation(photo_folder, tmp_path, batch_norm):
+def test_statistics_of_batch_normalization(photo_folder, tmp_path, batch_norm):
     """Frozen ones stay what they were, validations in between or not, and everything else learns."""
     config = replace(recipe("johnson"), scale=2, crop_size=32, batch_size=2, loss="pixel", validation_photos=1)
     before = Trainer(replace(config, batch_norm=batch_norm), CPU).network.state_dict()
@@ -370,4 +370,4 @@ def test_every_epoch_ends_once():
 
 @pytest.mark.parametrize(("photos", "kept"), [(1, 0), (4, 0), (10, 1), (100, 5), (800, 16), (100_000, 16)])
 def test_a_twentieth_is_held_out(photos, kept):
-    assert held_out(TrainConfig(), photos) == kept
+    assert validation_count(TrainConfig(), photos) == kept

@@ -45,7 +45,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         name = known.get(key.replace("-", "_"))
         if name is None:
             close = difflib.get_close_matches(key.replace("-", "_"), known, n=1)
-            hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(sorted(known))}"
+            hint = f"; did you mean {close[0]}?" if close else f"; the settings are {', '.join(sorted(known))}"
             raise UsageError(f"{path}: unknown setting {key!r}{hint}")
         if name in settings:
             raise UsageError(f"{path}: {key!r} is set twice")

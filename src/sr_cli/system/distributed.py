@@ -81,7 +81,7 @@ class Group:
 ALONE = Group()
 
 
-def launched() -> bool:
+def under_torchrun() -> bool:
     """Whether ``torchrun`` started this process."""
     return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR"))
 
@@ -92,7 +92,7 @@ def local_device(device: torch.device) -> torch.device:
     Raises:
         DeviceError: there are more processes than GPUs.
     """
-    if device.type != "cuda" or not launched():
+    if device.type != "cuda" or not under_torchrun():
         return device
     index = int(os.environ.get("LOCAL_RANK", "0"))
     if index >= torch.cuda.device_count():
@@ -135,7 +135,7 @@ def join_group(device: torch.device) -> Iterator[Group]:
     Raises:
         TrainingError: they could not be reached.
     """
-    if not launched():
+    if not under_torchrun():
         yield ALONE
         return
     if device.type == "cuda":

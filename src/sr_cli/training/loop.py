@@ -24,7 +24,7 @@ from sr_cli.training.run_folder import read_state
 from sr_cli.training.schedule import ends_epoch, fraction_done, learning_rate
 from sr_cli.training.state import Progress, Stop, TrainStep
 from sr_cli.training.trainer import NotFinite, Trainer
-from sr_cli.training.validation import held_out, validate
+from sr_cli.training.validation import validate, validation_count
 
 
 def train(
@@ -82,7 +82,7 @@ def train(
         configure_process(config)
         state = group.broadcast(read_state(run) if group.writes else None) if resume else None
         progress = Progress(**state["progress"]) if state else Progress()
-        to_train_on, to_validate_on = photos.split(held_out(config, len(photos)), seed=config.seed)
+        to_train_on, to_validate_on = photos.split(validation_count(config, len(photos)), seed=config.seed)
         to_train_on.cache_bytes //= group.local_size
         crops = list(validation_pairs(to_validate_on, scale=config.scale, degradation=config.degradation))
         undecodable = sorted(set(to_validate_on.paths) - {crop.path for crop in crops})

@@ -18,7 +18,7 @@ from sr_cli.system.distributed import ALONE, Group
 _GAP = 4  # pixels between the pictures of a sheet
 
 
-def held_out(config: TrainConfig, photos: int) -> int:
+def validation_count(config: TrainConfig, photos: int) -> int:
     """How many of the photos are held out for validation; at least one is left to train on."""
     wanted = min(16, max(1 if photos >= 5 else 0, photos // 20))
     wanted = wanted if config.validation_photos is None else config.validation_photos
