@@ -201,7 +201,7 @@ class TrainConfig:
         check_settings(self)
         scales = registry.scales_of(self.arch)
         if scales and self.scale not in scales:
-            raise ValueError(f"scale must be one of {', '.join(map(str, scales))} for {self.arch}")
+            raise ValueError(f"scale must be one of {', '.join(map(str, scales))} for {self.arch}, not {self.scale}")
         if self.crop_size % self.scale:
             raise ValueError(f"crop_size {self.crop_size} is not a multiple of scale {self.scale}")
         if self.epochs is None and self.steps is None and self.hours is None:
