@@ -24,11 +24,25 @@ TIERS = [
     {"__main__"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(TIERS) for room in rooms}
-TORCHLESS = {"errors", "config", "system/atomic_files", "system/memory", "weights", "console", "cli", "__main__"}
+TORCHLESS = {
+    "errors",
+    "config",
+    "networks/registry",
+    "system/atomic_files",
+    "system/memory",
+    "weights",
+    "console",
+    "cli",
+    "__main__",
+}
 
 
 def room_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def place_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").as_posix()
 
 
 def files() -> list[Path]:
@@ -79,7 +93,9 @@ def test_only_console_and_cli_print_or_exit(path):
     assert not calls & {"print", "exit", "quit", "sys.exit", "os._exit"}
 
 
-@pytest.mark.parametrize("path", [p for p in files() if room_of(p) in TORCHLESS], ids=lambda p: str(p.name))
+@pytest.mark.parametrize(
+    "path", [p for p in files() if {room_of(p), place_of(p)} & TORCHLESS], ids=lambda p: str(p.name)
+)
 def test_what_answers_at_once_imports_no_torch(path):
     assert not any(name.split(".")[0] in ("torch", "torchvision") for name in imports(parse(path), module_level=True))
 

@@ -108,6 +108,7 @@ def hours(text: str) -> float:
 
 NETWORK, LEARNING, DATA, RUN, MACHINE = "Network", "Learning", "Data", "Run", "Machine"
 _OWN = "the network's own"
+_NETWORKS = "; ".join(f"{name}, {entry['description']}" for name, entry in registry.built_in().items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,9 +116,8 @@ class TrainConfig:
     """The settings of a training. The defaults are those of the Bordeaux report (section 4); see `recipe` for ours."""
 
     arch: str = setting(
-        "johnson", f"Network: {', '.join(registry.built_in())}, an installed one, or package.module:Class.", NETWORK,
-        metavar="NAME",
-    )  # fmt: skip
+        "johnson", f"Network: {_NETWORKS}; an installed one; or package.module:Class.", NETWORK, metavar="NAME"
+    )
     scale: int = setting(4, "Enlargement factor, one that the network comes in.", NETWORK, min=2)
     width: int | None = setting(None, "Channels, if the network has a choice.", NETWORK, shown=_OWN, min=1)
     depth: int | None = setting(None, "Inner convolutions, if the network has a choice.", NETWORK, shown=_OWN, min=0)

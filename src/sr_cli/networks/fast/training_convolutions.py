@@ -160,7 +160,7 @@ def transposed_weight_gradient(features: Tensor, gradient: Tensor) -> Tensor:
     count, height, width, outputs = padded.shape
     height, width = height // 2, width // 2
     phases = padded.view(count, height, 2, width, 2, outputs).permute(0, 1, 3, 2, 4, 5).reshape(-1, 4 * outputs)
-    # On the same grid as the phases, a neighbour is a constant number of rows away.
+    # On the same grid as the phases, a neighbor is a constant number of rows away.
     inputs = F.pad(features.permute(0, 2, 3, 1), (0, 0, 0, 1, 0, 1)).flatten(0, 2)
     taps = phases.new_empty(2, 2, inputs.shape[1], 4 * outputs)
     for down in range(2):
