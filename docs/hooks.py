@@ -69,11 +69,10 @@ def row(parameter: Any, context: Any) -> str:
     """One line of the table: spelling, help, default."""
     spelling, text = parameter.get_help_record(context)
     default = ""
-    if found := re.search(r"\s*\[([^][]*)\]\s*$", text):
-        parts = [part.strip() for part in found[1].split(";")]
-        if any(part.startswith("default: ") or part == "required" for part in parts):
-            text = text[: found.start()]
-            default = parts[0].removeprefix("default: ")
+    if found := re.search(r"\s*\[((?:default: |required|env var: |[\d.]*<?=?x[<>=])[^][]*)\]\s*$", text):
+        text = text[: found.start()]
+        stated = re.search(r"default: (.*?)(?:; [\d.]*<?=?x[<>=].*)?$", found[1], re.S)
+        default = re.sub(r"^\((.*)\)$", r"\1", stated[1]) if stated else "required" * ("required" in found[1])
     if parameter.param_type_name == "argument":
         spelling = spelling.split(" <")[0]
     for kind, word in KINDS.items():
