@@ -96,10 +96,9 @@ class FusedJohnson(nn.Module):
         features = F.pad(features, (1, 1, int(first), int(last)))
         above = row_above(0, features)
         for level, upsampling in enumerate([*self.upsampling][:-1], start=1):
-            features = F.pixel_shuffle(upsampling(_below(above, features)), 2)
-            # What a transposed convolution with padding 1 cuts off is the border of zeros that the next one needs.
-            for border in (features[..., 0], features[..., -1], *_ends(features, above=first, below=last)):
-                border.zero_()
+            features = upsampling(_below(above, features))
+            features = F.pixel_shuffle(features, 2)  # not in one step, which would keep the previous features in memory
+            _zero_border(features, above=first, below=last)
             above = row_above(level, features)
         strips = list(self._output_strips(features, above, tail, last=last))
         phases = strips[0] if len(strips) == 1 else torch.cat(strips, dim=2)
@@ -205,9 +204,15 @@ def _below(above: Tensor | None, features: Tensor) -> Tensor:
     return features if above is None else torch.cat([above, features], dim=2)
 
 
-def _ends(features: Tensor, *, above: bool, below: bool) -> list[Tensor]:
-    """The first and the last row, where the image ends there."""
-    return [features[:, :, 0]] * above + [features[:, :, -1]] * below
+def _zero_border(features: Tensor, *, above: bool, below: bool) -> None:
+    """Zero, in place, what a transposed convolution with padding 1 cuts off: the padding of the next one.
+
+    Args:
+        above, below: whether the image ends there.
+    """
+    ends = [features[:, :, 0]] * above + [features[:, :, -1]] * below
+    for border in (features[..., 0], features[..., -1], *ends):
+        border.zero_()
 
 
 def _fold(convolution: Any, norm: Any) -> Any:
