@@ -134,9 +134,7 @@ class TrainConfig:
         "johnson, johnson+pixel, pixel, psnr, perceptual, or terms such as feature:relu2_2=1,relu3_3=0.5+pixel:l1=1.",
         LEARNING,
     )
-    epochs: float | None = setting(
-        5, "Stop after this many patches from each photo.", LEARNING, shown="no limit", above=0
-    )
+    epochs: float | None = setting(5, "Stop after this many patches from each photo.", LEARNING, above=0)
     steps: int | None = setting(None, "Stop after this many steps.", LEARNING, shown="no limit", min=1)
     hours: float | None = setting(
         None, "Stop after this time.", LEARNING, flags=("--time",), metavar="2h30m", shown="no limit", above=0,

@@ -81,3 +81,4 @@ def test_the_help_of_train_shows_every_setting_with_the_recipes_default(arch, fo
         (line,) = re.findall(rf"^│ +{flag(each)} .*$", text, re.MULTILINE)
         assert each.metadata["help"] in line
         assert f"[default: {shown}]" in line
+    assert re.search(rf"--epochs .*\[default: {'5' if arch == 'johnson' else '200'}\]", text)

@@ -178,6 +178,20 @@ class TestFiles:
         result = np.asarray(Image.open(here / "a_2x.png"))
         np.testing.assert_array_equal(np.asarray(sheet)[22:, 256:], result)
 
+    @pytest.mark.parametrize(
+        ("options", "subject"),
+        [
+            (["--compare", "sheet.png"], "--compare is"),
+            (["-o", "-"], "-o - is"),
+            (["-o", "x.png"], "-o x.png is a file,"),
+        ],
+    )
+    def test_what_is_for_one_picture_refuses_two(self, sr, here, options, subject):
+        for name in ("a.png", "b.png"):
+            paint(here / "p" / name)
+        code, _, err = sr("p", *options)
+        assert code == 2 and err == [f"error: {subject} for one picture; there are 2"]
+
     def test_a_comparison_of_an_animation_shows_its_first_frame(self, sr, here):
         frames = [Image.new("RGB", (20, 10), color) for color in ("red", "blue")]
         frames[0].save(here / "a.webp", save_all=True, append_images=frames[1:], lossless=True)

@@ -60,7 +60,13 @@ def train(
     ] = False,
     carbon_intensity: Annotated[
         float | None,
-        option("Grams of CO2e per kWh, to report the run's.", RUN, "--carbon-intensity", metavar="G_PER_KWH", min=0),
+        option(
+            "Grams of CO2e per kWh, to estimate the run's emissions.",
+            RUN,
+            "--carbon-intensity",
+            metavar="G_PER_KWH",
+            min=0,
+        ),
     ] = None,
     device: Annotated[str, option("auto, cpu, cuda, cuda:1, mps.", MACHINE, "--device")] = "auto",
 ) -> None:

@@ -153,9 +153,9 @@ def plan_pipe(
 def _find(request: BatchRequest, config: UpscaleConfig) -> Inputs:
     output = None if request.output in (None, PIPE) else Path(str(request.output))
     found = find_inputs(request.inputs, listed=request.listed, recursive=config.recursive, output=output)
-    one_only = f"-o {output}: is a file" if output is not None and _is_file_name(output) else request.one_only
+    one_only = f"-o {output} is a file," if output is not None and _is_file_name(output) else request.one_only
     if one_only and len(found.sources) > 1:
-        raise UsageError(f"{one_only}, for one picture; there are {len(found.sources)}")
+        raise UsageError(f"{one_only} for one picture; there are {len(found.sources)}")
     return found
 
 
