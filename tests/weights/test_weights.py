@@ -224,6 +224,20 @@ def test_a_file_for_a_known_name_must_be_the_right_one(tmp_path):
     assert weights.add("mine", weights.path_of(entry)).read_bytes() == right.read_bytes() == CONTENT
 
 
+def test_a_file_that_no_registry_names_is_replaced_by_one_of_another_size(tmp_path):
+    for name, length in (("first", 3), ("second", 5)):
+        save_file({"weight": torch.zeros(length)}, tmp_path / f"{name}.safetensors")
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "third.pth")
+    weights.add("own", tmp_path / "first.safetensors")
+    path = weights.add("own", tmp_path / "second.safetensors")
+    assert path.read_bytes() == (tmp_path / "second.safetensors").read_bytes()
+    with pytest.raises(WeightsError, match=r"own is own\.safetensors; .*--remove"):
+        weights.add("own", tmp_path / "third.pth")
+    with pytest.raises(WeightsError, match=r"own cannot be downloaded\. It has no URL: .*--from FILE"):
+        weights.fetch(weights.entry("own"), force=True)
+    assert path.exists()
+
+
 def test_a_file_for_a_new_name_tells_what_it_is(tmp_path, data):
     header = {"architecture": json.dumps({"name": "compact", "scale": 3}), "note": '"sharp"'}
     save_file({"weight": torch.zeros(3)}, tmp_path / "best.safetensors", header)

@@ -38,7 +38,7 @@ def fetch(entry: weights.Entry, *, force: bool = False) -> Path:
     if state in ("shipped", "cached") and not force:
         console.note(f"{entry.name}: already here")
         return path
-    if state == "corrupt":
+    if state == "corrupt" and entry.urls:
         console.note(f"{entry.name}: {path} is damaged; downloading it again")
     with _progress(entry) as on_progress:
         weights.fetch(entry, force=force, on_progress=on_progress)

@@ -133,20 +133,25 @@ def entry(name: str, *, kind: Kind | None = None) -> Entry:
 def entry_or_new(name: str, source: str) -> Entry:
     """The entry called ``name``, or a new one for ``source``, whose suffix its file takes over.
 
+    A file in the data folder that no registry names may be replaced by any other with its suffix.
+
     Args:
         source: a path or a URL.
 
     Raises:
-        WeightsError: a new name is no plain name, or its source has none of the `SUFFIXES`.
+        WeightsError: a new name is no plain name, or its source has none of the `SUFFIXES`, or not the suffix of
+            the file that it replaces.
     """
-    known = entries()
-    if name in known:
-        return known[name]
+    found = entries().get(name)
+    if found and (found.path or name in _read_tables(PRETRAINED / REGISTRY) | _read_tables(user_registry_path())):
+        return found
     suffix = Path(urlsplit(source).path).suffix
     if suffix not in SUFFIXES:
         raise WeightsError(
             f"no weights called {name!r}; to add your own, give a file that ends in {'/'.join(SUFFIXES)}"
         )
+    if found and found.file != name + suffix:
+        raise WeightsError(f"{name} is {found.file}; to replace it, first run `sr download-weights {name} --remove`")
     try:
         return Entry(name=name, kind="upscaler", file=name + suffix)
     except ValueError as error:

@@ -95,7 +95,7 @@ def fetch(
     if wanted.path or (not force and state(wanted) == "cached"):
         return path
     if offline() or not wanted.urls:
-        problem = "is missing, and SR_OFFLINE is set" if wanted.urls else "is missing"
+        problem = "is missing, and SR_OFFLINE is set" if wanted.urls else "cannot be downloaded"
         raise WeightsError(f"{wanted.name} {problem}. {remedy(wanted)}")
 
     from sr_cli.weights.download import download  # imports requests, which takes 0.1 s
