@@ -1,4 +1,6 @@
 import json
+import struct
+import sys
 
 import pytest
 import torch
@@ -55,3 +57,30 @@ def test_what_is_no_checkpoint_is_refused_by_name(tmp_path, lively):
 
 def test_a_header_can_be_read_alone(weights_of):
     assert read_header(weights_of(name="compact", scale=2, width=4, depth=1))["architecture"]["width"] == 4
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"[" * 100_000,
+        b'{"a":{"data_offsets":[0]}}',
+        b'{"__metadata__":{"format":"sr-cli 1","architecture":"' + b"[" * 100_000 + b'"}}',
+    ],
+    ids=["nested", "without an end", "nested architecture"],
+)
+def test_a_hostile_header_is_refused_by_name(tmp_path, header):
+    path = tmp_path / "hostile.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises(WeightsError, match=path.name):
+        load_network(path)
+
+
+@pytest.mark.parametrize(
+    "architecture", [{"name": "antigravity:x"}, {"name": ["compact"]}, {"name": None}, "compact", {"name": "os:system"}]
+)
+def test_an_architecture_that_is_not_registered_is_refused(tmp_path, architecture):
+    path = tmp_path / "hostile.safetensors"
+    save_file({"a": torch.zeros(1)}, path, {"format": "sr-cli 1", "architecture": json.dumps(architecture)})
+    with pytest.raises(WeightsError, match=path.name):
+        load_network(path)
+    assert "antigravity" not in sys.modules

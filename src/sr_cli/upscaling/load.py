@@ -61,7 +61,7 @@ def interpolate(
         WeightsError: it was not trained from others, or from others of another shape.
     """
     init = header.get("init")
-    if not init:
+    if not init or not isinstance(init, str):
         raise WeightsError(f"{name}: was not trained from other weights, so --strength has nothing to blend with")
     origin, _ = load_network(find_weights(init), arch=arch)
     if origin.architecture != network.architecture:

@@ -30,7 +30,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
             raise ValueError(f"{path.stat().st_size} bytes where its header says {end}")
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, struct.error, AttributeError, KeyError, TypeError) as error:
+    except (ValueError, struct.error, AttributeError, LookupError, TypeError, RecursionError) as error:
         raise WeightsError(f"{path}: not a safetensors file, or damaged ({error})") from error
     return metadata
 
@@ -38,5 +38,5 @@ def read_metadata(path: Path) -> dict[str, Any]:
 def _decode(value: str) -> Any:
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value
