@@ -182,7 +182,6 @@ class TestFiles:
         ("options", "subject"),
         [
             (["--compare", "sheet.png"], "--compare is"),
-            (["-o", "-"], "-o - is"),
             (["-o", "x.png"], "-o x.png is a file,"),
         ],
     )
