@@ -188,7 +188,7 @@ def test_a_full_disk_is_an_error_that_names_it(tmp_path):
     lines = done.stdout.splitlines()
     assert len(lines) == len(SUFFIXES) and done.stderr == ""
     for line, suffix in zip(lines, SUFFIXES, strict=True):
-        assert line.startswith(f"{tmp_path}/picture.{suffix}: no space left on the disk that holds {tmp_path}")
+        assert line.startswith(f"{tmp_path}/picture.{suffix}: no space left on the disk of {tmp_path}")
     assert list(tmp_path.iterdir()) == []
 
 
