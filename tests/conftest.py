@@ -27,7 +27,7 @@ def benchmarks() -> Path:
 
 @pytest.fixture(scope="session")
 def photo() -> Tensor:
-    """A colourful smooth picture with edges, ``(1, 3, 60, 84)`` in [0, 1]."""
+    """A colorful smooth picture with edges, ``(1, 3, 60, 84)`` in [0, 1]."""
     y, x = torch.meshgrid(torch.linspace(0, 1, 60), torch.linspace(0, 1, 84), indexing="ij")
     disc = ((x - 0.4) ** 2 + (y - 0.5) ** 2 < 0.08).float()
     stripes = (torch.sin(40 * (x + y)) > 0).float()

@@ -114,6 +114,7 @@ def test_what_answers_at_once_imports_no_torch(path):
     ],
     ids=" ".join,
 )
+@pytest.mark.slow
 def test_help_starts_without_torch(arguments, tmp_path):
     program = (
         "import sys; from sr_cli.__main__ import main\n"

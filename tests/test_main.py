@@ -19,6 +19,7 @@ def test_version():
 
 
 @pytest.mark.parametrize("arguments", [["no-such-command"], ["upscale", "--no-such-option"], ["train"]])
+@pytest.mark.slow
 def test_wrong_usage_is_code_2_and_nothing_on_stdout(arguments):
     done = sr(*arguments, stdout=subprocess.PIPE)
     assert done.returncode == 2

@@ -49,6 +49,7 @@ def states(*arguments: object) -> dict[str, str]:
     return {each["name"]: each["state"] for each in json.loads(sr("--list", "--json", *arguments).stdout)}
 
 
+@pytest.mark.slow
 def test_list_download_damage_verify_repair_remove(data):
     with serving({"a": Served(CONTENT)}) as server:
         register(data, mine=server.url("a"))
@@ -96,6 +97,7 @@ def test_json_has_all_fields(data):
     }
 
 
+@pytest.mark.slow
 def test_another_folder_another_url_and_a_file(data, tmp_path):
     source, folder = tmp_path / "a file", tmp_path / "else :smile: [red]"
     source.write_bytes(CONTENT)
@@ -111,6 +113,7 @@ def test_another_folder_another_url_and_a_file(data, tmp_path):
     assert sr("mine", "--from", source).returncode == 4
 
 
+@pytest.mark.slow
 def test_a_new_name_adds_weights_of_the_user_s(data, tmp_path):
     source = tmp_path / "features.safetensors"
     save_file({"features.0.weight": torch.zeros(3)}, source)
@@ -120,6 +123,7 @@ def test_a_new_name_adds_weights_of_the_user_s(data, tmp_path):
     assert states("my-vgg", "her-vgg") == {"my-vgg": "cached", "her-vgg": "cached"}
 
 
+@pytest.mark.slow
 def test_one_that_fails_does_not_stop_the_others(data):
     with serving({"a": Served(CONTENT)}) as server:
         register(data, broken=server.url("none"), mine=server.url("a"))
@@ -149,6 +153,7 @@ def test_one_that_fails_does_not_stop_the_others(data):
         (["unknown"], 4),
     ],
 )
+@pytest.mark.slow
 def test_nonsense_ends_with_one_line_and_changes_nothing(data, arguments, code):
     run = sr(*arguments)
     assert (run.returncode, run.stdout, len(run.stderr.splitlines())) == (code, "", 1), run.stderr
@@ -194,6 +199,7 @@ def on_a_terminal(answer: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(("answer", "arrives"), [("y\n", True), ("\n", True), ("n\n", False), ("\x04", False)])
+@pytest.mark.slow
 def test_on_a_terminal_a_command_asks_first(data, answer, arrives):
     with serving({"a": Served(CONTENT)}) as server:
         register(data, mine=server.url("a"))

@@ -17,6 +17,7 @@ def sr(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=300)
 
 
+@pytest.mark.slow
 def test_train_upscale_evaluate(photo_folder, tmp_path):
     shape = ("--arch", "compact", "--scale", 2, "--width", 8, "--depth", 2, "--crop-size", 48, "--batch-size", 2)
     trained = sr("train", photo_folder, *shape, "--steps", 4, "--name", "tiny", folder=tmp_path)
@@ -52,6 +53,7 @@ def test_train_upscale_evaluate(photo_folder, tmp_path):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
+@pytest.mark.slow
 def test_nonsense_is_one_line_and_an_exit_code(arguments, code, named, photo_folder, tmp_path):
     (tmp_path / "empty").mkdir()
     before = {path for path in tmp_path.rglob("*") if path.is_file()}

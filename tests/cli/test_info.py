@@ -26,6 +26,7 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_json_tells_versions_devices_cpu_and_weights(home):
     command = [sys.executable, "-m", "sr_cli", "info", "--json"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -56,6 +57,7 @@ def test_off_a_terminal_every_value_is_a_plain_line(home, capsys):
 
 
 @pytest.mark.usefixtures("home")
+@pytest.mark.slow
 def test_on_a_terminal_there_is_a_table():
     leader, follower = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
@@ -76,6 +78,7 @@ def test_on_a_terminal_there_is_a_table():
 
 
 @pytest.mark.usefixtures("home")
+@pytest.mark.slow
 def test_info_does_not_import_torchvision():
     code = "import json, sys; from sr_cli.info import collect; collect(); print(json.dumps([*sys.modules]))"
     modules = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)

@@ -73,6 +73,7 @@ def sr(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_a_network_that_is_named_is_trained_run_judged_and_resumed(sr, tmp_path, photo_folder):
     named = ("--arch", TARGET)
     sr("train", photo_folder, *named, "--steps", 2, "--device", "cpu")
@@ -95,6 +96,7 @@ def test_a_network_that_is_named_is_trained_run_judged_and_resumed(sr, tmp_path,
     sr("train", "--resume", run, "--steps", 3, "--device", "cpu", *named)
 
 
+@pytest.mark.slow
 def test_a_network_of_an_installed_package_goes_by_its_name(sr, tmp_path, photo_folder):
     sr("train", photo_folder, "--arch", "tiny", "--steps", 1, "--device", "cpu", registered=True)
     weights = tmp_path / "runs/tiny-x2/model.safetensors"

@@ -279,6 +279,7 @@ def broken(here):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
+@pytest.mark.slow
 def test_bad_input_is_one_line_and_writes_nothing(sr, here, arguments, code, named):
     broken(here)
     before = {name: (here / name).stat().st_mtime_ns for name in files(here)}
@@ -290,6 +291,7 @@ def test_bad_input_is_one_line_and_writes_nothing(sr, here, arguments, code, nam
 
 
 class TestProcesses:
+    @pytest.mark.slow
     def test_pipes(self, weights):
         buffer = io.BytesIO()
         Image.new("RGB", (8, 6), (10, 200, 30)).save(buffer, "PNG")
@@ -303,6 +305,7 @@ class TestProcesses:
         assert (bad.returncode, bad.stdout, len(bad.stderr.splitlines())) == (3, b"", 1)
         assert bad.stderr.startswith(b"error: stdin: ")
 
+    @pytest.mark.slow
     def test_torchrun_goes_on_when_one_process_has_failures(self, here, weights):
         """It would end the others as soon as one ends with an error."""
         for i in range(40):
@@ -315,6 +318,7 @@ class TestProcesses:
         assert len(files(here / "out")) == 39, done.stderr
 
     @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.slow
     def test_being_stopped_leaves_whole_files_only(self, here, weights_of, kill):
         slow = weights_of(name="compact", scale=4, width=64, depth=8)
         for i in range(60):

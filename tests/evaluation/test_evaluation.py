@@ -39,6 +39,7 @@ PUBLISHED = {"Set5": (28.42, 0.8104), "Set14": (26.00, 0.7027), "BSD100": (25.96
     ("name", "lr"),
     [("Set5", "LRbicx4"), ("Set14", "LRbicx4"), ("BSD100", "LRbicx4"), ("Set5", None), ("Set14", None)],
 )
+@pytest.mark.slow
 def test_bicubic_is_what_was_published(benchmarks, name, lr):
     psnr, ssim = PUBLISHED[name]
     found = evaluate(benchmarks / name / "HR", lr=lr and benchmarks / name / lr, config=FAST)
@@ -137,6 +138,7 @@ def test_lpips_without_weights_says_what_to_do(tmp_path, monkeypatch):
     assert "sr download-weights vgg16" in found.unavailable["lpips"]
 
 
+@pytest.mark.slow
 def test_a_library_that_cannot_be_imported_makes_its_measures_unavailable(tmp_path, monkeypatch):
     """torch and torchvision of different builds let piq's import raise a RuntimeError."""
     (tmp_path / "broken").mkdir()
@@ -214,6 +216,7 @@ def test_an_output_that_is_no_number_is_an_error_that_names_the_file(tmp_path):
         evaluate(hr, models=[model], config=FAST)
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_measured_every_reason_is_given(tmp_path):
     hr = folder_of_photos(tmp_path / "hr", "ab")
     (hr / "a.png").write_bytes(b"no picture")
@@ -413,6 +416,7 @@ def sr(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_command_prints_one_json_document_and_writes_its_files(tmp_path):
     hr = folder_of_photos(tmp_path / "hr")
     (hr / "broken.png").write_bytes(b"no picture")
@@ -427,6 +431,7 @@ def test_the_command_prints_one_json_document_and_writes_its_files(tmp_path):
     assert (tmp_path / "r.html").read_text("utf-8").startswith("<!doctype html>")
 
 
+@pytest.mark.slow
 def test_the_command_fails_where_quality_is_lost(tmp_path):
     hr = folder_of_photos(tmp_path / "hr", "a")
     done = sr(hr, "--metrics", "psnr,checkerboard", "--min", "psnr=99")
@@ -444,6 +449,7 @@ def test_the_command_fails_where_quality_is_lost(tmp_path):
     assert sr(hr, "--json", "--csv").returncode == 2
 
 
+@pytest.mark.slow
 def test_what_is_bounded_is_measured(tmp_path):
     hr = folder_of_photos(tmp_path / "hr", "a")
     done = sr(hr, "--metrics", "psnr", "--min", "ssim=0.01", "--max", "seconds=1000", "--json")
@@ -471,6 +477,7 @@ def test_options_that_make_no_sense_are_refused_before_the_work(tmp_path, monkey
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes")
 @pytest.mark.parametrize("form", ["--per-image", "--csv", "--json", "--markdown"])
+@pytest.mark.slow
 def test_file_names_and_stdout_need_not_be_utf_8(tmp_path, monkeypatch, form):
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     hr = folder_of_photos(tmp_path / "hr", "a")

@@ -172,6 +172,7 @@ def box(tab: Page, selector: str) -> dict[str, float]:
                    "return b.getBoundingClientRect().toJSON(); })()")  # fmt: skip
 
 
+@pytest.mark.browser
 @needs_chromium
 def test_every_picture_loads(tab):
     widths = tab.run(
@@ -182,6 +183,7 @@ def test_every_picture_loads(tab):
     assert tab.run("document.querySelectorAll('.exhibit').length") == 3
 
 
+@pytest.mark.browser
 @needs_chromium
 def test_names_are_shown_as_they_are(tab):
     assert HOSTILE in tab.run("document.querySelector('h1').textContent")
@@ -189,6 +191,7 @@ def test_names_are_shown_as_they_are(tab):
     assert tab.run("document.scripts.length") == 1
 
 
+@pytest.mark.browser
 @needs_chromium
 def test_the_divider_follows_the_mouse(tab):
     place = box(tab, ".viewer")
@@ -202,6 +205,7 @@ def test_the_divider_follows_the_mouse(tab):
     assert "80" in clip
 
 
+@pytest.mark.browser
 @needs_chromium
 def test_the_slider_follows_mouse_and_keyboard(tab):
     place = box(tab, "input[type=range]")
@@ -213,6 +217,7 @@ def test_the_slider_follows_mouse_and_keyboard(tab):
     assert tab.run("document.querySelector('.exhibit').style.getPropertyValue('--split')") == "0%"
 
 
+@pytest.mark.browser
 @needs_chromium
 def test_what_is_compared_can_be_chosen(tab):
     assert tab.run("document.querySelector('.tag.left').textContent") == "bicubic"
@@ -225,6 +230,7 @@ def test_what_is_compared_can_be_chosen(tab):
     )
 
 
+@pytest.mark.browser
 @needs_chromium
 def test_all_versions_zoom_and_move_together(tab):
     place = box(tab, ".viewer")
@@ -250,6 +256,7 @@ def test_all_versions_zoom_and_move_together(tab):
     assert tab.run(others) is False
 
 
+@pytest.mark.browser
 @needs_chromium
 def test_a_phone_shows_it_without_scrolling_sideways(tab):
     tab.window(360, 740, phone=True)
@@ -274,6 +281,7 @@ def contrast(first: str, second: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
+@pytest.mark.browser
 @needs_chromium
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_in_light_and_dark(tab, scheme):

@@ -33,6 +33,7 @@ MAX_MEMORY = 12 << 30  # of address space; the libraries alone reserve some of i
 INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
 
+@pytest.mark.slow
 def test_no_mutant_does_harm(tmp_path):
     samples = sample_files()
     names = sorted(samples)

@@ -109,6 +109,7 @@ def test_the_limit_is_adjustable_and_exact(format):
             images.read(file, max_pixels=limit)
 
 
+@pytest.mark.slow
 def test_a_limit_above_that_of_pillow_holds(tmp_path):
     size = (13_000, 14_000)  # more than twice Pillow's 89 megapixels
     path = tmp_path / "large.gif"

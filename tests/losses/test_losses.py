@@ -14,6 +14,7 @@ from sr_cli.losses.self_ensemble import self_ensemble_loss
 from sr_cli.networks.vgg import VGG_LAYERS, VGGFeatures, load_vgg_state
 
 
+@pytest.mark.slow
 def test_features_are_those_of_torchvisions_vgg16():
     from torchvision.models import vgg16
 

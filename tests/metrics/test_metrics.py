@@ -176,6 +176,7 @@ def vgg_features() -> torch.nn.Sequential:
 
 
 @pytest.mark.parametrize("name", ["lpips", "dists"])
+@pytest.mark.slow
 def test_learned_metrics_are_piqs_with_the_files_weights(name, vgg_features, tmp_path, monkeypatch, sr, hr):
     generator = torch.Generator().manual_seed(1)
     if name == "lpips":

@@ -114,6 +114,7 @@ def test_compact_computes_at_lr_resolution():
         {"name": "compact", "scale": 4, "width": 8, "depth": 0},
     ],
 )
+@pytest.mark.slow
 def test_the_halo_is_the_reach_of_an_output_pixel(lively, architecture):
     """Input further away than the halo changes nothing; input within it does."""
     network = lively(**architecture).double()

@@ -12,6 +12,7 @@ from sr_cli.networks.onnx import export_onnx
 @pytest.mark.parametrize(
     "architecture", [{"name": "compact", "scale": 3, "width": 8, "depth": 2}, {"name": "johnson", "scale": 2}]
 )
+@pytest.mark.slow
 def test_onnx_gives_torchs_results_at_any_size(weights_of, tmp_path, architecture):
     runtime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
     pytest.importorskip("onnxscript", reason="needs the extra onnx")

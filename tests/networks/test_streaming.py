@@ -45,6 +45,7 @@ def in_strips(network, rows, **more):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("cuts", [[51], [50, 50], [60, 44, 47, 71]])
 @pytest.mark.parametrize("amx", [False, True])
+@pytest.mark.slow
 def test_strips_of_any_height_are_the_whole(architecture, cuts, dtype, amx, lively, monkeypatch):
     monkeypatch.setattr("sr_cli.system.device.has_amx", lambda: amx)  # the forms for both run everywhere
     network = lively(**architecture)

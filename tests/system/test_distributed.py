@@ -45,6 +45,7 @@ def two_gradients(tmp_path_factory, vgg_state):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.slow
 def test_gradients_are_those_of_the_joined_batch(name, two_gradients):
     joined = gradients(CONFIGS[name], two_gradients)
     parts = [torch.load(two_gradients / f"{name}-{rank}.pt", weights_only=True) for rank in range(2)]
@@ -60,6 +61,7 @@ def test_batch_statistics_of_several_processes_are_refused_on_a_cpu():
     synchronize_batch_norm(torch.nn.Conv2d(3, 3, 1), torch.device("cpu"))
 
 
+@pytest.mark.slow
 def test_a_run_of_two_resumes_bit_for_bit(photo_folder, tmp_path):
     (tmp_path / "often.toml").write_text("log-every = 1\n")
     options = ["-m", "sr_cli", "train", photo_folder, *OPTIONS, "--schedule", "constant", "--config", "often.toml"]
@@ -76,6 +78,7 @@ def test_a_run_of_two_resumes_bit_for_bit(photo_folder, tmp_path):
     assert read_header(tmp_path / "runs/part/model.safetensors")["training"]["steps_done"] == 8
 
 
+@pytest.mark.slow
 def test_a_dead_process_ends_the_run_with_an_error(photo_folder, tmp_path):
     done = torchrun(Path(__file__).parents[1] / "support" / "distributed_parts.py", "death", tmp_path, folder=tmp_path)
     assert done.returncode != 0
@@ -84,6 +87,7 @@ def test_a_dead_process_ends_the_run_with_an_error(photo_folder, tmp_path):
     assert photo_folder.is_dir()
 
 
+@pytest.mark.slow
 def test_odd_shares_are_refused(photo_folder, tmp_path):
     done = torchrun("-m", "sr_cli", "train", photo_folder, *OPTIONS, "--batch-size", 3, "--steps", 2, folder=tmp_path)
     assert done.returncode != 0

@@ -83,7 +83,7 @@ def test_a_device_that_tells_nothing_has_no_energy_rather_than_none():
     assert report.measured_seconds == 0
 
 
-def test_a_missing_reading_is_bridged_by_its_neighbours():
+def test_a_missing_reading_is_bridged_by_its_neighbors():
     gap = Reading(GPU)
     assert tallied([RUNNING, RUNNING, gap, gap, RUNNING]).watt_hours == tallied([RUNNING] * 5).watt_hours
     assert (

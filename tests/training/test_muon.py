@@ -31,6 +31,7 @@ def test_a_step_is_as_large_as_adams_whatever_the_gradients_size():
         assert kernel.square().mean().sqrt().item() == pytest.approx(0.01 * 0.2, rel=0.2)
 
 
+@pytest.mark.slow
 def test_it_gets_further_than_adam_where_inputs_are_much_alike():
     generator = torch.Generator().manual_seed(0)
     mixing = torch.linalg.qr(torch.randn(32, 32, generator=generator))[0] * torch.logspace(0, -2, 32)

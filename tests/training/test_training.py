@@ -322,6 +322,7 @@ def test_learning_goes_somewhere(photo_folder, tmp_path):
     assert np.mean(losses[-12:]) < np.mean(losses[:12])
 
 
+@pytest.mark.slow
 def test_the_self_ensemble_loss_brings_results_for_flipped_and_rotated_images_together(photo_folder, tmp_path, photo):
     torch.manual_seed(0)
     lopsided = build(name="compact", scale=2, width=8, depth=1)

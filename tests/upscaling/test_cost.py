@@ -106,6 +106,7 @@ def test_bytes_at_once_per_pixel_of_the_result(architecture, side, most):
 
 
 @pytest.mark.parametrize(("scale", "side"), [(2, 400), (4, 60), (4, 320), (8, 40), (8, 128)])
+@pytest.mark.slow
 def test_johnson_takes_about_as_much_memory_as_it_says(scale, side):
     run, lr = prepared({"name": "johnson", "scale": scale}, side)
     with Watch() as watch, torch.no_grad():
@@ -113,6 +114,7 @@ def test_johnson_takes_about_as_much_memory_as_it_says(scale, side):
     assert 0.9 * watch.peak <= build(name="johnson", scale=scale).memory(side, side) <= 1.7 * watch.peak
 
 
+@pytest.mark.slow
 def test_upscaling_loads_nothing_it_does_not_need(tmp_path):
     from PIL import Image
 

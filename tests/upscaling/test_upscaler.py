@@ -231,6 +231,7 @@ def test_damaged_weights_make_no_black_picture():
         exact(network).upscale_tensor(torch.rand(1, 3, 4, 4))
 
 
+@pytest.mark.slow
 def test_real_allocation_failures_are_survived(weights_of):
     """With an address space that ends early, the CPU's allocator fails, and smaller tiles do."""
     weights = weights_of(name="compact", scale=4, width=64, depth=1)

@@ -22,6 +22,7 @@ def test_what_is_taken_without_a_name_ships():
 
 @pytest.mark.parametrize("name", SHIPPED)
 class TestShipped:
+    @pytest.mark.slow
     def test_it_says_what_it_is(self, name):
         header = read_header(PRETRAINED / f"{name}.safetensors")
         assert {"architecture", "command", "training", "training_data", "loss_network", "metrics", "licence", "note",
@@ -33,12 +34,14 @@ class TestShipped:
     def test_it_is_small(self, name):
         assert (PRETRAINED / f"{name}.safetensors").stat().st_size < 2.5e6
 
+    @pytest.mark.slow
     def test_tiles_leave_no_seam(self, name, photo):
         whole, tiled = (
             Upscaler.from_pretrained(name, tile=tile, dtype="float32").upscale_tensor(photo) for tile in (None, 17)
         )
         torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-5)
 
+    @pytest.mark.slow
     def test_it_keeps_colors(self, name, photo):
         """Reduced again, the result is the input; a flat picture stays flat, but for the mesh of the report's own."""
         upscaler = Upscaler.from_pretrained(name, dtype="float32")
@@ -50,8 +53,9 @@ class TestShipped:
             error = flat.mean((0, 1)) - value if name.startswith("johnson") else flat - value
             assert np.abs(error).max() <= 5
 
+    @pytest.mark.slow
     def test_it_makes_no_pattern_of_faint_noise(self, name):
-        """A third of a level, on grey: what rounding leaves. The report's own paint their mesh there."""
+        """A third of a level, on gray: what rounding leaves. The report's own paint their mesh there."""
         if name.startswith("johnson"):
             pytest.skip("its loss is the report's, which rewards a mesh")
         torch.manual_seed(0)
@@ -62,6 +66,7 @@ class TestShipped:
 @pytest.mark.parametrize(
     ("name", "ensemble", "least"), [("Set5", False, 31.7), ("Set14", False, 28.3), ("Set5", True, 31.8)]
 )
+@pytest.mark.slow
 def test_the_default_reaches_its_quality(benchmarks, name, ensemble, least):
     from sr_cli.evaluation.evaluate import evaluate
 
@@ -72,6 +77,7 @@ def test_the_default_reaches_its_quality(benchmarks, name, ensemble, least):
     assert value is not None and value >= least
 
 
+@pytest.mark.slow
 def test_the_perceptual_model_is_the_better_one_for_jpeg_files(benchmarks, tmp_path):
     from sr_cli.evaluation.evaluate import evaluate
 
@@ -87,6 +93,7 @@ def test_the_perceptual_model_is_the_better_one_for_jpeg_files(benchmarks, tmp_p
     assert report.value(PERCEPTUAL_MODEL, "checkerboard") < 1
 
 
+@pytest.mark.slow
 def test_the_reports_network_keeps_colors_without_correction(benchmarks):
     from sr_cli.evaluation.evaluate import evaluate
 

@@ -210,6 +210,7 @@ def test_offline_nothing_is_requested_and_what_is_here_is_found(data, monkeypatc
     assert weights.fetch(entry).read_bytes() == CONTENT
 
 
+@pytest.mark.slow
 def test_a_file_for_a_known_name_must_be_the_right_one(tmp_path):
     entry = mine()
     right, wrong, short = tmp_path / "right", tmp_path / "wrong", tmp_path / "short"
@@ -238,6 +239,7 @@ def test_a_file_that_no_registry_names_is_replaced_by_one_of_another_size(tmp_pa
     assert path.exists()
 
 
+@pytest.mark.slow
 def test_a_file_for_a_new_name_tells_what_it_is(tmp_path, data):
     header = {"architecture": json.dumps({"name": "compact", "scale": 3}), "note": '"sharp"'}
     save_file({"weight": torch.zeros(3)}, tmp_path / "best.safetensors", header)
@@ -268,6 +270,7 @@ def test_a_new_name_is_a_plain_name_and_its_file_is_a_weights_file(tmp_path, dat
     assert not data.exists()
 
 
+@pytest.mark.slow
 def test_what_is_removed_is_gone_with_all_that_belongs_to_it(data):
     with serving({"a": Served(CONTENT, cuts=[50_000])}) as server:
         entry = mine(server.url("a"))
@@ -321,6 +324,7 @@ def test_a_read_only_folder_gives_what_it_has(data, read_only, is_here):
 FETCH = "import os, signal; from sr_cli import weights; print(weights.fetch(weights.entry('mine'){}))"
 
 
+@pytest.mark.slow
 def test_ten_processes_that_start_together_download_once():
     with serving({"a": Served(CONTENT, pause=0.3)}) as server:
         mine(server.url("a"))
