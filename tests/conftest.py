@@ -1,6 +1,7 @@
 """Pictures, networks and weights that the tests share. All are made here; nothing is downloaded."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from sr_cli.networks.base import Network
 from sr_cli.networks.checkpoint import save_network
 from sr_cli.networks.registry import build
 from sr_cli.networks.vgg import VGG_LAYERS
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell: programs under test inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
