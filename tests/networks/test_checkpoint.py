@@ -84,3 +84,15 @@ def test_an_architecture_that_is_not_registered_is_refused(tmp_path, architectur
     with pytest.raises(WeightsError, match=path.name):
         load_network(path)
     assert "antigravity" not in sys.modules
+
+
+def test_a_registered_network_does_not_stand_in_for_an_unregistered_one(lively, tmp_path):
+    """``sr train --init`` always names its own network, and an unknown file may fit its shapes."""
+    network = lively(name="compact", scale=2, width=8, depth=1)
+    path, unknown = tmp_path / "right.safetensors", tmp_path / "unknown.safetensors"
+    header = {"format": "sr-cli 1", "architecture": json.dumps(network.architecture | {"name": "other:Net"})}
+    save_network(path, network, about={})
+    save_file(dict(network.state_dict()), unknown, header)
+    load_network(path, arch="compact")
+    with pytest.raises(WeightsError, match="not registered"):
+        load_network(unknown, arch="compact")

@@ -76,7 +76,7 @@ def load_network(path: Path, *, arch: str | None = None) -> tuple[Network, dict[
     if not isinstance(architecture, dict):
         raise WeightsError(f"{path}: its header names no network")
     name = architecture.get("name")
-    if not is_registered(name) and arch is None:
+    if not is_registered(name) and ":" not in (arch or ""):  # a registered network doesn't stand in for another
         raise WeightsError(
             f"{path}: weights of the network {name!r}, which is not registered here; if you trust its code, name it by "
             "--arch package.module:Class"
