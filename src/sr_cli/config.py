@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args, get_origin
 
+from sr_cli.errors import UsageError
 from sr_cli.networks import registry
 
 Degradation = Literal["bicubic", "paper", "photo"]
@@ -220,7 +221,7 @@ def recipe(arch: str, *, scale: int | None = None) -> TrainConfig:
         scale: ``None``: the default, or the first one of a network that doesn't come in that.
 
     Raises:
-        UsageError: no network has that name.
+        UsageError: no network has that name, or one from outside has a recipe with unknown settings or values.
         ValueError: the network doesn't come in that scale.
     """
     settings = {"scale": TrainConfig.scale, **registry.recipe_of(arch)}
@@ -229,9 +230,14 @@ def recipe(arch: str, *, scale: int | None = None) -> TrainConfig:
         settings["scale"] = scale
     elif scales and settings["scale"] not in scales:
         settings["scale"] = scales[0]
-    if "lr_crop_size" in settings:
-        settings["crop_size"] = settings.pop("lr_crop_size") * settings["scale"]
-    return TrainConfig(arch=arch, **settings)
+    try:
+        if "lr_crop_size" in settings:
+            settings["crop_size"] = settings.pop("lr_crop_size") * settings["scale"]
+        return TrainConfig(**settings | {"arch": arch})
+    except (TypeError, ValueError) as error:
+        if arch in registry.built_in():
+            raise
+        raise UsageError(f"network {arch}: {error}") from error
 
 
 DEFAULT_ARCH = "compact"

@@ -1,6 +1,7 @@
 import json
 import struct
 import sys
+import time
 
 import pytest
 import torch
@@ -96,3 +97,49 @@ def test_a_registered_network_does_not_stand_in_for_an_unregistered_one(lively, 
     load_network(path, arch="compact")
     with pytest.raises(WeightsError, match="not registered"):
         load_network(unknown, arch="compact")
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        {"depth": 10**9},
+        {"width": 10**9},
+        {"width": 10**30},
+        {"depth": 2},
+        {"width": 9},
+        {"scale": 10**9},
+        {"scale": 2.0},
+        {"width": -8},
+        {"width": 8.0},
+        {"depth": "1"},
+        {"depth": [1]},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_a_header_that_claims_another_shape_than_its_tensors_have_costs_nothing(lively, tmp_path, claim):
+    network = lively(name="compact", scale=2, width=8, depth=1)
+    path = tmp_path / "hostile.safetensors"
+    header = {"format": "sr-cli 1", "architecture": json.dumps(network.architecture | claim)}
+    save_file(dict(network.state_dict()), path, header)
+    started = time.process_time()
+    with pytest.raises(WeightsError, match=path.name):
+        load_network(path)
+    assert time.process_time() - started < 0.5
+
+
+def test_a_header_cannot_repeat_one_of_its_tensors(tmp_path):
+    """A layer of 150 kB, stated 100,000 times, would take 15 GB."""
+    tensors = {f"body.{i}.bias": torch.zeros(0) for i in range(1000)}
+    path = tmp_path / "hostile.safetensors"
+    architecture = {"name": "compact", "scale": 2, "width": 64, "depth": 100_000}
+    kernels = {"head.weight": torch.zeros(64, 3, 3, 3), "body.0.weight": torch.zeros(64, 64, 3, 3)}
+    save_file(
+        tensors | kernels | {"head.bias": torch.zeros(64)},
+        path,
+        {"format": "sr-cli 1", "architecture": json.dumps(architecture)},
+    )
+    started = time.process_time()
+    with pytest.raises(WeightsError, match=path.name):
+        load_network(path)
+    assert time.process_time() - started < 0.5

@@ -145,7 +145,7 @@ def test_a_network_is_built_again_from_its_architecture(architecture):
 def test_what_does_not_exist_is_refused():
     with pytest.raises(UsageError, match="unknown network 'resnet'"):
         build(name="resnet", scale=4)
-    with pytest.raises(ValueError, match="scale 3 is not one of 2, 4, 8"):
+    with pytest.raises(UsageError, match="scale 3 is not one of 2, 4, 8"):
         build(name="johnson", scale=3)
-    with pytest.raises(ValueError, match="fixed width"):
+    with pytest.raises(UsageError, match="fixed width"):
         build(name="johnson", scale=4, width=32)

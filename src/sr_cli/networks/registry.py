@@ -5,6 +5,7 @@ the group ``sr_cli.networks``; and ``package.module:Class``, literally.
 """
 
 import inspect
+import json
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -73,7 +74,8 @@ def resolve(name: str) -> "type[Network]":
     """Import a network's class. Its module runs, so the name must come from the user, or be registered.
 
     Raises:
-        UsageError: no network has that name, its module cannot be imported, or the class is not a `Network`.
+        UsageError: no network has that name, its module cannot be imported, the class is not a `Network`, or its
+            ``scales`` or ``recipe`` is of another type.
     """
     from sr_cli.networks.base import Network
 
@@ -87,6 +89,11 @@ def resolve(name: str) -> "type[Network]":
         raise UsageError(f"network {target}: cannot be imported ({type(error).__name__}: {error})") from error
     if not isinstance(found, type) or not issubclass(found, Network):
         raise UsageError(f"network {target}: not a subclass of sr_cli.Network")
+    scales, recipe = found.scales, found.recipe
+    if not isinstance(scales, tuple) or not all(isinstance(scale, int) and scale > 0 for scale in scales):
+        raise UsageError(f"network {target}: its scales must be a tuple of whole numbers, not {scales!r}")
+    if not isinstance(recipe, Mapping):
+        raise UsageError(f"network {target}: its recipe must be a dictionary of settings, not {recipe!r}")
     return found
 
 
@@ -98,14 +105,58 @@ def build(*, name: str, **arguments: Any) -> "Network":
         arguments: of its constructor; ``None`` stands for the default.
 
     Raises:
-        UsageError: see `resolve`.
-        ValueError: the network doesn't come in that scale or shape.
+        UsageError: see `resolve`; or the network doesn't come in that scale or shape; or one from outside is not what
+            `sr_cli.networks.base.Network` says.
     """
     network = resolve(name)
     given = {key: value for key, value in arguments.items() if value is not None}
     if unknown := given.keys() - inspect.signature(network).parameters:
-        raise ValueError(f"{name} has a fixed {' and '.join(sorted(unknown))}")
-    return network(**given)
+        raise UsageError(f"network {name}: has a fixed {' and '.join(sorted(unknown))}")
+    try:
+        built = network(**given)
+    except Exception as error:  # whatever a constructor raises
+        raise UsageError(f"network {name}: cannot be built with {given} ({_described(error)})") from error
+    if name not in built_in():
+        _try_out(built, name, given)
+    return built
+
+
+def _try_out(network: "Network", name: str, given: Mapping[str, Any]) -> None:
+    """Check what the package relies on in a network from outside.
+
+    Raises:
+        UsageError: it keeps another value than it was given, or none, has no parameters, or cannot upscale.
+    """
+    import torch
+
+    for argument in inspect.signature(type(network)).parameters:
+        kept = getattr(network, argument, inspect.Parameter.empty)
+        if kept is inspect.Parameter.empty:
+            raise UsageError(f"network {name}: must keep its argument {argument} as an attribute of the same name")
+        try:
+            same = json.dumps(kept) == json.dumps(given.get(argument, kept))
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"network {name}: its argument {argument} is not a JSON value ({error})") from error
+        if not same:
+            raise UsageError(f"network {name}: its argument {argument} is {given[argument]}, but it keeps {kept}")
+    if next(network.parameters(), None) is None:
+        raise UsageError(f"network {name}: has no parameters")
+    height, width = 19, 23
+    training = network.training
+    try:
+        with torch.no_grad():
+            sr = network.eval()(torch.full((1, 3, height, width), 0.5))
+    except Exception as error:  # whatever a forward pass from outside raises
+        raise UsageError(f"network {name}: fails on {width} × {height} pixels ({_described(error)})") from error
+    network.train(training)
+    expected = (1, 3, network.scale * height, network.scale * width)
+    found = tuple(sr.shape) if isinstance(sr, torch.Tensor) else type(sr).__name__
+    if found != expected:
+        raise UsageError(f"network {name}: makes {found} of (1, 3, {height}, {width}); it must make {expected}")
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 @cache

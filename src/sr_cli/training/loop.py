@@ -65,7 +65,7 @@ def train(
         TrainingError: a loss is not finite, there is nothing to resume, the run exists, or a process was killed.
         ImageError: a photo has vanished.
         OutputError: the disk is full; the last state is intact.
-        ValueError: the network doesn't come in that scale or shape.
+        UsageError: the network doesn't come in that scale or shape, see `sr_cli.networks.registry.build`.
     """
     stop, about, notes = stop or Stop(), about or {}, notes or {}
     hint = f"continue from the last state with --resume {run}"

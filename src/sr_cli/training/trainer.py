@@ -40,7 +40,7 @@ class Trainer:
         group: the processes that train together.
 
     Raises:
-        ValueError: the network doesn't come in that scale or shape.
+        UsageError: the network doesn't come in that scale or shape, see `sr_cli.networks.registry.build`.
         WeightsError: ``init`` cannot be read.
         TrainingError: ``init`` is of another network, or the processes cannot train this network together.
         DeviceError: the device cannot compute in that precision.
