@@ -16,6 +16,7 @@ Initialization = Literal["random", "bilinear"]
 BatchNorm = Literal["batch", "frozen"]
 Optimizer = Literal["adam", "muon"]
 OnNan = Literal["stop", "rollback"]
+Discriminator = Literal["unet", "patch"]
 Interpolation = Literal["bicubic", "nearest", "lanczos"]
 
 
@@ -135,6 +136,27 @@ class TrainConfig:
         "johnson, johnson+pixel, pixel, psnr, perceptual, or terms such as feature:relu2_2=1,relu3_3=0.5+pixel:l1=1.",
         LEARNING,
     )
+    teacher: str | None = setting(
+        None,
+        "Model whose results the loss terms teacher:… compare with: any that sr upscale runs.",
+        LEARNING,
+        metavar="NAME|FILE",
+    )
+    teacher_only_share: float = setting(
+        0.0,
+        "Share of a batch that the teacher alone judges: patches of photos at their own resolution, as LR.",
+        LEARNING,
+        min=0,
+        max=1,
+    )
+    discriminator: Discriminator = setting(
+        "unet", "Network of the loss term adversarial: it judges every pixel, or patches of 70×70.", LEARNING
+    )
+    discriminator_width: int = setting(64, "Channels of the discriminator's first layer.", LEARNING, min=1)
+    discriminator_lr: float = setting(
+        1e-4, "Learning rate of the discriminator; it follows --schedule too.", LEARNING, above=0
+    )
+    adversarial_start: int = setting(0, "Steps before the discriminator and its loss term set in.", LEARNING, min=0)
     epochs: float | None = setting(5, "Stop after this many patches from each photo.", LEARNING, above=0)
     steps: int | None = setting(None, "Stop after this many steps.", LEARNING, shown="no limit", min=1)
     hours: float | None = setting(
@@ -207,6 +229,8 @@ class TrainConfig:
             raise ValueError("a training needs an end: epochs, steps or hours")
         if self.self_ensemble_weight and not self.ema:
             raise ValueError("self_ensemble_weight needs ema: it compares with the moving average")
+        if self.teacher_only_share and self.teacher is None:
+            raise ValueError("teacher_only_share needs a teacher")
         if self.patience is not None and self.validation_photos == 0:
             raise ValueError("patience needs validation_photos")
 

@@ -1,5 +1,6 @@
 """Small trainings for the tests: settings, and the command line in processes of their own."""
 
+import csv
 import hashlib
 import os
 import signal
@@ -36,6 +37,11 @@ def trained(folder: Path, run: Path, *, resume: bool = False, **changes: object)
     """The steps of a tiny training in this process."""
     config = replace(TINY, **changes)  # type: ignore[arg-type]
     return list(train(config, photos_in(folder, config), CPU, run=run, resume=resume))
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    return list(csv.DictReader(path.read_text().splitlines()))
 
 
 def environment(folder: Path) -> dict[str, str]:

@@ -1,4 +1,3 @@
-import csv
 import math
 import re
 from dataclasses import replace
@@ -19,11 +18,7 @@ from sr_cli.training.run_folder import load_state
 from sr_cli.training.schedule import ends_epoch
 from sr_cli.training.trainer import Trainer
 from sr_cli.training.validation import validation_count
-from support.trainings import CPU, TINY, digest, photos_in, trained
-
-
-def rows(path):
-    return list(csv.DictReader(path.read_text().splitlines()))
+from support.trainings import CPU, TINY, digest, photos_in, rows, trained
 
 
 def test_a_run_holds_what_it_should(photo_folder, tmp_path):

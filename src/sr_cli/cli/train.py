@@ -1,5 +1,6 @@
 """``sr train``: a folder of photos in, a run's folder with weights out."""
 
+import dataclasses
 import re
 import shlex
 import sys
@@ -82,7 +83,7 @@ def train(
     from sr_cli.training import Stop
     from sr_cli.training import train as steps_of
     from sr_cli.training.run_folder import check_free
-    from sr_cli.upscaling.load import find_weights
+    from sr_cli.upscaling.load import find_weights, load_weights
 
     if config is not None:
         given = read_settings(config) | given
@@ -111,7 +112,18 @@ def train(
     init_file = find_weights(init) if init else None
     if init and init_file == Path(init):
         init = str(Path(init).absolute())
-    notes = {**_hash(loss_weights, before), "carbon_intensity": carbon_intensity}
+    notes = {**_hash("loss_weights", loss_weights, before), "carbon_intensity": carbon_intensity}
+    teacher = None
+    if settings.teacher is not None:
+        teacher_file = find_weights(settings.teacher)
+        if teacher_file == Path(settings.teacher):
+            settings = dataclasses.replace(settings, teacher=str(teacher_file.absolute()))
+        teacher, _ = load_weights(teacher_file)
+        if teacher.scale != settings.scale:
+            raise UsageError(
+                f"--teacher {settings.teacher}: enlarges {teacher.scale} times, not {settings.scale} times"
+            )
+        notes |= _hash("teacher", teacher_file, before)
     local = local_device(devices.choose(device))
     found = Photos.below(photos, min_side=settings.crop_size, cache_bytes=int(settings.cache_gib * 2**30))
     about = {
@@ -129,6 +141,7 @@ def train(
             run=run,
             vgg_state=vgg_state,
             init=init_file,
+            teacher=teacher,
             resume=bool(before),
             about=about,
             notes=notes,
@@ -161,19 +174,18 @@ def _commands(before: dict[str, Any]) -> dict[str, Any]:
     return {"command": before.get("command"), "resumed_by": [*resumed, command]}
 
 
-def _hash(loss_weights: Path | None, before: dict[str, Any]) -> dict[str, Any]:
-    """The file of the loss network and its hash, for ``config.json``.
+def _hash(name: str, file: Path | None, before: dict[str, Any]) -> dict[str, Any]:
+    """The file of another network and its hash, for ``config.json``.
 
     Raises:
         TrainingError: the resumed run began with another file.
     """
-    if loss_weights is None:
-        return {"loss_weights": None, "loss_weights_sha256": None}
+    if file is None:
+        return {name: None, f"{name}_sha256": None}
     from sr_cli.weights.checksums import sha256_of
 
-    digest = sha256_of(loss_weights)
-    if digest != before.get("loss_weights_sha256", digest):
-        raise TrainingError(
-            f"{loss_weights}: not the loss network that the run began with; name that one with --loss-weights"
-        )
-    return {"loss_weights": str(loss_weights.absolute()), "loss_weights_sha256": digest}
+    digest = sha256_of(file)
+    if digest != before.get(f"{name}_sha256", digest):
+        what = f"the {name.replace('_weights', ' network')} that the run began with"
+        raise TrainingError(f"{file}: not {what}; name that one with --{name.replace('_', '-')}")
+    return {name: str(file.absolute()), f"{name}_sha256": digest}

@@ -43,7 +43,7 @@ class TrainingProgress:
         self._started = time.monotonic()
         self._printed = -_INTERVAL
         self._first_fraction = 0.0
-        self._seconds = self._loading = 0.0
+        self._seconds = self._loading = self._teaching = 0.0
         self._best: tuple[float, int] | None = None
         self.last: TrainStep | None = None
 
@@ -56,10 +56,11 @@ class TrainingProgress:
         """Draw a step or, off a terminal, print it if it is time."""
         if self.last is None:
             self._started, self._first_fraction = time.monotonic(), step.fraction
-            self._seconds, self._loading = step.seconds, step.loading
+            self._seconds, self._loading, self._teaching = step.seconds, step.loading, step.teaching
         # Moving averages: figures that change with every step cannot be read.
         self._seconds = 0.9 * self._seconds + 0.1 * step.seconds
         self._loading = 0.9 * self._loading + 0.1 * step.loading
+        self._teaching = 0.9 * self._teaching + 0.1 * step.teaching
         self.last = step
         if not self._shown:
             return
@@ -108,6 +109,8 @@ class TrainingProgress:
         waiting = self._loading / self._seconds
         if waiting > _SLOW_LOADING:
             speed += f", {waiting:.0%} of the time waiting for photos (use more --workers or --cache)"
+        if self._config.teacher is not None:
+            speed += f", {self._teaching / self._seconds:.0%} of the time for the teacher"
         rows = [
             ("training", f"step {step.step}, epoch {step.epoch:.2f}, {speed}, {self._time_left(step, now)}"),
             ("loss", f"{terms}, lr {step.lr:.2e}"),

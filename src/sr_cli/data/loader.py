@@ -21,7 +21,7 @@ class Batch(NamedTuple):
     """The pairs of a step, or of one process's part of it.
 
     Attributes:
-        hr: ``(N, 3, H, W)`` in [0, 1].
+        hr: ``(M, 3, H, W)`` in [0, 1], for the first M of the LR patches.
         lr: ``(N, 3, H / scale, W / scale)`` in [0, 1].
         paths: the photos that the pairs are from.
         damaged: photos that could not be decoded, each with the reason.
@@ -44,22 +44,29 @@ class Batches(Dataset[Batch]):
         batch_size: pairs per step, over all processes.
         part: the part of each step that this process takes.
         parts: number of processes; ``batch_size`` must be a multiple of it.
+        lr_only_share: the share of the pairs that have no HR, see `TrainingPairs.lr_only`; rounded down to whole pairs.
     """
 
-    def __init__(self, pairs: TrainingPairs, *, batch_size: int, part: int = 0, parts: int = 1) -> None:
+    def __init__(
+        self, pairs: TrainingPairs, *, batch_size: int, part: int = 0, parts: int = 1, lr_only_share: float = 0.0
+    ) -> None:
         if batch_size % parts:
             raise ValueError(f"batch_size {batch_size} is not a multiple of the {parts} processes that share it")
         self.pairs, self.batch_size, self.part, self.parts = pairs, batch_size, part, parts
+        self.lr_only = int(lr_only_share * (batch_size // parts))
 
     def __getitem__(self, step: int) -> Batch:
         size = self.batch_size // self.parts
         first = step * self.batch_size + self.part * size
+        whole = range(first, first + size - self.lr_only)
         try:
-            pairs = [self.pairs[i] for i in range(first, first + size)]
+            pairs = [self.pairs[i] for i in whole]
+            hr = [pair.hr for pair in pairs]
+            pairs += [self.pairs.lr_only(i) for i in range(whole.stop, first + size)]
         except ImageError as error:
             return Batch(torch.empty(0), torch.empty(0), [], [], str(error))
         return Batch(
-            torch.stack([pair.hr for pair in pairs]),
+            torch.stack(hr) if hr else torch.empty(0, 3, 0, 0),
             torch.stack([pair.lr for pair in pairs]),
             [pair.path for pair in pairs],
             [photo for pair in pairs for photo in pair.damaged],

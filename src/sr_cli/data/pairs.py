@@ -75,6 +75,14 @@ class TrainingPairs(Dataset[Pair]):
         lr = quantize(degrade(hr, self.scale, kind=self.degradation, rng=rng))
         return Pair(hr[0], lr[0], self.photos.paths[photo], damaged)
 
+    def lr_only(self, index: int) -> Pair:
+        """A patch of a photo at its own resolution as LR, in place of pair ``index``; HR is empty."""
+        photo, pixels, damaged = self._decoded(*divmod(index, len(self.photos)))
+        rng = np.random.default_rng((self.seed, 2, index))
+        patch = np.ascontiguousarray(augment(crop_patch(pixels, self.crop_size // self.scale, rng), rng))
+        lr = torch.from_numpy(patch).permute(2, 0, 1).float() / 255
+        return Pair(torch.empty(0), lr, self.photos.paths[photo], damaged)
+
     def _region_side(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> int:
         """Side of the region that becomes a patch, in pixels of the photo."""
         if self.min_downscale == 1 or rng.random() < 0.5:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sr_cli.errors import UsageError
 from sr_cli.losses.checkerboard import CheckerboardLoss, CheckerboardPairLoss
 from sr_cli.losses.features import FeatureReconstructionLoss, RelativeFeatureLoss
-from sr_cli.losses.pixel import ChromaLoss, L1Loss, L2Loss, PsnrLoss
+from sr_cli.losses.pixel import ChromaLoss, DetailLoss, L1Loss, L2Loss, PsnrLoss
 from sr_cli.networks.vgg import VGG_LAYERS, VGGFeatures
 
 LOSSES: dict[str, dict[str, Callable[[int], nn.Module]]] = {
@@ -23,6 +23,7 @@ LOSSES: dict[str, dict[str, Callable[[int], nn.Module]]] = {
         "l2": lambda _: L2Loss(),
         "psnr": lambda _: PsnrLoss(),
         "chroma": lambda _: ChromaLoss(),
+        "detail": lambda _: DetailLoss(),
     },
     "checkerboard": {
         "rms": CheckerboardLoss,
@@ -42,6 +43,10 @@ FEATURE_LOSSES: dict[str, Callable[[VGGFeatures, Mapping[str, float]], nn.Module
 }
 """Kinds of losses whose parts are layers of VGG-16, and how they are made from it and the layers' weights."""
 
+TEACHER, ADVERSARIAL = "teacher", "adversarial"
+"""Kinds of terms that are not distances from HR: the parts of the one, those of ``pixel`` and layers of VGG-16 as in
+``relative``, are distances from the teacher's result; the other has no parts, and a discriminator computes it."""
+
 PRESETS = {
     "johnson": "feature:relu2_2",
     "johnson+pixel": "feature:relu2_2+pixel:l2",
@@ -54,7 +59,8 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class LossTerm:
-    """One term of a loss: its kind (a key of `LOSSES` or `FEATURE_LOSSES`), and the weights of its parts."""
+    """One term of a loss: its kind (a key of `LOSSES` or `FEATURE_LOSSES`, `TEACHER` or `ADVERSARIAL`), and the weights
+    of its parts. The one part of ``adversarial`` has the same name."""
 
     kind: str
     weights: dict[str, float]
@@ -69,9 +75,12 @@ def parse_loss(text: str) -> tuple[LossTerm, ...]:
         UsageError: an unknown term or part, a term that occurs twice, or a weight that isn't a number above 0.
     """
     parts_of = {**dict.fromkeys(FEATURE_LOSSES, tuple(VGG_LAYERS)), **{kind: tuple(LOSSES[kind]) for kind in LOSSES}}
+    parts_of[TEACHER], parts_of[ADVERSARIAL] = (*LOSSES["pixel"], *VGG_LAYERS), (ADVERSARIAL,)
     terms: list[LossTerm] = []
     for part in PRESETS.get(text, text).split("+"):
         kind, _, details = part.strip().partition(":")
+        if not details and kind.partition("=")[0].strip() == ADVERSARIAL:
+            kind, details = ADVERSARIAL, kind
         if kind not in parts_of:
             raise UsageError(f"unknown loss {part!r}; choose {', '.join(PRESETS)}, or terms of {', '.join(parts_of)}")
         known = parts_of[kind]
@@ -93,12 +102,19 @@ def parse_loss(text: str) -> tuple[LossTerm, ...]:
 
 def feature_layers(terms: Iterable[LossTerm]) -> list[str]:
     """The VGG-16 layers that the terms need; empty if they need no loss network."""
-    layers = {layer for term in terms if term.kind in FEATURE_LOSSES for layer in term.weights}
-    return sorted(layers, key=VGG_LAYERS.__getitem__)
+    layers = {part for term in terms if term.kind in (*FEATURE_LOSSES, TEACHER) for part in term.weights}
+    return sorted(layers & VGG_LAYERS.keys(), key=VGG_LAYERS.__getitem__)
+
+
+def weight_of(terms: Iterable[LossTerm], kind: str) -> float:
+    """The weight of all parts of a kind of terms together; 0 if there is none."""
+    return sum(sum(term.weights.values()) for term in terms if term.kind == kind)
 
 
 class WeightedSum(nn.Module):
     """The terms of a loss, weighted but not yet added, so that they can be logged one by one.
+
+    A term ``adversarial`` is not among them: it takes a discriminator, see `sr_cli.training.adversary`.
 
     Args:
         terms: see `parse_loss`.
@@ -107,10 +123,11 @@ class WeightedSum(nn.Module):
 
     Attributes:
         min_size: the smallest side of a patch that every term can work on, in pixels.
+        needs_hr: whether a term compares with HR.
 
     Shapes:
-        two images ``(N, 3, H, W)`` in [0, 1] → the weighted scalar of each term, by name, such as ``feature`` or
-        ``pixel_l1``.
+        images ``(N, 3, H, W)`` in [0, 1] → the weighted scalar of each term, by name, such as ``feature``, ``pixel_l1``
+        or ``teacher_l1``.
     """
 
     def __init__(self, terms: Iterable[LossTerm], *, scale: int, vgg_state: Mapping[str, Tensor] | None = None) -> None:
@@ -121,15 +138,34 @@ class WeightedSum(nn.Module):
         self.terms = nn.ModuleDict()
         self.weights: dict[str, float] = {}
         for term in terms:
-            if term.kind in FEATURE_LOSSES:
+            through_vgg = {part: weight for part, weight in term.weights.items() if part in VGG_LAYERS}
+            if through_vgg:
                 assert vgg is not None
-                self.terms[term.kind] = FEATURE_LOSSES[term.kind](vgg, term.weights)
-                self.weights[term.kind] = 1.0
-                continue
+                name = f"{TEACHER}_features" if term.kind == TEACHER else term.kind
+                make = FEATURE_LOSSES["relative" if term.kind == TEACHER else term.kind]
+                self.terms[name], self.weights[name] = make(vgg, through_vgg), 1.0
+            losses = LOSSES.get("pixel" if term.kind == TEACHER else term.kind, {})
             for part, weight in term.weights.items():
-                self.terms[f"{term.kind}_{part}"] = LOSSES[term.kind][part](scale)
-                self.weights[f"{term.kind}_{part}"] = weight
+                if part in losses:
+                    name = f"{term.kind}_{part}"
+                    self.terms[name], self.weights[name] = losses[part](scale), weight
         self.min_size = max((getattr(loss, "min_size", 1) for loss in self.terms.values()), default=1)
+        self.needs_hr = any(term.kind != TEACHER for term in terms)
 
-    def forward(self, sr: Tensor, hr: Tensor) -> dict[str, Tensor]:
-        return {name: self.weights[name] * loss(sr, hr) for name, loss in self.terms.items()}
+    def forward(self, sr: Tensor, hr: Tensor, taught: Tensor | None = None) -> dict[str, Tensor]:
+        """Compute the terms.
+
+        Args:
+            sr: ``(N, 3, H, W)``.
+            hr: of the first of them, maybe not of all.
+            taught: the teacher's results; needed by a term ``teacher``.
+        """
+        known = sr[: len(hr)]
+        values = {}
+        for name, loss in self.terms.items():
+            if name.startswith(f"{TEACHER}_"):
+                assert taught is not None
+                values[name] = self.weights[name] * loss(sr, taught)
+            else:
+                values[name] = self.weights[name] * loss(known, hr)
+        return values

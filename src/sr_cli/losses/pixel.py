@@ -47,3 +47,14 @@ class ChromaLoss(nn.Module):
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
         chroma = torch.tensor(CHROMA, device=sr.device)
         return torch.einsum("dc,nchw->ndhw", chroma, (sr - hr.detach()).float()).abs().mean()
+
+
+class DetailLoss(nn.Module):
+    """Mean absolute difference of what a 3×3 mean leaves: edges and texture, whatever the colors around them.
+
+    Beside `L1Loss`, it counts a soft edge for more than a tone that is slightly off. Source: ours.
+    """
+
+    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
+        difference = sr - hr.detach()
+        return (difference - F.avg_pool2d(difference, 3, 1, 1, count_include_pad=False)).abs().mean()

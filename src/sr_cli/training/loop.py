@@ -15,6 +15,7 @@ from torch import Tensor
 from sr_cli.config import TrainConfig
 from sr_cli.data import Batches, Loader, Photos, TrainingPairs, validation_pairs
 from sr_cli.errors import ImageError, TrainingError
+from sr_cli.networks.base import Network
 from sr_cli.system.cpu_tuning import keep_freed_memory
 from sr_cli.system.distributed import ALONE, Group
 from sr_cli.system.telemetry import EnergyMeter, EnergyReport, in_parallel
@@ -35,6 +36,7 @@ def train(
     run: Path,
     vgg_state: Mapping[str, Tensor] | None = None,
     init: Path | None = None,
+    teacher: Network | None = None,
     resume: bool = False,
     about: Mapping[str, Any] | None = None,
     notes: Mapping[str, Any] | None = None,
@@ -51,6 +53,7 @@ def train(
         run: the run's folder.
         vgg_state: weights of the loss network; needed for a loss with features.
         init: weights to start from.
+        teacher: the network that the loss terms ``teacher`` compare with.
         resume: continue from ``last.pt``, with the same results as without the interruption.
         about: what ``config.json`` and the header of the weights record besides the settings.
         notes: what only ``config.json`` records.
@@ -90,7 +93,8 @@ def train(
         skipped: set[Path] = set()
         # The meter reads the idle device first, so it starts before the network is built.
         meter = stack.enter_context(EnergyMeter(device, earlier=progress.energy_report))
-        trainer = Trainer(config, device, vgg_state=vgg_state, init=None if resume else init, group=group)
+        init = None if resume else init
+        trainer = Trainer(config, device, vgg_state=vgg_state, init=init, teacher=teacher, group=group)
         if state:
             trainer.restore(state["trainer"])
             del state
@@ -133,6 +137,8 @@ def train(
                 loader.start(progress.step)
                 continue
 
+            if trainer.adversary and (won := trainer.adversary.remark()):
+                remarks.append(won)
             seconds = time.perf_counter() - began
             progress.add({"steps": 1, "seconds": seconds, "loading": loading, **losses})
             epoch = progress.step * config.batch_size / len(to_train_on)
@@ -162,6 +168,7 @@ def train(
                 lr=lr,
                 seconds=seconds,
                 loading=loading,
+                teaching=trainer.teacher.seconds if trainer.teacher else 0.0,
                 validation=psnr,
                 best=best,
                 remarks=tuple(remarks),
@@ -202,7 +209,13 @@ def make_loader(config: TrainConfig, photos: Photos, device: torch.device, group
         min_downscale=config.min_downscale,
         seed=config.seed,
     )
-    batches = Batches(pairs, batch_size=config.batch_size, part=group.rank, parts=group.size)
+    batches = Batches(
+        pairs,
+        batch_size=config.batch_size,
+        part=group.rank,
+        parts=group.size,
+        lr_only_share=config.teacher_only_share,
+    )
     workers = config.workers
     if workers is None:
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -57,9 +57,10 @@ class TrainStep:
         step: number of the step, from 1.
         fraction: how much of the training is done, in [0, 1].
         epoch: epochs done, including the fraction of the current one.
-        losses: the weighted terms whose sum was minimized.
+        losses: the weighted terms whose sum was minimized, and the discriminator's loss and logits.
         lr: the learning rate that was used.
         seconds: duration of the step, of which ``loading`` was spent waiting for data.
+        teaching: how much of it the teacher took, in seconds.
         validation: PSNR on Y in dB over the held-out photos, in steps that validate.
         best: whether ``validation`` is the best so far.
         remarks: warnings, such as photos that cannot be decoded or a rollback.
@@ -74,6 +75,7 @@ class TrainStep:
     lr: float
     seconds: float
     loading: float
+    teaching: float = 0.0
     validation: float | None = None
     best: bool = False
     remarks: tuple[str, ...] = ()

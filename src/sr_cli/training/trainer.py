@@ -15,14 +15,16 @@ from sr_cli.config import TrainConfig
 from sr_cli.data import Batch
 from sr_cli.errors import DeviceError, TrainingError, UsageError
 from sr_cli.imageops import dihedral
-from sr_cli.losses.parse import WeightedSum, parse_loss
+from sr_cli.losses.parse import ADVERSARIAL, TEACHER, WeightedSum, parse_loss, weight_of
 from sr_cli.losses.self_ensemble import self_ensemble_loss
 from sr_cli.networks.base import Network
 from sr_cli.networks.checkpoint import load_network
 from sr_cli.networks.registry import build
 from sr_cli.system.device import dtype_for
 from sr_cli.system.distributed import ALONE, Group, synchronize_batch_norm
+from sr_cli.training.adversary import Adversary
 from sr_cli.training.muon import Muon
+from sr_cli.training.teacher import Teacher
 
 
 class NotFinite(ArithmeticError):  # noqa: N818
@@ -37,10 +39,12 @@ class Trainer:
         device: where to compute.
         vgg_state: weights of the loss network; needed for a loss with features.
         init: weights to start from; layers that they lack, or have in another shape, keep their fresh weights.
+        teacher: the network of the loss terms ``teacher``.
         group: the processes that train together.
 
     Raises:
-        UsageError: the network doesn't come in that scale or shape, see `sr_cli.networks.registry.build`.
+        UsageError: the network doesn't come in that scale or shape, see `sr_cli.networks.registry.build`, or the loss
+            doesn't fit the other settings.
         WeightsError: ``init`` cannot be read.
         TrainingError: ``init`` is of another network, or the processes cannot train this network together.
         DeviceError: the device cannot compute in that precision.
@@ -53,6 +57,7 @@ class Trainer:
         *,
         vgg_state: Mapping[str, Tensor] | None = None,
         init: Path | None = None,
+        teacher: Network | None = None,
         group: Group = ALONE,
     ) -> None:
         self.config, self.device, self.group = config, device, group
@@ -67,6 +72,9 @@ class Trainer:
             synchronize_batch_norm(self.network, device)
         self.network.to(device=device, memory_format=torch.channels_last).train(by_batch)  # type: ignore[call-overload]
         self.loss = _loss(config, vgg_state).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.teacher = None if teacher is None else Teacher(teacher, device)
+        self._adversarial_weight = weight_of(parse_loss(config.loss), ADVERSARIAL)
+        self.adversary = Adversary(config, device, self.autocast, group) if self._adversarial_weight else None
         self.averaged = None
         if config.ema:
             self.averaged = AveragedModel(self.network, avg_fn=_moving_average(config.ema), use_buffers=True)
@@ -83,7 +91,8 @@ class Trainer:
         """Compute the loss of a batch and its gradient; `update` applies it.
 
         Returns:
-            The weighted terms of this process's part of the batch; they may be NaN or infinite.
+            The weighted terms of this process's part of the batch, and what the discriminator's loss and mean logits
+            are, if there is one; they may be NaN or infinite.
 
         Raises:
             DeviceError: memory ran out.
@@ -109,9 +118,15 @@ class Trainer:
         )
         for optimizer in self.optimizers:
             optimizer.zero_grad()
+        taught = None if self.teacher is None else self.teacher(lr)
         with self.autocast():
-            terms = self._forward(lr, hr, self._twin(lr))
+            sr, terms = self._forward(lr, hr, self._twin(lr), taught)
+            judged = sr[: len(hr)]
+            if self.adversary is not None:
+                terms["adversarial"] = self._adversarial_weight * self.adversary.loss(judged)
         self.scaler.scale(torch.stack(list(terms.values())).sum()).backward()  # type: ignore[no-untyped-call]
+        if self.adversary is not None:
+            terms |= self.adversary.learn(judged, hr)
         values = torch.stack([term.detach() for term in terms.values()]).tolist()  # wait for the GPU only once
         return dict(zip(terms, values, strict=True))
 
@@ -131,6 +146,8 @@ class Trainer:
         for optimizer in self.optimizers:
             self.scaler.step(optimizer)
         self.scaler.update()
+        if self.adversary is not None:
+            self.adversary.update(lr / self.config.lr)
         if self.averaged is not None:
             self.averaged.update_parameters(self.network)
 
@@ -141,6 +158,7 @@ class Trainer:
             "averaged": None if self.averaged is None else self.averaged.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "scaler": self.scaler.state_dict(),
+            "adversary": None if self.adversary is None else self.adversary.state(),
             "random": torch.get_rng_state(),
         }
 
@@ -157,6 +175,8 @@ class Trainer:
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
             self.scaler.load_state_dict(state["scaler"])
+            if self.adversary is not None:
+                self.adversary.restore(state["adversary"])
             torch.set_rng_state(state["random"])
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise TrainingError(f"the run's state doesn't fit its settings ({error})".splitlines()[0]) from error
@@ -170,19 +190,24 @@ class Trainer:
         transformed = dihedral.transform(lr, kind).contiguous(memory_format=torch.channels_last)
         return dihedral.inverse_transform(self.averaged.module.eval()(transformed), kind)
 
-    def _parallel(self) -> Callable[[Tensor, Tensor, Tensor | None], dict[str, Tensor]]:
-        """A function from LR and HR to the terms of the loss, compiled and synchronized between processes as needed."""
+    def _parallel(self) -> Callable[..., tuple[Tensor, dict[str, Tensor]]]:
+        """A function from LR, HR, `_twin` and the teacher's result to SR and the terms of the loss, compiled and
+        synchronized between processes as needed."""
         network: nn.Module = self.network
         if self.group.size > 1:
             devices = [self.device.index] if self.device.type == "cuda" else None
             network = DistributedDataParallel(network, device_ids=devices)
 
-        def forward(lr: Tensor, hr: Tensor, twin: Tensor | None) -> dict[str, Tensor]:
+        def forward(
+            lr: Tensor, hr: Tensor, twin: Tensor | None, taught: Tensor | None
+        ) -> tuple[Tensor, dict[str, Tensor]]:
             sr = network(lr)
-            terms: dict[str, Tensor] = self.loss(sr, hr)
+            terms: dict[str, Tensor] = self.loss(sr, hr, taught)
             if twin is not None:
-                terms["self_ensemble"] = self.config.self_ensemble_weight * self_ensemble_loss(sr, twin, hr)
-            return terms
+                n = len(hr)
+                distance = self_ensemble_loss(sr[:n], twin[:n], hr)
+                terms["self_ensemble"] = self.config.self_ensemble_weight * distance
+            return sr, terms
 
         return torch.compile(forward) if self.config.compile else forward
 
@@ -212,11 +237,19 @@ def _start_from(network: Network, init: Path, *, arch: str) -> None:
 
 
 def _loss(config: TrainConfig, vgg_state: Mapping[str, Tensor] | None) -> WeightedSum:
-    loss = WeightedSum(parse_loss(config.loss), scale=config.scale, vgg_state=vgg_state)
-    if config.crop_size < loss.min_size:
+    terms = parse_loss(config.loss)
+    loss = WeightedSum(terms, scale=config.scale, vgg_state=vgg_state)
+    least = max(loss.min_size, 32 if weight_of(terms, ADVERSARIAL) else 1)
+    if config.crop_size < least:
+        raise UsageError(f"--loss {config.loss} needs patches of {least} pixels or more, not {config.crop_size}")
+    if bool(weight_of(terms, TEACHER)) != (config.teacher is not None):
         raise UsageError(
-            f"--loss {config.loss} needs patches of {loss.min_size} pixels or more, not {config.crop_size}"
+            "--teacher needs a loss term such as teacher:l1=1"
+            if config.teacher is not None
+            else f"--loss {config.loss} compares with a teacher; name it with --teacher"
         )
+    if loss.needs_hr and config.teacher_only_share == 1:
+        raise UsageError(f"--loss {config.loss} compares with HR, too; --teacher-only-share 1 leaves none")
     return loss
 
 

@@ -1,0 +1,58 @@
+"""A teacher: a network whose results a training takes as targets."""
+
+import time
+
+import torch
+from torch import Tensor
+
+from sr_cli.networks.base import Network
+from sr_cli.system.device import dtype_for
+from sr_cli.upscaling.runner import InferenceForm
+
+
+class Teacher:
+    """A frozen network in its inference form, in the dtype that is fastest on the device.
+
+    Where half precision overflows, it computes in float32 from then on.
+
+    Args:
+        network: any that ``sr upscale`` runs, of the scale of the training.
+        device: where to compute.
+
+    Attributes:
+        seconds: how long the last call took, once the device has finished it.
+    """
+
+    def __init__(self, network: Network, device: torch.device) -> None:
+        self.network, self.device = network, device
+        self._form = InferenceForm(network, device=device, dtype=dtype_for(device, bfloat16=network.tolerates_bfloat16))
+        self._began = self._ended = 0.0
+        self._events: list[torch.cuda.Event] = []
+
+    @torch.no_grad()
+    def __call__(self, lr: Tensor) -> Tensor:
+        """``(N, 3, H, W)`` → ``(N, 3, scale·H, scale·W)`` in [0, 1], float32, on the device."""
+        on_gpu = self.device.type == "cuda"
+        self._events = [_event(), _event()] if on_gpu else []
+        self._began = time.perf_counter()
+        if on_gpu:
+            self._events[0].record()
+        sr = self._form(lr)
+        if not sr.sum(dtype=torch.float32).isfinite():
+            self._form = InferenceForm(self.network, device=self.device, dtype=torch.float32)
+            sr = self._form(lr)
+        target = sr.float().clamp(0, 1).clone()  # spandrel returns tensors that autograd refuses
+        if on_gpu:
+            self._events[1].record()
+        self._ended = time.perf_counter()
+        return target.contiguous(memory_format=torch.channels_last)
+
+    @property
+    def seconds(self) -> float:
+        if self._events:
+            return float(self._events[0].elapsed_time(self._events[1])) / 1000
+        return self._ended - self._began
+
+
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]

@@ -1,0 +1,100 @@
+"""A teacher: its results are targets, and photos at their own resolution can be LR."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sr_cli.data import Batches, TrainingPairs
+from sr_cli.errors import UsageError
+from sr_cli.networks.registry import build
+from sr_cli.training import train
+from sr_cli.training.teacher import Teacher
+from sr_cli.training.trainer import Trainer
+from support.distributed_parts import batch_for
+from support.trainings import CPU, TINY, digest, photos_in
+
+TAUGHT = {"loss": "pixel:l1=0.5+teacher:l1=1,detail=0.5", "teacher": "x", "teacher_only_share": 0.5}
+
+
+@pytest.fixture
+def teacher(lively):
+    return lively(name="compact", scale=2, width=8, depth=2)
+
+
+def test_who_is_the_teacher_has_nothing_to_learn(photo_folder, teacher):
+    config = replace(TINY, loss="teacher:l1=1,l2=1,psnr=1,chroma=1,detail=1", teacher="x", depth=2)
+    trainer = Trainer(config, CPU, teacher=teacher)
+    batch = batch_for(config, photo_folder.parent)
+    assert sum(trainer.learn(batch).values()) > 1e-3
+    trainer.network.load_state_dict(teacher.state_dict())
+    trainer.network.forward = lambda lr: teacher(lr).clamp(0, 1)  # as a teacher's results are
+    assert sum(trainer.learn(batch).values()) < 1e-4
+
+
+def test_it_stays_as_it_is_and_takes_a_student_towards_it(photo_folder, tmp_path, teacher):
+    before = {key: value.clone() for key, value in teacher.state_dict().items()}
+    config = replace(TINY, loss="teacher:l1", teacher="x", steps=30)
+    steps = list(train(config, photos_in(photo_folder), CPU, run=tmp_path / "run", teacher=teacher))
+    assert steps[-1].losses["teacher_l1"] < steps[0].losses["teacher_l1"] / 2
+    assert all(step.teaching > 0 for step in steps)
+    assert all(torch.equal(value, before[key]) for key, value in teacher.state_dict().items())
+
+
+def test_overflow_in_half_precision_turns_to_float32(teacher, photo, monkeypatch):
+    monkeypatch.setattr("sr_cli.training.teacher.dtype_for", lambda *_, **__: torch.float16)
+    with torch.no_grad():
+        teacher.head.weight *= 1e6
+        teacher.tail.weight /= 1e6
+    taught = Teacher(teacher, CPU)(photo)
+    torch.testing.assert_close(taught, teacher(photo).clamp(0, 1), rtol=1e-4, atol=1e-4)
+
+
+def test_a_share_of_the_batch_is_photos_at_their_own_resolution(photo_folder):
+    photos = photos_in(photo_folder)
+    pairs = TrainingPairs(photos, scale=2, crop_size=32, degradation="bicubic")
+    batch = Batches(pairs, batch_size=4, lr_only_share=0.5)[0]
+    assert batch.hr.shape == (2, 3, 32, 32)
+    assert batch.lr.shape == (4, 3, 16, 16)
+    for patch, path in zip(batch.lr[2:], batch.paths[2:], strict=True):
+        pixels = torch.from_numpy(photos.pixels(photos.paths.index(path))).permute(2, 0, 1) / 255
+        values = {tuple(column) for column in pixels.flatten(1).T.tolist()}
+        assert {tuple(column) for column in patch.flatten(1).T.tolist()} <= values
+
+
+def test_an_interrupted_training_goes_on_as_if_nothing_had_been(photo_folder, tmp_path, teacher):
+    config = replace(
+        TINY,
+        **TAUGHT | {"loss": TAUGHT["loss"] + "+adversarial=0.1"},
+        discriminator_width=4,
+        self_ensemble_weight=0.1,
+        adversarial_start=2,
+        save_minutes=1e-6,
+    )
+    photos = photos_in(photo_folder)
+    whole = list(train(config, photos, CPU, run=tmp_path / "whole", teacher=teacher))
+    training = train(config, photos, CPU, run=tmp_path / "part", teacher=teacher)
+    first = [next(training) for _ in range(3)]
+    training.close()
+    second = list(train(config, photos, CPU, run=tmp_path / "part", teacher=teacher, resume=True))
+    assert [(s.step, s.losses) for s in [*first, *second]] == [(s.step, s.losses) for s in whole]
+    assert digest(tmp_path / "part/model.safetensors") == digest(tmp_path / "whole/model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"teacher": None, "teacher_only_share": 0.0}, "name it with --teacher"),
+        ({"loss": "pixel"}, "needs a loss term such as teacher:l1=1"),
+        ({"teacher_only_share": 1.0}, "leaves none"),
+        ({"loss": "teacher:rms=1"}, "no part 'rms'"),
+    ],
+)
+def test_what_cannot_be_is_refused(changes, complaint):
+    with pytest.raises(UsageError, match=complaint):
+        Trainer(replace(TINY, **{**TAUGHT, **changes}), CPU, teacher=build(name="compact", scale=2, width=8, depth=1))
+
+
+def test_a_teacher_only_training_needs_no_hr(photo_folder, tmp_path, teacher):
+    config = replace(TINY, loss="teacher:l1", teacher="x", teacher_only_share=1.0, steps=2)
+    assert len(list(train(config, photos_in(photo_folder), CPU, run=tmp_path / "run", teacher=teacher))) == 2
