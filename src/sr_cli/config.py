@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args, get_origin
 
+from sr_cli.degradation_table import RealDegradation, read_table
 from sr_cli.errors import UsageError
 from sr_cli.networks import registry
 
-Degradation = Literal["bicubic", "paper", "photo"]
+Degradation = Literal["bicubic", "paper", "photo", "real"]
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["float32", "bfloat16", "float16"]
 Initialization = Literal["random", "bilinear"]
@@ -193,6 +194,7 @@ class TrainConfig:
     )
     batch_size: int = setting(4, "Patches per step, over all processes.", DATA, min=1)
     degradation: Degradation = setting("paper", "How LR is made from HR.", DATA)
+    real: RealDegradation | None = None  # what degradation `real` draws from
     validation_photos: int | None = setting(
         None, "Photos held out to choose the best weights by.", DATA, shown="a twentieth, at most 16", min=0
     )
@@ -219,7 +221,11 @@ class TrainConfig:
     )
 
     def __post_init__(self) -> None:
+        if self.degradation == "real" and not isinstance(self.real, RealDegradation):
+            object.__setattr__(self, "real", read_table({} if self.real is None else self.real))
         check_settings(self)
+        if self.real is not None and self.degradation != "real":
+            raise ValueError(f"a table of real degradations, but degradation {self.degradation}")
         scales = registry.scales_of(self.arch)
         if scales and self.scale not in scales:
             raise ValueError(f"scale must be one of {', '.join(map(str, scales))} for {self.arch}, not {self.scale}")
@@ -477,7 +483,7 @@ class EvaluateConfig:
         None, "HR over LR.", MEASURING, shown="the models', else that of the LR pictures, else 4", min=2
     )
     degradation: Degradation = setting("bicubic", "How LR is made from HR, if no --lr is given.", MEASURING)
-    seed: int = setting(0, "Seed of --degradation photo, the only random one.", MEASURING, min=0)
+    seed: int = setting(0, "Seed of --degradation photo and real, which are random.", MEASURING, min=0)
     measures: tuple[str, ...] = ("psnr", "ssim", "dss", "lr_psnr", "color_error", "sharpness", "checkerboard")
     channel: Literal["y", "rgb"] = setting(
         "y", "What PSNR, SSIM, MS-SSIM and LR-PSNR are measured on: luma, or all channels.", MEASURING

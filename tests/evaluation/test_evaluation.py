@@ -152,14 +152,15 @@ def test_a_library_that_cannot_be_imported_makes_its_measures_unavailable(tmp_pa
     assert done.stdout.count("unavailable  ") >= 1 and "bicubic" in done.stdout
 
 
-@pytest.mark.parametrize("degradation", ["bicubic", "paper", "photo"])
+@pytest.mark.parametrize("degradation", ["bicubic", "paper", "photo", "real"])
 def test_lr_is_made_the_same_way_every_time(tmp_path, degradation):
     hr = folder_of_photos(tmp_path / "hr", "ab")
     config = EvaluateConfig(measures=("psnr", "lr_psnr"), degradation=degradation)
     first, second = evaluate(hr, config=config), evaluate(hr, config=config)
     assert first.images == second.images
     assert first.protocol.lr == degradation
-    if degradation == "photo":
+    assert first.protocol.seed == (0 if degradation == "real" else None)
+    if degradation in ("photo", "real"):
         other = EvaluateConfig(measures=("psnr", "lr_psnr"), degradation=degradation, seed=1)
         assert evaluate(hr, config=other).images != first.images
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sr_cli.cli.options import flag
 from sr_cli.config import DEFAULT_ARCH, TrainConfig, recipe
+from sr_cli.degradation_table import read_table
 from sr_cli.errors import TrainingError, UsageError
 from sr_cli.networks.registry import is_registered
 
@@ -19,12 +20,14 @@ else:
     import tomli as tomllib
 
 
-SETTINGS = {each.name: each for each in dataclasses.fields(TrainConfig)}
-"""The fields of `TrainConfig` by name."""
+SETTINGS = {each.name: each for each in dataclasses.fields(TrainConfig) if "help" in each.metadata}
+"""The fields of `TrainConfig` that have options, by name."""
 
 
 def read_settings(path: Path) -> dict[str, Any]:
     """Read the settings in a TOML file, by the names of options or of `TrainConfig`; dashes count as underscores.
+
+    A table ``[degradation]`` is that of real degradations, and chooses them.
 
     Returns:
         The settings; their values are not checked.
@@ -40,8 +43,14 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not a TOML file ({error})") from error
     known = {name: name for name in SETTINGS}
     known |= {flag(each)[2:].replace("-", "_"): name for name, each in SETTINGS.items()}
-    settings = {}
+    settings: dict[str, Any] = {}
     for key, value in found.items():
+        if key == "degradation" and isinstance(value, dict):
+            try:
+                settings |= {"degradation": "real", "real": read_table(value)}
+            except ValueError as error:
+                raise UsageError(f"{path}: {error}") from error
+            continue
         name = known.get(key.replace("-", "_"))
         if name is None:
             close = difflib.get_close_matches(key.replace("-", "_"), known, n=1)
@@ -67,6 +76,8 @@ def fresh_config(given: dict[str, Any]) -> TrainConfig:
     Raises:
         UsageError: a value is invalid.
     """
+    if given.get("degradation") != "real":  # an option overrides the table of a settings file
+        given = {key: value for key, value in given.items() if key != "real"}
     ends = {} if {"epochs", "steps", "hours"}.isdisjoint(given) else {"epochs": None}
     with _as_usage_error():
         return dataclasses.replace(recipe(given.get("arch", DEFAULT_ARCH), scale=given.get("scale")), **ends | given)
@@ -90,6 +101,8 @@ def resumed_config(run: Path, given: dict[str, Any]) -> tuple[TrainConfig, dict[
     except (TypeError, ValueError) as error:
         raise TrainingError(f"{run}: its settings are of another version of sr ({error})") from error
     for name, value in given.items():
+        if name == "real" and value != settings.real:
+            raise UsageError(f"{run}: began with another table of real degradations, which cannot change")
         if name not in RESUMABLE and value != getattr(settings, name):
             changeable = ", ".join(flag(each) for each in SETTINGS.values() if each.name in RESUMABLE)
             fixed = f"{flag(SETTINGS[name])} is {getattr(settings, name)} in {run}"

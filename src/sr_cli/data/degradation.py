@@ -8,12 +8,21 @@ from PIL import Image
 from torch import Tensor
 
 from sr_cli.config import Degradation
+from sr_cli.data.real_degradation import degrade_real
+from sr_cli.degradation_table import RealDegradation
 from sr_cli.imageops.gaussian import gaussian_blur
 from sr_cli.imageops.resize import resize
 
 
 def degrade(
-    hr: Tensor, scale: int, *, kind: Degradation = "paper", sigma: float = 1.0, rng: np.random.Generator | None = None
+    hr: Tensor,
+    scale: int,
+    *,
+    kind: Degradation = "paper",
+    sigma: float = 1.0,
+    rng: np.random.Generator | None = None,
+    real: RealDegradation | None = None,
+    log: list[str] | None = None,
 ) -> Tensor:
     """Make the LR image of an HR image.
 
@@ -21,9 +30,12 @@ def degrade(
         hr: ``(N, 3, H, W)`` in [0, 1]; H and W are multiples of ``scale``.
         kind: ``bicubic`` downsamples like MATLAB's ``imresize``, as the literature's benchmarks do; ``paper`` applies
             a Gaussian blur first; ``photo`` blurs, downsamples with a random kernel, adds noise and compresses as
-            JPEG, by random amounts that are the same for all N images.
+            JPEG, by random amounts that are the same for all N images; ``real`` draws from a table what cameras,
+            phones and websites do, for each image anew.
         sigma: standard deviation of the ``paper`` blur, in HR pixels.
-        rng: source of the random numbers of ``photo``; ``None``: a generator with seed 0.
+        rng: source of the random numbers of ``photo`` and ``real``; ``None``: a generator with seed 0.
+        real: the table of ``real``; ``None``: the default one.
+        log: gets a few words for each step of ``real``.
 
     Returns:
         ``(N, 3, H / scale, W / scale)`` in [0, 1], rounded to 8 bits except for ``paper``.
@@ -32,12 +44,15 @@ def degrade(
         ValueError: H or W is not a multiple of ``scale``.
 
     Source: Johnson et al. 2016, section 4.2, for ``paper``; Real-ESRGAN (arXiv 2107.10833), section 3, for the idea of
-    ``photo``.
+    ``photo``, and for ``real``.
     """
     height, width = hr.shape[-2:]
     if height % scale or width % scale:
         raise ValueError(f"{width}×{height} is not a multiple of scale {scale}")
     size = (height // scale, width // scale)
+    if kind == "real":
+        rng, table = rng or np.random.default_rng(0), real or RealDegradation()
+        return quantize(torch.stack([degrade_real(image, size, table, rng, log=log) for image in hr]))
     if kind == "photo":
         return _degrade_like_photo(hr, size, rng or np.random.default_rng(0))
     if kind == "paper":

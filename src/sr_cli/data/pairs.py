@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from sr_cli.config import Degradation
 from sr_cli.data.degradation import degrade, quantize
 from sr_cli.data.photos import Photos
+from sr_cli.degradation_table import RealDegradation
 from sr_cli.errors import ImageError
 
 VALIDATION_SIDE = 256
@@ -29,12 +30,14 @@ class Pair:
         lr: ``(3, H / scale, W / scale)`` in [0, 1].
         path: the photo that it is from.
         damaged: photos in whose place it came, as they could not be decoded, each with the reason.
+        steps: what a real degradation did to it.
     """
 
     hr: Tensor
     lr: Tensor
     path: Path
     damaged: tuple[tuple[Path, str], ...] = ()
+    steps: tuple[str, ...] = ()
 
 
 class TrainingPairs(Dataset[Pair]):
@@ -50,6 +53,7 @@ class TrainingPairs(Dataset[Pair]):
         degradation: how LR is made.
         min_downscale: half of the patches come from a region that is downscaled by a random factor, this one or more.
         seed: of everything random.
+        real: what degradation ``real`` draws from.
     """
 
     def __init__(
@@ -61,9 +65,10 @@ class TrainingPairs(Dataset[Pair]):
         degradation: Degradation,
         min_downscale: float = 1.0,
         seed: int = 0,
+        real: RealDegradation | None = None,
     ) -> None:
         self.photos, self.scale, self.crop_size = photos, scale, crop_size
-        self.degradation, self.min_downscale, self.seed = degradation, min_downscale, seed
+        self.degradation, self.min_downscale, self.seed, self.real = degradation, min_downscale, seed, real
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
     def __getitem__(self, index: int) -> Pair:
@@ -72,8 +77,9 @@ class TrainingPairs(Dataset[Pair]):
         region = crop_patch(pixels, self._region_side(pixels, rng), rng)
         patch = augment(downscale(region, self.crop_size), rng)
         hr = torch.from_numpy(np.ascontiguousarray(patch)).permute(2, 0, 1).float()[None] / 255
-        lr = quantize(degrade(hr, self.scale, kind=self.degradation, rng=rng))
-        return Pair(hr[0], lr[0], self.photos.paths[photo], damaged)
+        steps: list[str] = []
+        lr = quantize(degrade(hr, self.scale, kind=self.degradation, rng=rng, real=self.real, log=steps))
+        return Pair(hr[0], lr[0], self.photos.paths[photo], damaged, tuple(steps))
 
     def lr_only(self, index: int) -> Pair:
         """A patch of a photo at its own resolution as LR, in place of pair ``index``; HR is empty."""
@@ -131,7 +137,12 @@ def augment(patch: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.ui
 
 
 def validation_pairs(
-    photos: Photos, *, scale: int, degradation: Degradation, side: int = VALIDATION_SIDE
+    photos: Photos,
+    *,
+    scale: int,
+    degradation: Degradation,
+    side: int = VALIDATION_SIDE,
+    real: RealDegradation | None = None,
 ) -> Iterator[Pair]:
     """The center of each photo, at most ``side`` HR pixels wide and high, and its LR; always the same ones.
 
@@ -148,5 +159,5 @@ def validation_pairs(
         top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
         patch = pixels[top : top + height, left : left + width]
         hr = torch.from_numpy(patch.copy()).permute(2, 0, 1).float()[None] / 255
-        lr = quantize(degrade(hr, scale, kind=degradation, rng=np.random.default_rng(index)))
+        lr = quantize(degrade(hr, scale, kind=degradation, rng=np.random.default_rng(index), real=real))
         yield Pair(hr[0], lr[0], path)

@@ -105,6 +105,7 @@ def evaluate(
         channel=config.channel,
         shave=scale if config.shave is None else config.shave,
         lr=config.degradation if lr is None else "given",
+        seed=config.seed if lr is None and config.degradation == "real" else None,
     )
     meters = {method.name: CostMeter(method) for method in methods}
     scorer = _Scorer(config.measures, protocol, torch.device(device))

@@ -26,16 +26,19 @@ class EvaluationProtocol:
         scale: HR over LR.
         channel: ``y`` (luma) or ``rgb``, for PSNR, SSIM, MS-SSIM and LR-PSNR.
         shave: width of the border that is ignored, in pixels.
-        lr: ``bicubic``, ``paper`` or ``photo``, if LR was made from HR, else ``given``.
+        lr: ``bicubic``, ``paper``, ``photo`` or ``real``, if LR was made from HR, else ``given``.
+        seed: of ``real``.
     """
 
     scale: int
     channel: Literal["y", "rgb"]
     shave: int
-    lr: Literal["bicubic", "paper", "photo", "given"]
+    lr: Literal["bicubic", "paper", "photo", "real", "given"]
+    seed: int | None = None
 
     def __str__(self) -> str:
-        lr = "LR as given" if self.lr == "given" else f"LR made from HR ({self.lr})"
+        how = self.lr if self.seed is None else f"{self.lr}, seed {self.seed}"
+        lr = "LR as given" if self.lr == "given" else f"LR made from HR ({how})"
         channel = "Y" if self.channel == "y" else "RGB"
         return f"x{self.scale}, on {channel}, {self.shave} pixels shaved off every side, 8 bit; {lr}"
 

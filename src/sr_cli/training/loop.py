@@ -87,7 +87,9 @@ def train(
         progress = Progress(**state["progress"]) if state else Progress()
         to_train_on, to_validate_on = photos.split(validation_count(config, len(photos)), seed=config.seed)
         to_train_on.cache_bytes //= group.local_size
-        crops = list(validation_pairs(to_validate_on, scale=config.scale, degradation=config.degradation))
+        crops = list(
+            validation_pairs(to_validate_on, scale=config.scale, degradation=config.degradation, real=config.real)
+        )
         undecodable = sorted(set(to_validate_on.paths) - {crop.path for crop in crops})
         remarks = [f"{path}: not used for validation, it cannot be decoded" for path in undecodable]
         skipped: set[Path] = set()
@@ -208,6 +210,7 @@ def make_loader(config: TrainConfig, photos: Photos, device: torch.device, group
         degradation=config.degradation,
         min_downscale=config.min_downscale,
         seed=config.seed,
+        real=config.real,
     )
     batches = Batches(
         pairs,

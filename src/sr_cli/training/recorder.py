@@ -1,5 +1,6 @@
 """What a training writes into its run's folder. Only one process of a group writes."""
 
+import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -167,7 +168,8 @@ def open_run(
             f"{photos.folder}: not the {before['data']['photos']} photos that the run began with; "
             f"start a new run from its weights: --init {path / 'model.safetensors'}"
         )
-    changed = {k: v for k, v in asdict(config).items() if v != before["settings"].get(k)}
+    settings = json.loads(json.dumps(asdict(config)))  # as the file has them: tuples became lists
+    changed = {k: v for k, v in settings.items() if v != before["settings"].get(k)}
     resumption = {"step": resumed_at, "command": (about.get("resumed_by") or [None])[-1], "changed": changed, **made}
     resumed = [*before.get("resumed", []), resumption]
     noted = {key: value for key, value in notes.items() if value is not None}
