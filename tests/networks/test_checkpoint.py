@@ -12,7 +12,12 @@ from sr_cli.networks.checkpoint import load_network, read_header, save_network
 
 
 @pytest.mark.parametrize(
-    "architecture", [{"name": "johnson", "scale": 4}, {"name": "compact", "scale": 3, "width": 8, "depth": 2}]
+    "architecture",
+    [
+        {"name": "johnson", "scale": 4},
+        {"name": "compact", "scale": 3, "width": 8, "depth": 2},
+        {"name": "gated", "scale": 8, "width": 8, "depth": 5},
+    ],
 )
 def test_weights_describe_themselves(lively, tmp_path, photo, architecture):
     network = lively(**architecture)

@@ -112,6 +112,7 @@ def test_compact_computes_at_lr_resolution():
         {"name": "johnson", "scale": 8},
         {"name": "compact", "scale": 3, "width": 8, "depth": 4},
         {"name": "compact", "scale": 4, "width": 8, "depth": 0},
+        {"name": "gated", "scale": 2, "width": 8, "depth": 5},
     ],
 )
 @pytest.mark.slow

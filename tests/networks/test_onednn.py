@@ -47,8 +47,13 @@ def test_a_layer_adds_to_a_tensor_in_place(shape):
 
 @pytest.mark.parametrize(
     "architecture",
-    [{"name": "johnson", "scale": 2}, {"name": "johnson", "scale": 8}, {"name": "compact", "scale": 4, "width": 24}],
-    ids=["johnson-x2", "johnson-x8", "compact-x4"],
+    [
+        {"name": "johnson", "scale": 2},
+        {"name": "johnson", "scale": 8},
+        {"name": "compact", "scale": 4, "width": 24},
+        {"name": "gated", "scale": 2, "width": 16, "depth": 10},
+    ],
+    ids=["johnson-x2", "johnson-x8", "compact-x4", "gated-x2"],
 )
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_network_that_runs_is_the_one_that_was_trained(lively, architecture, shape):
@@ -59,7 +64,10 @@ def test_the_network_that_runs_is_the_one_that_was_trained(lively, architecture,
         torch.testing.assert_close(run(lr), network(lr), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("architecture", [{"name": "compact", "width": 16, "depth": 3}, {"name": "johnson"}])
+@pytest.mark.parametrize(
+    "architecture",
+    [{"name": "compact", "width": 16, "depth": 3}, {"name": "gated", "width": 16, "depth": 5}, {"name": "johnson"}],
+)
 def test_half_precision_is_near_float32(architecture):
     torch.manual_seed(0)
     network = build(scale=4, **architecture).eval()

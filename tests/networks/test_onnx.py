@@ -10,7 +10,12 @@ from sr_cli.networks.onnx import export_onnx
 
 
 @pytest.mark.parametrize(
-    "architecture", [{"name": "compact", "scale": 3, "width": 8, "depth": 2}, {"name": "johnson", "scale": 2}]
+    "architecture",
+    [
+        {"name": "compact", "scale": 3, "width": 8, "depth": 2},
+        {"name": "gated", "scale": 2, "width": 8, "depth": 5},
+        {"name": "johnson", "scale": 2},
+    ],
 )
 @pytest.mark.slow
 def test_onnx_gives_torchs_results_at_any_size(weights_of, tmp_path, architecture):

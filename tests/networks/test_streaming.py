@@ -16,6 +16,7 @@ ARCHITECTURES = [
     {"name": "compact", "scale": 2, "width": 8, "depth": 0},
     {"name": "compact", "scale": 3, "width": 8, "depth": 5},
     {"name": "compact", "scale": 4, "width": 16, "depth": 16},
+    {"name": "gated", "scale": 3, "width": 16, "depth": 10},
     {"name": "johnson", "scale": 2},
     {"name": "johnson", "scale": 4},
     {"name": "johnson", "scale": 8},

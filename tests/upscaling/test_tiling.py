@@ -16,6 +16,7 @@ ARCHITECTURES = [
     {"name": "compact", "scale": 3, "width": 8, "depth": 1},
     {"name": "compact", "scale": 4, "width": 8, "depth": 3},
     {"name": "compact", "scale": 8, "width": 8, "depth": 2},
+    {"name": "gated", "scale": 2, "width": 8, "depth": 5},
     {"name": "johnson", "scale": 2},
     {"name": "johnson", "scale": 4},
     {"name": "johnson", "scale": 8},

@@ -1,5 +1,6 @@
 """A small network of 3×3 convolutions at LR resolution, with sub-pixel upsampling."""
 
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 import torch
@@ -13,7 +14,7 @@ from sr_cli.networks.fast.streaming import Rows, Stream, StreamedConv
 from sr_cli.networks.fast.training_convolutions import Conv2d
 from sr_cli.networks.registry import scales_of
 
-_SLOPE = 0.1  # of the leaky ReLUs, below zero
+SLOPE = 0.1  # of the leaky ReLUs, below zero
 _NOISE = 0.3
 _SKIP = 2  # radius of the bicubic skip, in LR pixels
 
@@ -49,9 +50,9 @@ class Compact(Network):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Initialize: identity plus noise inside, ICNR at the end."""
-        nn.init.kaiming_normal_(self.head.weight, a=_SLOPE)
+        nn.init.kaiming_normal_(self.head.weight, a=SLOPE)
         for convolution in self.body:
-            noise = nn.init.kaiming_normal_(torch.empty_like(convolution.weight), a=_SLOPE)  # type: ignore[arg-type]
+            noise = nn.init.kaiming_normal_(torch.empty_like(convolution.weight), a=SLOPE)  # type: ignore[arg-type]
             nn.init.dirac_(convolution.weight)  # type: ignore[arg-type]
             convolution.weight += _NOISE * noise  # type: ignore[operator]
         sub_pixel = nn.init.kaiming_normal_(torch.empty(3, self.width, 3, 3)) * _NOISE
@@ -70,30 +71,38 @@ class Compact(Network):
         return other.architecture | free == self.architecture
 
     def forward(self, lr: Tensor) -> Tensor:
-        features = F.leaky_relu(self.head(lr.to(self.head.weight.dtype)), _SLOPE)
-        for convolution in self.body:
-            features = F.leaky_relu(convolution(features), _SLOPE)
+        features = self.inner(F.leaky_relu(self.head(lr.to(self.head.weight.dtype)), SLOPE))
         # Not in half precision, whose steps near white are as wide as an 8-bit file's.
         with torch.autocast(lr.device.type, enabled=False):
             skip = bicubic_phases(lr, self.bicubic)
         return F.pixel_shuffle(self.tail(features) + skip, self.scale)
 
+    def inner(self, features: Tensor) -> Tensor:
+        """Run the layers between the first and the last: ``(N, width, H, W)`` → the same shape."""
+        for convolution in self.body:
+            features = F.leaky_relu(convolution(features), SLOPE)
+        return features
+
     def fuse(self, *, matrix_units: bool = False) -> nn.Module:  # noqa: ARG002
-        return FusedCompact(self)
+        layers = [FusedConv(each, "leaky_relu", slope=SLOPE) for each in (self.head, *self.body)]
+        return FusedCompact(self, layers, FusedConv(self.tail))
 
 
 class FusedCompact(nn.Module):
-    """`Compact` with its activations fused into the convolutions, and the skip added by the last of them."""
+    """`Compact` with its activations fused into the convolutions, and the skip added by the last of them.
+
+    Args:
+        layers: all but the last one; those that aren't a `FusedConv` work on single pixels, and have ``on_rows``.
+        tail: the last one.
+    """
 
     keep_in_float32 = ("bicubic",)  # so that bfloat16, whose 8 bits show in a clear sky, rounds only the added detail
     bicubic: Tensor
 
-    def __init__(self, network: Compact) -> None:
+    def __init__(self, network: Compact, layers: Iterable[nn.Module], tail: FusedConv) -> None:
         super().__init__()
-        self.scale = network.scale
-        inner = (network.head, *network.body)
-        self.layers = nn.ModuleList(FusedConv(each, "leaky_relu", slope=_SLOPE) for each in inner)
-        self.tail = FusedConv(network.tail)
+        self.scale, self.lag = network.scale, network.depth + 2  # in rows, of the tail behind the input
+        self.layers, self.tail = nn.ModuleList(layers), tail
         self.register_buffer("bicubic", network.bicubic, persistent=False)
 
     def forward(self, lr: Tensor) -> Tensor:
@@ -104,9 +113,11 @@ class FusedCompact(nn.Module):
 
     def stream(self) -> Stream:
         """Run over one image that comes in strips."""
-        layers = [StreamedConv(layer) for layer in self.layers]  # type: ignore[arg-type]
-        tail = StreamedConv(self.tail)
-        lag = len(layers) + 1  # rows
+        layers: list[Callable[[Rows], Rows]] = [
+            StreamedConv(each) if isinstance(each, FusedConv) else each.on_rows  # type: ignore[misc]
+            for each in self.layers
+        ]
+        tail, lag = StreamedConv(self.tail), self.lag
         waiting: Tensor | None = None
 
         def run(lr: Tensor, last: bool) -> Tensor:
