@@ -66,6 +66,9 @@ class Network(nn.Module):
     tolerates_bfloat16: ClassVar[bool] = True
     """Whether ``--dtype auto`` may choose bfloat16 on CPUs."""
 
+    tolerates_float16: bool = True
+    """Whether ``--dtype auto`` may choose float16 on GPUs."""
+
     def __init__(self, *, scale: int) -> None:
         super().__init__()
         if self.scales and scale not in self.scales:

@@ -32,6 +32,7 @@ class ThirdPartyNetwork(Network):
         super().__init__(scale=descriptor.scale)
         self.model = descriptor.model
         self.descriptor = descriptor
+        self.tolerates_float16 = descriptor.supports_half
 
     @property
     def architecture(self) -> dict[str, Any]:

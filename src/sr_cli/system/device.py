@@ -1,6 +1,8 @@
 """The choice of device and dtype, and the memory of a device."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -43,20 +45,20 @@ def name_of(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else machine.cpu_name()
 
 
-def dtype_for(device: torch.device, name: str = "auto", *, bfloat16: bool = True) -> torch.dtype:
+def dtype_for(device: torch.device, name: str = "auto", *, bfloat16: bool = True, float16: bool = True) -> torch.dtype:
     """The dtype to run a network in.
 
     Args:
         name: ``float32``, ``float16``, ``bfloat16``, or ``auto``: float16 on CUDA GPUs of compute
             capability 7.0 and above, bfloat16 on CPUs that are faster in it, float32 on everything else.
-        bfloat16: whether ``auto`` may choose bfloat16, see `sr_cli.networks.base.Network.tolerates_bfloat16`.
+        bfloat16, float16: whether ``auto`` may choose it, see `sr_cli.networks.base.Network.tolerates_bfloat16`.
 
     Raises:
         DeviceError: the device does not support that dtype.
         ValueError: the name is invalid.
     """
     if name == "auto":
-        if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (7, 0):
+        if float16 and device.type == "cuda" and torch.cuda.get_device_capability(device) >= (7, 0):
             return torch.float16
         if device.type == "cpu" and bfloat16 and has_fast_bfloat16():
             return torch.bfloat16
@@ -66,6 +68,20 @@ def dtype_for(device: torch.device, name: str = "auto", *, bfloat16: bool = True
     if name == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise DeviceError(f"{device} cannot compute in bfloat16; choose float16 or float32")
     return DTYPES[name]
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Convolve in float32 where float32 is asked for.
+
+    By default, PyTorch lets NVIDIA GPUs round the factors to TF32, whose 10 bits of mantissa show in 16-bit pictures.
+    """
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def has_fast_bfloat16() -> bool:

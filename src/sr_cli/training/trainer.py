@@ -77,7 +77,7 @@ class Trainer:
         self.adversary = Adversary(config, device, self.autocast, group) if self._adversarial_weight else None
         self.averaged = None
         if config.ema:
-            self.averaged = AveragedModel(self.network, avg_fn=_moving_average(config.ema), use_buffers=True)
+            self.averaged = AveragedModel(self.network, multi_avg_fn=_moving_average(config.ema), use_buffers=True)
         self.optimizers = _optimizers(config, self.network)
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
         self._forward = self._parallel()
@@ -265,10 +265,10 @@ def _autocast(config: TrainConfig, device: torch.device) -> Callable[[], Abstrac
 def _moving_average(decay: float) -> Any:
     """EMA whose decay grows to ``decay``, so that short trainings forget the initial weights."""
 
-    def average(old: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
-        if not old.is_floating_point():
-            return new
-        weight = min(decay, (1 + int(count)) / (10 + int(count)))
-        return torch.lerp(new, old, weight)
+    def average(old: list[Tensor], new: list[Tensor], count: Tensor | int) -> None:
+        if old[0].is_floating_point():
+            weight = min(decay, (1 + int(count)) / (10 + int(count)))
+            new = list(torch._foreach_lerp(new, old, weight))
+        torch._foreach_copy_(old, new)
 
     return average

@@ -20,6 +20,7 @@ from sr_cli.upscaling.tiling import Span, TileTooLarge, upscale_strips
 
 _LARGE = 64 << 20  # bytes of a tile's result, above which freed memory goes back to the system
 _LAYOUT = torch.channels_last
+_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "could not create a ", "ALLOC_FAILED", "find an engine")
 
 
 class Runner:
@@ -29,8 +30,8 @@ class Runner:
     see `sr_cli.networks.fast.streaming`. Tiles are for everything else: other networks, images that are too wide, and
     what a caller asks for.
 
-    A half-precision result that is not finite is computed again in float32. When memory runs out, tiles become smaller,
-    then the CPU takes over; what worked is remembered.
+    When a half-precision result is not finite, float32 takes over. When memory runs out, tiles become smaller, then the
+    CPU takes over. What worked is remembered.
 
     Args:
         network: float32, anywhere; it is left as it is.
@@ -38,7 +39,7 @@ class Runner:
         dtype: what to compute in.
         tile: largest side of a tile, in LR pixels; ``"auto"``: what fits into the free memory; ``None``: no tiles.
         ensemble: return the mean over the eight flips and rotations.
-        on_step_down: called with a sentence at each step down.
+        on_step_down: called with a sentence at each step down: less memory, or a wider dtype.
     """
 
     def __init__(
@@ -131,16 +132,18 @@ class Runner:
             WeightsError: the result is not finite, even in float32.
         """
 
-        def run() -> Tensor:
-            sr = self._run(lr, self.dtype)
-            return sr if self.dtype == torch.float32 or _finite(sr) else self._run(lr, torch.float32)
-
-        sr = self._attempt(run, side=max(lr.shape[-2:]))
+        sr = self._attempt(lambda: self._run(lr, self.dtype), side=max(lr.shape[-2:]))
         if sr is None:
             raise TileTooLarge
-        if not _finite(sr):
+        if _finite(sr):
+            return sr.clamp(0, 1)
+        if self.dtype == torch.float32:
             raise WeightsError("the network's output is not finite: its weights are damaged, or not meant for this")
-        return sr.clamp(0, 1)
+        half = str(self.dtype).removeprefix("torch.")
+        self.on_step_down(f"the network's output is not finite in {half}: in float32 from now on")
+        self.dtype = torch.float32
+        self._prepared.clear()
+        return self(lr)
 
     def _run(self, lr: Tensor, dtype: torch.dtype) -> Tensor:
         run, lr = self._ready(dtype), lr.to(device=self.device)
@@ -225,12 +228,18 @@ class InferenceForm:
 
     def __call__(self, lr: Tensor) -> Tensor:
         """Upscale a float32 image on the device."""
-        return self.network(self._prepare(lr))  # type: ignore[no-any-return]
+        with devices.exact_float32():
+            return self.network(self._prepare(lr))  # type: ignore[no-any-return]
 
     def stream(self) -> Stream:
         """Upscale one image that comes in strips; only for networks that stream."""
         run: Stream = self.network.stream()  # type: ignore[operator]
-        return lambda lr, last: run(self._prepare(lr), last)
+
+        def run_strip(lr: Tensor, last: bool) -> Tensor:
+            with devices.exact_float32():
+                return run(self._prepare(lr), last)
+
+        return run_strip
 
     def _prepare(self, lr: Tensor) -> Tensor:
         return lr.to(self._dtype).contiguous(memory_format=_LAYOUT)
@@ -249,7 +258,7 @@ def _finite(values: Tensor) -> bool:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed: CUDA has a class for it, the CPU (two libraries of it) and MPS only a text."""
+    """Whether an allocation failed: CUDA has a class for it; its libraries, the CPU (two of it) and MPS only a text."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return any(sign in str(error) for sign in ("can't allocate memory", "out of memory", "could not create a "))
+    return any(sign in str(error) for sign in _OUT_OF_MEMORY)

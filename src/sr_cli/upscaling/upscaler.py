@@ -60,7 +60,9 @@ class Upscaler:
         self.runner = Runner(
             network.eval().requires_grad_(False),
             device=device,
-            dtype=devices.dtype_for(device, config.dtype, bfloat16=network.tolerates_bfloat16),
+            dtype=devices.dtype_for(
+                device, config.dtype, bfloat16=network.tolerates_bfloat16, float16=network.tolerates_float16
+            ),
             tile=config.tile,
             ensemble=config.ensemble,
             on_step_down=on_step_down,

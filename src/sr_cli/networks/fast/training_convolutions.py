@@ -119,7 +119,7 @@ def sum_of_rows(by_row: Tensor, *, size: int, outputs: int, bias: Tensor | None)
     Returns:
         ``(N, D, H, W)``.
     """
-    by_row = by_row.permute(0, 2, 3, 1)
+    by_row = by_row.permute(0, 2, 3, 1).contiguous()  # not every library returns channels last
     count, height, width = by_row.shape[0], by_row.shape[1] - size + 1, by_row.shape[2]
     image, row, column, _ = by_row.stride()
     # Row k of the kernel belongs k rows further down: a diagonal through rows and outputs.

@@ -76,6 +76,13 @@ def read(handle: Any) -> Reading:
     )
 
 
+def memory_of_process(handle: Any, pid: int) -> int | None:
+    """Bytes of a GPU that a process takes, its CUDA context included; ``None`` if NVML doesn't list the process."""
+    nvml, _ = _library()
+    processes = _ask(lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle)) or []
+    return next((process.usedGpuMemory for process in processes if process.pid == pid), None)
+
+
 def _ask(question: Callable[[], T]) -> T | None:
     nvml, _ = _library()
     try:

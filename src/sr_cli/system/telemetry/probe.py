@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
@@ -95,18 +96,18 @@ def _cpu_temperature() -> float | None:
 def _cuda_probe(index: int) -> Callable[[], Reading]:
     import torch
 
-    handle = nvidia.handle(str(torch.cuda.get_device_properties(index).uuid))
-    if handle is not None:
-        return lambda: nvidia.read(handle)
-    return lambda: _read_cuda_by_torch(index)
+    properties = torch.cuda.get_device_properties(index)
+    handle = nvidia.handle(str(properties.uuid))
 
+    def read() -> Reading:
+        # NVML doesn't know every GPU (AMD's, or a slice of one), nor in every container the process.
+        if handle is None:
+            reading, known = Reading(properties.name, memory_total=properties.total_memory), None
+        else:
+            reading, known = nvidia.read(handle), nvidia.memory_of_process(handle, os.getpid())
+        return replace(reading, memory_used=torch.cuda.memory_reserved(index) if known is None else known)
 
-def _read_cuda_by_torch(index: int) -> Reading:
-    """A GPU that NVML does not know (AMD's, or a slice of a GPU), as far as PyTorch knows it."""
-    import torch
-
-    free, total = torch.cuda.mem_get_info(index)
-    return Reading(torch.cuda.get_device_name(index), memory_used=total - free, memory_total=total)
+    return read
 
 
 def _read_mps() -> Reading:

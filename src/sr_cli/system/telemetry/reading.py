@@ -25,7 +25,7 @@ class Reading:
     Attributes:
         name: such as ``NVIDIA GeForce RTX 3060``.
         utilization: the share of recent time that the device was busy, in [0, 1].
-        memory_used: bytes; on a GPU of all processes, on a CPU of this one.
+        memory_used: bytes; by this process where it is measured, by all processes of a GPU in `sr_cli.info`.
         memory_total: bytes.
         power: watts.
         temperature: degrees Celsius.
