@@ -21,6 +21,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of
 
 
 @pytest.fixture
+def gpu() -> torch.device:
+    """The first CUDA device."""
+    if not torch.cuda.is_available():
+        pytest.skip("PyTorch finds no CUDA GPU here")
+    return torch.device("cuda", 0)
+
+
+@pytest.fixture
 def benchmarks() -> Path:
     """The folder with Set5, Set14 and BSD100 (``HR`` and ``LRbicx4`` in each), named by ``SR_BENCHMARKS``."""
     folder = os.environ.get("SR_BENCHMARKS")
