@@ -38,7 +38,7 @@ def degrade_real(
 
     Source: Real-ESRGAN (arXiv 2107.10833), section 3.
     """
-    picture = _Picture(hr.float(), size, table, rng, [] if log is None else log)
+    picture = _Picture(hr.float().contiguous(), size, table, rng, [] if log is None else log)
     if rng.random() < table.clean:
         picture.resize(size, mode=str(rng.choice(["bicubic", "area"])))
         if rng.random() < table.clean_compress:
@@ -62,21 +62,25 @@ class _Picture:
     """A picture on its way from HR to LR.
 
     A blur waits for the resize that may come next, as the two are one filter.
-
-    Attributes:
-        image: ``(3, H, W)``; its values may leave [0, 1] a little.
-        blurs: separable kernels whose sum is to be applied to it.
     """
 
     def __init__(
         self, image: Tensor, lr_size: tuple[int, int], table: RealDegradation, rng: np.random.Generator, log: list[str]
     ) -> None:
-        self.image, self.lr_size, self.table, self.rng, self.log = image, lr_size, table, rng, log
-        self.blurs: list[Taps] = []
+        self.lr_size, self.table, self.rng, self.log = lr_size, table, rng, log
+        self._image = image
+        self._blurs: list[Taps] = []  # separable kernels whose sum is still to be applied
+
+    @property
+    def image(self) -> Tensor:
+        """``(3, H, W)``; its values may leave [0, 1] a little."""
+        if self._blurs:
+            self._filter(self.size, "area")
+        return self._image
 
     @property
     def size(self) -> tuple[int, int]:
-        return self.image.shape[-2], self.image.shape[-1]
+        return self._image.shape[-2], self._image.shape[-1]
 
     @property
     def pixels_per_lr_pixel(self) -> float:
@@ -89,8 +93,6 @@ class _Picture:
             low, high = map(math.log, order.size)
             ratio = math.exp(self.rng.uniform(low, high))
             self.resize((max(1, round(ratio * self.lr_size[0])), max(1, round(ratio * self.lr_size[1]))))
-        elif self.blurs:
-            self._filter(self.size, "area")
         if self.rng.random() < order.noise:
             self.add_noise(order.noise_sigma)
         if self.rng.random() < order.sharpen:
@@ -106,11 +108,11 @@ class _Picture:
             across, down = (self.pixels_per_lr_pixel * self.rng.uniform(*sigma) for _ in range(2))
             if kind == "isotropic":
                 self.log.append(f"blur {across:.1f} px")
-                self.blurs = [(_gaussian(across),) * 2]
+                self._blur_by([(_gaussian(across),) * 2])
             else:
                 angle, shape = self.rng.uniform(0, math.pi), self.rng.uniform(*self.table.shape)
                 self.log.append(f"{kind} blur {across:.1f}×{down:.1f} px")
-                self.blurs = _separated(_kernel(kind, across, down, angle, shape))
+                self._blur_by(_separated(_kernel(kind, across, down, angle, shape)))
 
     def sinc(self) -> None:
         """Blur by a low-pass with a sharp edge, which rings."""
@@ -119,7 +121,11 @@ class _Picture:
         cutoff = min(1.0, cutoff / self.pixels_per_lr_pixel)
         radius = min(math.ceil(4 / cutoff), 40)
         taps = np.sinc(cutoff * np.arange(-radius, radius + 1))
-        self.blurs = [(taps / taps.sum(),) * 2]
+        self._blur_by([(taps / taps.sum(),) * 2])
+
+    def _blur_by(self, terms: list[Taps]) -> None:
+        before = self._blurs
+        self._blurs = [(np.convolve(a, c), np.convolve(b, d)) for a, b in before for c, d in terms] or terms
 
     def resize(self, size: tuple[int, int], *, mode: str | None = None) -> None:
         mode = mode or self.pick(self.table.modes)
@@ -128,9 +134,9 @@ class _Picture:
         self._filter(size, mode)
 
     def _filter(self, size: tuple[int, int], mode: str) -> None:
-        terms: list[Taps | None] = [*self.blurs] or [None]
-        parts = [filter_image(self.image, size, mode, taps) for taps in terms]
-        self.image, self.blurs = sum(parts[1:], parts[0]), []
+        terms: list[Taps | None] = [*self._blurs] or [None]
+        parts = [filter_image(self._image, size, mode, taps) for taps in terms]
+        self._image, self._blurs = sum(parts[1:], parts[0]), []
 
     def add_noise(self, sigma: Range) -> None:
         level, grows = self.rng.uniform(*sigma) / 255, self.rng.random() < self.table.poisson
@@ -139,14 +145,13 @@ class _Picture:
         image = self.image.clamp(0, 1)
         noise = torch.from_numpy(self.rng.standard_normal((channels, *self.size), dtype=np.float32))
         # Poisson noise of the many photons that a visible picture takes is Gaussian, of a variance like its mean.
-        self.image = image + noise * (level * (2 * image).sqrt() if grows else level)
+        self._image = image + noise * (level * (2 * image).sqrt() if grows else level)
 
     def sharpen(self, amount: Range) -> None:
         strength, sigma = self.rng.uniform(*amount), self.rng.uniform(0.5, 1.5)
         self.log.append(f"sharpened {strength:.1f} at {sigma:.1f} px")
-        self.image = self.image + strength * (
-            self.image - filter_image(self.image, self.size, "area", (_gaussian(sigma),) * 2)
-        )
+        soft = filter_image(self.image, self.size, "area", (_gaussian(sigma),) * 2)
+        self._image = self.image + strength * (self.image - soft)
 
     def compress(self, quality: Range, *, webp: float | None = None) -> None:
         level = round(self.rng.uniform(*quality))
@@ -154,7 +159,8 @@ class _Picture:
         pixels = (self.image.clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).numpy()
         # The blocks of a crop, or of a screenshot, begin anywhere.
         top, left = (int(start) for start in self.rng.integers(8, size=2))
-        pixels = np.pad(pixels, ((top, 0), (left, 0), (0, 0)), mode="edge")
+        height, width = self.size
+        pixels = pixels[np.arange(-top, height).clip(0)[:, None], np.arange(-left, width).clip(0)]
         if is_webp:
             self.log.append(f"WebP {level}")
             decoded = imagecodecs.webp_decode(imagecodecs.webp_encode(pixels, level=level, lossless=False, method=0))
@@ -164,7 +170,7 @@ class _Picture:
             self.log.append(f"JPEG {level} {chroma[0]}:{chroma[1]}:{chroma[2]}")
             decoded = imagecodecs.jpeg8_decode(imagecodecs.jpeg8_encode(pixels, level=level, subsampling=chroma))
         kept = np.ascontiguousarray(decoded[top:, left:].transpose(2, 0, 1))
-        self.image = torch.from_numpy(kept).float() / 255
+        self._image = torch.from_numpy(kept).float() / 255
 
     def pick(self, shares: Mapping[str, float]) -> str:
         """One of the names, by their shares."""
@@ -227,15 +233,16 @@ def filter_image(image: Tensor, size: tuple[int, int], mode: str, taps: Taps | N
         mode: ``area``, ``bilinear`` or ``bicubic``, all antialiased; at the same size all leave the picture as it is.
         taps: the kernel of the blur, in pixels of ``image``.
     """
-    height, width = image.shape[-2:]
+    channels, height, width = image.shape
     if size == (height, width) and taps is None:
         return image
     row_taps, column_taps = taps or (None, None)
     along_rows = list(_weights(width, size[1], mode, row_taps))
     is_same = (height, size[0]) == (width, size[1]) and row_taps is column_taps
     along_columns = along_rows if is_same else list(_weights(height, size[0], mode, column_taps))
-    rows = torch.cat([image[..., window] @ weights.T for window, weights in along_rows], -1)
-    return torch.cat([weights @ rows[..., window, :] for window, weights in along_columns], -2)
+    lines = image.reshape(-1, width)
+    rows = torch.cat([lines[:, window] @ weights.T for window, weights in along_rows], -1).view(channels, height, -1)
+    return torch.cat([weights @ rows[:, window] for window, weights in along_columns], -2)
 
 
 def _weights(length: int, wanted: int, mode: str, taps: Floats | None) -> Iterator[tuple[slice, Tensor]]:
@@ -243,26 +250,32 @@ def _weights(length: int, wanted: int, mode: str, taps: Floats | None) -> Iterat
     ratio = length / wanted
     stretch = max(1.0, ratio)
     width, weight_at = _MODES[mode]
-    reach = math.ceil(width * stretch) + 1
-    for first in range(0, wanted, _BLOCK):
-        centers = (np.arange(first, min(first + _BLOCK, wanted)) + 0.5) * ratio - 0.5
-        start, stop = math.floor(centers[0]) - reach, math.ceil(centers[-1]) + reach + 1
-        weights = weight_at(np.abs(np.arange(start, stop) - centers[:, None]), stretch)
-        weights /= weights.sum(1, keepdims=True)
-        if taps is not None:
-            weights = _convolved(weights, taps)
-            start, stop = start - len(taps) // 2, stop + len(taps) // 2
-        before, after = max(0, -start), max(0, stop - length)
-        inside = weights[:, before : stop - start - after].astype(np.float32)
-        inside[:, 0] += weights[:, :before].sum(1)
-        inside[:, -1] += weights[:, stop - start - after :].sum(1)
-        yield slice(start + before, stop - after), torch.from_numpy(inside)
+    centers = (np.arange(wanted) + 0.5) * ratio - 0.5
+    first = np.floor(centers - width * stretch).astype(np.int64)
+    offsets = np.arange(math.ceil(2 * width * stretch) + 2)
+    weights = weight_at(np.abs(first[:, None] + offsets - centers[:, None]), stretch)
+    weights /= weights.sum(1, keepdims=True)
+    if taps is not None:
+        weights = _convolved(weights, taps)
+        first -= len(taps) // 2
+        offsets = np.arange(len(offsets) + len(taps) - 1)
+    sources = np.clip(first[:, None] + offsets, 0, length - 1)
+    for top in range(0, wanted, _BLOCK):
+        block = sources[top : top + _BLOCK]
+        window = slice(int(block[0, 0]), int(block[-1, -1]) + 1)
+        shape = len(block), window.stop - window.start
+        places = block - window.start + shape[1] * np.arange(shape[0])[:, None]
+        matrix = np.bincount(places.ravel(), weights[top : top + _BLOCK].ravel(), minlength=shape[0] * shape[1])
+        yield window, torch.from_numpy(matrix.astype(np.float32).reshape(shape))
 
 
 def _convolved(lines: Floats, taps: Floats) -> Floats:
     """Each of the lines convolved with ``taps``, and longer by as many values as those reach beyond its ends."""
     length = lines.shape[1]
-    shifted = np.lib.stride_tricks.sliding_window_view(np.pad(taps, length - 1), length + len(taps) - 1)[::-1]
+    padded = np.zeros(len(taps) + 2 * (length - 1))
+    padded[length - 1 : length - 1 + len(taps)] = taps
+    step = padded.itemsize
+    shifted = np.lib.stride_tricks.as_strided(padded[length - 1 :], (length, length + len(taps) - 1), (-step, step))
     # By torch, as NumPy has threads of its own, which would keep on spinning.
     product: Floats = (torch.from_numpy(lines) @ torch.from_numpy(shifted.copy())).numpy()
     return product
