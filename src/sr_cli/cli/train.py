@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -16,10 +16,15 @@ from sr_cli import console
 from sr_cli.cli.options import option, options, show_defaults
 from sr_cli.cli.settings import fresh_config, read_settings, resumed_config, run_folder
 from sr_cli.cli.signals import save_on_signals
-from sr_cli.config import DEFAULT_ARCH, LEARNING, MACHINE, NETWORK, RUN, TrainConfig, recipe
+from sr_cli.config import DATA, DEFAULT_ARCH, LEARNING, MACHINE, NETWORK, RUN, TrainConfig, recipe
 from sr_cli.console import training as view
 from sr_cli.console.weights import obtain
 from sr_cli.errors import EXIT_INTERRUPTED, TrainingError, UsageError
+from sr_cli.system.atomic_files import atomic_write
+
+if TYPE_CHECKING:
+    from sr_cli.data import Photos
+    from sr_cli.training.teacher import Teacher
 
 
 class TrainCommand(TyperCommand):
@@ -69,6 +74,10 @@ def train(
             min=0,
         ),
     ] = None,
+    show_pairs: Annotated[
+        Path | None,
+        option("Draw the first batch into this file, and end.", DATA, "--show-pairs", metavar="FILE.png"),
+    ] = None,
     device: Annotated[str, option("auto, cpu, cuda, cuda:1, mps.", MACHINE, "--device")] = "auto",
 ) -> None:
     """Train a network on a folder of photos; everything about the run goes to runs/NAME/.
@@ -83,6 +92,7 @@ def train(
     from sr_cli.training import Stop
     from sr_cli.training import train as steps_of
     from sr_cli.training.run_folder import check_free
+    from sr_cli.training.teacher import Teacher
     from sr_cli.upscaling.load import find_weights, load_weights
 
     if config is not None:
@@ -101,10 +111,11 @@ def train(
     else:
         settings = fresh_config(given)
         run = runs_dir / (name or f"{settings.arch.rpartition(':')[2]}-x{settings.scale}")
-        check_free(run)
+        if show_pairs is None:
+            check_free(run)
     if tensorboard and find_spec("tensorboard") is None:
         raise UsageError("--tensorboard needs TensorBoard: python -m pip install 'sr-cli[tensorboard]'")
-    if not feature_layers(parse_loss(settings.loss)):
+    if show_pairs is not None or not feature_layers(parse_loss(settings.loss)):
         loss_weights = None
     elif loss_weights is None:
         loss_weights = obtain("vgg16", "loss network")
@@ -126,6 +137,9 @@ def train(
         notes |= _hash("teacher", teacher_file, before)
     local = local_device(devices.choose(device))
     found = Photos.below(photos, min_side=settings.crop_size, cache_bytes=int(settings.cache_gib * 2**30))
+    if show_pairs is not None:
+        _draw_pairs(show_pairs, settings, found, Teacher(teacher, local) if teacher else None)
+        return
     about = {
         **_commands(before),
         "data": {"photos": len(found)},
@@ -163,6 +177,23 @@ def train(
                 typer.echo(run / "model.safetensors")
     if interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
+
+
+def _draw_pairs(file: Path, settings: TrainConfig, photos: "Photos", teacher: "Teacher | None") -> None:
+    """Draw what the first step of a training sees."""
+    from PIL import Image
+
+    from sr_cli.training.loop import make_batches
+    from sr_cli.training.validation import draw_pairs, validation_count
+
+    if file.suffix.lower() != ".png":
+        raise UsageError(f"--show-pairs {file}: the name has to end with .png")
+    to_train_on, _ = photos.split(validation_count(settings, len(photos)), seed=settings.seed)
+    pairs = make_batches(settings, to_train_on).pairs_of(0)
+    sheet = draw_pairs(pairs, settings.scale, degradation=settings.degradation, teacher=teacher)
+    with atomic_write(file) as content:
+        Image.fromarray(sheet).save(content, "PNG")
+    typer.echo(file)
 
 
 def _commands(before: dict[str, Any]) -> dict[str, Any]:

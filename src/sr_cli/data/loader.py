@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from sr_cli.data.pairs import TrainingPairs
+from sr_cli.data.pairs import Pair, TrainingPairs
 from sr_cli.errors import ImageError, TrainingError
 
 
@@ -55,16 +55,23 @@ class Batches(Dataset[Batch]):
         self.pairs, self.batch_size, self.part, self.parts = pairs, batch_size, part, parts
         self.lr_only = int(lr_only_share * (batch_size // parts))
 
-    def __getitem__(self, step: int) -> Batch:
+    def pairs_of(self, step: int) -> list[Pair]:
+        """The pairs of a step; HR is empty in the last ones, if only LR is wanted of them.
+
+        Raises:
+            ImageError: a photo has vanished.
+        """
         size = self.batch_size // self.parts
         first = step * self.batch_size + self.part * size
         whole = range(first, first + size - self.lr_only)
+        return [*map(self.pairs.__getitem__, whole), *map(self.pairs.lr_only, range(whole.stop, first + size))]
+
+    def __getitem__(self, step: int) -> Batch:
         try:
-            pairs = [self.pairs[i] for i in whole]
-            hr = [pair.hr for pair in pairs]
-            pairs += [self.pairs.lr_only(i) for i in range(whole.stop, first + size)]
+            pairs = self.pairs_of(step)
         except ImageError as error:
             return Batch(torch.empty(0), torch.empty(0), [], [], str(error))
+        hr = [pair.hr for pair in pairs if pair.hr.numel()]
         return Batch(
             torch.stack(hr) if hr else torch.empty(0, 3, 0, 0),
             torch.stack([pair.lr for pair in pairs]),

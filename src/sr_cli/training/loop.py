@@ -201,8 +201,8 @@ def configure_process(config: TrainConfig) -> None:
         torch.use_deterministic_algorithms(True)
 
 
-def make_loader(config: TrainConfig, photos: Photos, device: torch.device, group: Group) -> Loader:
-    """The batches of this process. By default, a worker per CPU beside a GPU; on a CPU they would slow the network."""
+def make_batches(config: TrainConfig, photos: Photos, group: Group = ALONE) -> Batches:
+    """The batches of this process."""
     pairs = TrainingPairs(
         photos,
         scale=config.scale,
@@ -212,18 +212,22 @@ def make_loader(config: TrainConfig, photos: Photos, device: torch.device, group
         seed=config.seed,
         real=config.real,
     )
-    batches = Batches(
+    return Batches(
         pairs,
         batch_size=config.batch_size,
         part=group.rank,
         parts=group.size,
         lr_only_share=config.teacher_only_share,
     )
+
+
+def make_loader(config: TrainConfig, photos: Photos, device: torch.device, group: Group) -> Loader:
+    """Loads `make_batches`. By default, a worker per CPU beside a GPU; on a CPU they would slow the network."""
     workers = config.workers
     if workers is None:
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         workers = min(8, cpus // group.local_size) if device.type == "cuda" else 0
-    return Loader(batches, workers=workers, pin=device.type == "cuda")
+    return Loader(make_batches(config, photos, group), workers=workers, pin=device.type == "cuda")
 
 
 def agree(

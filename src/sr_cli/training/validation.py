@@ -1,11 +1,13 @@
 """Validation: judging weights by photos that the training never sees."""
 
 import math
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from sr_cli import metrics
@@ -52,6 +54,44 @@ def draw_samples(network: Network, pairs: Sequence[Pair], device: torch.device) 
         lr = resize(pair.lr[None], size, kernel="nearest")
         bicubic = resize(pair.lr[None], size)
         rows.append([_pixels(image) for image in (lr, bicubic, super_resolve(network, pair.lr, device), pair.hr[None])])
+    return _tabulate(rows)
+
+
+@torch.no_grad()
+def draw_pairs(
+    pairs: Sequence[Pair], scale: int, *, degradation: str, teacher: Callable[[Tensor], Tensor] | None = None
+) -> NDArray[np.uint8]:
+    """A picture of what a training sees: for each pair a line on how it came about, then LR, HR and the target.
+
+    Args:
+        pairs: of the same size; without HR, its place stays empty.
+        scale: HR over LR.
+        degradation: what the line says if a pair doesn't tell its steps.
+        teacher: makes the target from LR, both ``(1, 3, H, W)`` in [0, 1].
+    """
+    rows = []
+    for pair in pairs:
+        lr = pair.lr[None]
+        large = resize(lr, (scale * lr.shape[-2], scale * lr.shape[-1]), kernel="nearest")
+        hr = pair.hr[None] if pair.hr.numel() else torch.ones_like(large)
+        row = [_pixels(image) for image in (large, hr, *([] if teacher is None else [teacher(lr).cpu()]))]
+        how = ", ".join(pair.steps) or (degradation if pair.hr.numel() else "as it is, for the teacher")
+        rows += [[_write(f"{pair.path.name}: {how}", width=sum(each.shape[1] + _GAP for each in row) - _GAP)], row]
+    return np.concatenate([_tabulate([row]) for row in rows])
+
+
+def _write(text: str, *, width: int) -> NDArray[np.uint8]:
+    """Black text on white, in as many lines as it takes."""
+    font, line = ImageFont.load_default(11), 14  # pixels
+    known = text.replace("×", "x").encode("latin-1", "replace").decode("latin-1")  # what the font has
+    lines = textwrap.wrap(known, max(8, width // 6))
+    canvas = Image.new("RGB", (width, line * len(lines) + 6), "white")
+    ImageDraw.Draw(canvas).multiline_text((0, 4), "\n".join(lines), "black", font=font, spacing=2)
+    return np.array(canvas)
+
+
+def _tabulate(rows: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
+    """Pictures in rows and columns, on white."""
     height, width = (max(row[0].shape[axis] for row in rows) + _GAP for axis in (0, 1))
     sheet = np.full((len(rows) * height - _GAP, len(rows[0]) * width - _GAP, 3), 255, np.uint8)
     for i, row in enumerate(rows):
