@@ -483,6 +483,9 @@ class EvaluateConfig:
         None, "HR over LR.", MEASURING, shown="the models', else that of the LR pictures, else 4", min=2
     )
     degradation: Degradation = setting("bicubic", "How LR is made from HR, if no --lr is given.", MEASURING)
+    no_reference: bool = setting(
+        False, "The pictures are LR, and there is no HR.", MEASURING, flags=("--no-reference",)
+    )
     seed: int = setting(0, "Seed of --degradation photo and real, which are random.", MEASURING, min=0)
     measures: tuple[str, ...] = ("psnr", "ssim", "dss", "lr_psnr", "color_error", "sharpness", "checkerboard")
     channel: Literal["y", "rgb"] = setting(

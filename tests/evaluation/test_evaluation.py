@@ -1,5 +1,7 @@
 """`evaluate` and ``sr evaluate``: rows and means, files matched, failures named, thresholds kept."""
 
+import importlib
+import inspect
 import json
 import math
 import os
@@ -17,7 +19,7 @@ from sr_cli.config import EvaluateConfig
 from sr_cli.errors import ImageError, UsageError, WeightsError
 from sr_cli.evaluation.cost import multiply_adds
 from sr_cli.evaluation.evaluate import Comparison, evaluate
-from sr_cli.evaluation.measures import COSTS, MEASURES, QUICK, parse_measures
+from sr_cli.evaluation.measures import COSTS, MEASURES, NO_REFERENCE, QUICK, parse_measures, without_reference
 from sr_cli.evaluation.report import as_json
 from sr_cli.evaluation.result import EvaluationProtocol, ImageResult, NothingMeasuredError, as_dict, from_dict
 from sr_cli.evaluation.thresholds import compare, failed_thresholds, parse_threshold, uncompared
@@ -125,7 +127,8 @@ def test_every_measure_has_a_value_or_a_reason(tmp_path):
     assert set(found.unavailable) <= {"lpips", "dists"}
     for measure in found.measures:
         if measure not in found.unavailable:
-            assert found.values("bicubic", measure)
+            assert bool(found.values("bicubic", measure)) == (measure != "niqe")
+    assert any(note.startswith("NIQE has no value for 2 of the pictures") for note in found.notes)
     assert found.values("bicubic", "ms_ssim") == [found.images[0].scores["bicubic"]["ms_ssim"]]
     assert any("MS-SSIM" in note and "small" in note for note in found.notes)
     assert found.failures == ()
@@ -274,6 +277,44 @@ def test_one_table_has_one_scale(tmp_path):
     with pytest.raises(UsageError, match="--scale 4"):
         evaluate(hr, models=models[:1], config=EvaluateConfig(scale=4))
     assert evaluate(hr, models=models[:1], config=FAST).protocol.scale == 2
+
+
+def test_pictures_without_hr_are_lr(tmp_path):
+    hr = folder_of_photos(tmp_path / "hr", "ab")
+    lr, sr = (
+        folder_of_photos(tmp_path / name, "ab", height=h, width=w) for name, h, w in (("lr", 16, 24), ("sr", 64, 96))
+    )
+    model = weights_file(tmp_path / "m.safetensors")
+    steps = []
+    blind = evaluate(
+        lr, sr=[sr], models=[model], config=EvaluateConfig(no_reference=True), on_step=lambda s: steps.append(s.outcome)
+    )
+    seeing = evaluate(hr, lr=lr, sr=[sr], models=[model], config=EvaluateConfig(measures=NO_REFERENCE))
+    assert blind.measures == NO_REFERENCE and blind.protocol.lr == "pictures"
+    assert [image.scores for image in blind.images] == [image.scores for image in seeing.images]
+    assert {(image.width, image.height) for image in blind.images} == {(96, 64)}
+    assert blind.value("sr", "niqe") is None and "NIQE has no value for 2 of the pictures" in blind.notes[0]
+    assert from_dict(json.loads(as_json(blind))) == blind
+    assert all(
+        step.hr is None and np.array_equal(step.lr, Image.open(lr / f"{step.result.name}.png")) for step in steps
+    )
+    with pytest.raises(UsageError, match="another protocol"):
+        compare(blind, seeing)
+
+
+def test_what_needs_hr_is_refused_without(tmp_path):
+    lr = folder_of_photos(tmp_path / "lr", "a")
+    with pytest.raises(UsageError, match="psnr needs HR; without it, only niqe and lr_psnr"):
+        evaluate(lr, config=EvaluateConfig(no_reference=True, measures=("niqe", "psnr")))
+    with pytest.raises(UsageError, match="--lr belongs to HR"):
+        evaluate(lr, lr=lr, config=EvaluateConfig(no_reference=True))
+    for name, measure in MEASURES.items():
+        module, function = measure.function.split(".")
+        parameters = inspect.signature(
+            getattr(importlib.import_module(f"sr_cli.metrics.{module}"), function)
+        ).parameters
+        assert ("hr" in parameters) == (name not in NO_REFERENCE)
+    assert without_reference(("lr_psnr",)) == ("lr_psnr",)
 
 
 def test_an_ensemble_scores_a_mirrored_picture_the_same(tmp_path):
@@ -465,6 +506,8 @@ def test_what_is_bounded_is_measured(tmp_path):
         ["--report", "folder.html"],
         ["--tolerance", "psnr=1"],
         ["--degradation", "photo", "--lr", "lr"],
+        ["--degradation", "photo", "--no-reference"],
+        ["--no-reference", "--metrics", "ssim"],
         ["--min", "psnr"],
         ["--metrics", "sism"],
     ],

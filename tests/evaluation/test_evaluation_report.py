@@ -94,6 +94,18 @@ def test_pictures_are_kept_without_loss():
     assert list(exhibit.panels) == ["LR", "bicubic", "one", "two", "HR"]
 
 
+def test_without_hr_the_part_where_a_model_differs_most_from_bicubic_is_shown():
+    result = report(SCORES).images[0]
+    whole = comparison(dataclasses.replace(result, width=1200))
+    model = whole.sr["bicubic"].copy()
+    model[:, -8:] = 255
+    gallery = Gallery(measure="psnr", limit=1)
+    gallery.add(dataclasses.replace(whole, hr=None, sr={**whole.sr, "one": model}))
+    (exhibit,) = gallery.exhibits
+    assert list(exhibit.panels) == ["LR", "bicubic", "one", "two"]
+    assert exhibit.window.left == 1200 - 1024
+
+
 def test_of_a_large_picture_the_part_that_differs_most_is_shown():
     hr = np.zeros((300, 400, 3), np.uint8)
     sr = hr.copy()

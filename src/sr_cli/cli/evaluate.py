@@ -12,7 +12,7 @@ from sr_cli.console import evaluation as view
 from sr_cli.console.weights import obtain
 from sr_cli.errors import EXIT_SOME_FAILED, QualityError, SrError, UsageError
 from sr_cli.evaluation import thresholds
-from sr_cli.evaluation.measures import MEASURES, parse_measures
+from sr_cli.evaluation.measures import MEASURES, parse_measures, without_reference
 from sr_cli.evaluation.report import as_csv, as_json, as_markdown
 from sr_cli.evaluation.result import EvaluationReport, NothingMeasuredError
 from sr_cli.system.atomic_files import write_atomically
@@ -31,7 +31,9 @@ def _option(
 
 @options(EvaluateConfig)
 def evaluate(
-    hr: Annotated[Path, typer.Argument(metavar="HR", help="Folder of HR pictures, or one file.")],
+    hr: Annotated[
+        Path, typer.Argument(metavar="HR", help="Folder of HR pictures (LR with --no-reference), or one file.")
+    ],
     *,
     model: Annotated[
         list[str] | None, _option(MODELS, "Weights to judge; may be repeated.", metavar="NAME|FILE")
@@ -85,10 +87,14 @@ def evaluate(
         raise UsageError("--tolerance needs --baseline")
     if lr and "degradation" in given:
         raise UsageError("--degradation makes LR from HR; leave it out with --lr")
+    if given.get("no_reference") and "degradation" in given:
+        raise UsageError("--degradation makes LR from HR; leave it out with --no-reference")
     _check_page(report)
     bounds = [thresholds.parse_threshold(text, "min") for text in minimum or ()]
     bounds += [thresholds.parse_threshold(text, "max") for text in maximum or ()]
     measures = parse_measures(",".join(metrics or ["quick"]))
+    if given.get("no_reference"):
+        measures = without_reference(measures)
     bounded = (bound.measure for bound in bounds if bound.measure in MEASURES)
     try:
         config = EvaluateConfig(**given, measures=tuple(dict.fromkeys((*measures, *bounded))))

@@ -13,7 +13,7 @@ from sr_cli.config import EvaluateConfig, UpscaleConfig
 from sr_cli.errors import ImageError, UsageError
 from sr_cli.evaluation.cost import CostMeter
 from sr_cli.evaluation.match_files import Files, match
-from sr_cli.evaluation.measures import MEASURES, UnavailableError
+from sr_cli.evaluation.measures import MEASURES, UnavailableError, without_reference
 from sr_cli.evaluation.methods import Method, folder, interpolation, model
 from sr_cli.evaluation.result import (
     EvaluationProtocol,
@@ -32,11 +32,11 @@ DEFAULT_SCALE = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A picture that was measured, with its pixels; ``sr`` is by method."""
+    """A picture that was measured, with its pixels; ``sr`` is by method, ``hr`` is ``None`` if there is none."""
 
     result: ImageResult
     lr: RgbPixels
-    hr: RgbPixels
+    hr: RgbPixels | None
     sr: Mapping[str, RgbPixels]
 
 
@@ -64,7 +64,7 @@ def evaluate(
     A picture that fails for one method counts for none, so that all means are over the same pictures.
 
     Args:
-        hr: folder of HR pictures, or one file.
+        hr: folder of HR pictures, or one file; of LR pictures, with ``config.no_reference``.
         lr: folder of LR pictures with the same names; without it, LR is made from HR by ``config.degradation``.
         sr: folders of other tools' results, a row each.
         models: upscalers, or weights by name or file, a row each.
@@ -75,13 +75,16 @@ def evaluate(
     Raises:
         ImageError: a folder is missing or empty.
         NothingMeasuredError: no picture could be measured.
-        UsageError: the models' scales differ, or are not ``config.scale``.
+        UsageError: the models' scales differ, or are not ``config.scale``; a measure needs HR and there is none.
         WeightsError: weights are missing or cannot be read.
         ValueError: an unknown measure.
     """
     config = config or EvaluateConfig()
     if unknown := set(config.measures) - MEASURES.keys():
         raise ValueError(f"unknown measure {min(unknown)!r}; choose from {', '.join(MEASURES)}")
+    if config.no_reference and lr is not None:
+        raise UsageError("--lr belongs to HR; leave it out with --no-reference")
+    measures = without_reference(config.measures) if config.no_reference else config.measures
     settings = UpscaleConfig(
         arch=config.arch,
         device=str(device),
@@ -100,21 +103,28 @@ def evaluate(
     ]
     matched, failures = match(Path(hr), lr=None if lr is None else Path(lr), sr=folders, recursive=config.recursive)
     scale = _scale(config, upscalers, matched)
+    made_by = config.degradation if lr is None and not config.no_reference else None
     protocol = EvaluationProtocol(
         scale=scale,
         channel=config.channel,
         shave=scale if config.shave is None else config.shave,
-        lr=config.degradation if lr is None else "given",
-        seed=config.seed if lr is None and config.degradation == "real" else None,
+        lr=made_by or ("pictures" if config.no_reference else "given"),
+        seed=config.seed if made_by == "real" else None,
     )
     meters = {method.name: CostMeter(method) for method in methods}
-    scorer = _Scorer(config.measures, protocol, torch.device(device))
+    scorer = _Scorer(measures, protocol, torch.device(device))
 
     images: list[ImageResult] = []
     for done, files in enumerate(matched, start=1):
         outcome: Comparison | Failure
         try:
-            sample = load_sample(files, scale=scale, degradation=config.degradation, seed=config.seed)
+            sample = load_sample(
+                files,
+                scale=scale,
+                degradation=config.degradation,
+                seed=config.seed,
+                no_reference=config.no_reference,
+            )
             outcome = _compare(sample, methods, meters, scorer)
             images.append(outcome.result)
         except ImageError as error:
@@ -126,12 +136,12 @@ def evaluate(
     return EvaluationReport(
         protocol=protocol,
         source=str(hr),
-        measures=config.measures,
+        measures=measures,
         methods=tuple(MethodResult(name=m.name, kind=m.kind, cost=meters[m.name].cost()) for m in methods),
         images=tuple(images),
         failures=tuple(failures),
         unavailable=scorer.unavailable,
-        notes=(*_model_notes(methods), *scorer.notes(), *_infinities(config.measures, images)),
+        notes=(*_model_notes(methods), *scorer.notes(), *_infinities(measures, images)),
     )
 
 
@@ -154,7 +164,7 @@ class _Scorer:
         is_gray = sample.is_gray and self.protocol.channel == "y"
         inputs = {
             "sr": sr.to(self.device),
-            "hr": sample.hr.to(self.device),
+            "hr": None if sample.hr is None else sample.hr.to(self.device),
             "lr": sample.lr.to(self.device),
             "scale": self.protocol.scale,
             "shave": self.protocol.shave,
@@ -195,7 +205,8 @@ def _compare(sample: Sample, methods: Sequence[Method], meters: Mapping[str, Cos
         pictures[method.name] = eight_bit_pixels(sr)
         scores[method.name] = scorer.scores(sr, sample)
     result = ImageResult(name=sample.name, width=width, height=height, scores=scores)
-    return Comparison(result=result, lr=eight_bit_pixels(sample.lr), hr=eight_bit_pixels(sample.hr), sr=pictures)
+    hr = None if sample.hr is None else eight_bit_pixels(sample.hr)
+    return Comparison(result=result, lr=eight_bit_pixels(sample.lr), hr=hr, sr=pictures)
 
 
 def _scale(config: EvaluateConfig, upscalers: Sequence[Upscaler], matched: Sequence[Files]) -> int:

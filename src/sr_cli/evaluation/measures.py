@@ -149,6 +149,23 @@ COSTS = _by_name(
 QUICK = EvaluateConfig().measures
 """What is measured by default: quick, without downloads."""
 
+NO_REFERENCE = ("niqe", "lr_psnr")
+"""What can be measured without HR."""
+
+
+def without_reference(measures: tuple[str, ...]) -> tuple[str, ...]:
+    """The measures for pictures without HR: `NO_REFERENCE` in place of `QUICK`, all others as they are.
+
+    Raises:
+        UsageError: one of them needs HR.
+    """
+    if measures == QUICK:
+        return NO_REFERENCE
+    for name in measures:
+        if name not in NO_REFERENCE:
+            raise UsageError(f"{name} needs HR; without it, only {' and '.join(NO_REFERENCE)} can be measured")
+    return measures
+
 
 def parse_measures(text: str) -> tuple[str, ...]:
     """Read what ``--metrics`` takes: names, ``quick`` or ``all``, separated by commas; the order is kept.

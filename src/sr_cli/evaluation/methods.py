@@ -22,7 +22,7 @@ class Method:
     """A way to get SR.
 
     Attributes:
-        sr: returns ``(1, 3, H, W)``, the size of ``sample.hr``, not rounded, roughly in [0, 1].
+        sr: returns ``(1, 3, H, W)``, ``sample.size``, not rounded, roughly in [0, 1].
         upscaler: a model's.
     """
 

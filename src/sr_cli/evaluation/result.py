@@ -26,17 +26,20 @@ class EvaluationProtocol:
         scale: HR over LR.
         channel: ``y`` (luma) or ``rgb``, for PSNR, SSIM, MS-SSIM and LR-PSNR.
         shave: width of the border that is ignored, in pixels.
-        lr: ``bicubic``, ``paper``, ``photo`` or ``real``, if LR was made from HR, else ``given``.
+        lr: ``bicubic``, ``paper``, ``photo`` or ``real``, if LR was made from HR, else ``given``; ``pictures`` if there
+            is no HR.
         seed: of ``real``.
     """
 
     scale: int
     channel: Literal["y", "rgb"]
     shave: int
-    lr: Literal["bicubic", "paper", "photo", "real", "given"]
+    lr: Literal["bicubic", "paper", "photo", "real", "given", "pictures"]
     seed: int | None = None
 
     def __str__(self) -> str:
+        if self.lr == "pictures":
+            return f"x{self.scale}, without HR"
         how = self.lr if self.seed is None else f"{self.lr}, seed {self.seed}"
         lr = "LR as given" if self.lr == "given" else f"LR made from HR ({how})"
         channel = "Y" if self.channel == "y" else "RGB"

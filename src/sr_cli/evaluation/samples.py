@@ -27,7 +27,7 @@ class Sample:
     """HR, cropped to a multiple of the scale, and its 8-bit LR.
 
     Attributes:
-        hr: ``(1, 3, scale · h, scale · w)`` in [0, 1].
+        hr: ``(1, 3, scale · h, scale · w)`` in [0, 1]; ``None`` if there is none.
         lr: ``(1, 3, h, w)`` in [0, 1].
         uncropped: height and width of the HR file.
         is_gray: whether the HR file has one channel.
@@ -35,26 +35,33 @@ class Sample:
     """
 
     name: str
-    hr: Tensor
+    hr: Tensor | None
     lr: Tensor
+    scale: int
     uncropped: tuple[int, int]
     is_gray: bool
     sr: Mapping[str, Path]
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of HR."""
-        return self.hr.shape[-2], self.hr.shape[-1]
+        """Height and width of HR and SR."""
+        return self.scale * self.lr.shape[-2], self.scale * self.lr.shape[-1]
 
 
-def load_sample(files: Files, *, scale: int, degradation: Degradation, seed: int) -> Sample:
-    """Read HR, and read LR or make it.
+def load_sample(files: Files, *, scale: int, degradation: Degradation, seed: int, no_reference: bool = False) -> Sample:
+    """Read HR, and read LR or make it; with ``no_reference`` the file is LR.
 
     Raises:
         ImageError: a file cannot be read, HR is smaller than the scale, or LR's size times the scale isn't HR's (up to
             ``scale`` − 1 pixels at the right and the bottom of HR are ignored).
     """
     picture = images.read(files.hr)
+    if no_reference:
+        lr = quantize(images.to_tensor(picture))
+        size = (scale * picture.height, scale * picture.width)
+        return Sample(
+            name=files.name, hr=None, lr=lr, scale=scale, uncropped=size, is_gray=picture.is_gray, sr=files.sr
+        )
     hr = images.to_tensor(picture)
     height, width = uncropped = (picture.height, picture.width)
     hr = hr[..., : height // scale * scale, : width // scale * scale]
@@ -68,7 +75,7 @@ def load_sample(files: Files, *, scale: int, degradation: Degradation, seed: int
         if hr.shape[-2:] != (lr.shape[-2] * scale, lr.shape[-1] * scale):
             found = f"its {_size(lr.shape[-2:])} pixels times {scale}"
             raise ImageError(f"{files.lr}: {found} are not the {_size(uncropped)} of {files.hr}")
-    return Sample(name=files.name, hr=hr, lr=lr, uncropped=uncropped, is_gray=picture.is_gray, sr=files.sr)
+    return Sample(name=files.name, hr=hr, lr=lr, scale=scale, uncropped=uncropped, is_gray=picture.is_gray, sr=files.sr)
 
 
 def scale_between(hr: Path, lr: Path) -> int:
@@ -92,7 +99,7 @@ def read_sr(path: Path, sample: Sample) -> Tensor:
     sr = images.to_tensor(images.read(path))
     size = (sr.shape[-2], sr.shape[-1])
     if size not in (sample.size, sample.uncropped):
-        raise ImageError(f"{path}: its {_size(size)} pixels are not HR's {_size(sample.uncropped)}")
+        raise ImageError(f"{path}: its {_size(size)} pixels should be {_size(sample.uncropped)}")
     height, width = sample.size
     return sr[..., :height, :width]
 

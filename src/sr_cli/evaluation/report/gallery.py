@@ -14,7 +14,8 @@ from sr_cli.evaluation.result import ImageResult, find_measure
 from sr_cli.evaluation.samples import RgbPixels
 
 MAX_SIDE = 1024
-"""Longest side shown, in HR pixels; of a larger picture, the part where SR differs most from HR is shown."""
+"""Longest side shown, in HR pixels; of a larger picture, the part where SR differs most from HR (or bicubic) is shown.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +81,13 @@ class Gallery:
 
 
 def _exhibit(comparison: Comparison, judged: str, badness: float) -> Exhibit:
-    scale = comparison.hr.shape[0] // comparison.lr.shape[0]
-    window = window_of_difference(comparison.sr[judged], comparison.hr, side=MAX_SIDE, step=scale)
+    sr, hr = comparison.sr[judged], comparison.hr
+    scale = sr.shape[0] // comparison.lr.shape[0]
+    window = window_of_difference(sr, comparison.sr["bicubic"] if hr is None else hr, side=MAX_SIDE, step=scale)
     panels = {"LR": _webp(window.of(comparison.lr, scale=scale))}
     panels |= {name: _webp(window.of(pixels)) for name, pixels in comparison.sr.items()}
-    panels["HR"] = _webp(window.of(comparison.hr))
+    if hr is not None:
+        panels["HR"] = _webp(window.of(hr))
     return Exhibit(result=comparison.result, window=window, panels=panels, badness=badness)
 
 
