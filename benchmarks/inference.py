@@ -115,12 +115,12 @@ def table(name: str, options: argparse.Namespace, rate: float) -> None:
         naive = None
         if size <= options.naive and not options.tiles:
             with torch.inference_mode():
-                naive = best(lambda: network(lr), options.repetitions)  # noqa: B023
+                naive = best(lambda: network(lr), options.repetitions)
         for tile in options.tiles or ["auto"]:
             inference = Runner(network, device=torch.device("cpu"), tile=tile,
                                   dtype=DTYPES[options.dtype])  # fmt: skip
             inference.fit(size, size)
-            ours = best(lambda: enlarge(inference, lr), options.repetitions)  # noqa: B023
+            ours = best(lambda: enlarge(inference, lr), options.repetitions)
             pixels = (size * network.scale) ** 2
             shape = "×".join(map(str, inference.tile)) if inference.tile else "whole"
             ratio = f"{naive:8.3f} {ours:8.3f} {naive / ours:6.2f}" if naive else f"{'':8} {ours:8.3f} {'':6}"
