@@ -45,6 +45,7 @@ from sr_cli.upscaling.runner import InferenceForm, Runner
 from train_step import plain_johnson, plain_vgg, vgg_weights
 
 DTYPES = ("float32", "float16", "bfloat16")
+_COMMANDS = (("compact-x4", "png"), ("johnson-x4", "jpg"))
 Run = Callable[[], object]
 
 
@@ -357,7 +358,7 @@ def commands(bench: Bench) -> None:
             context = measured([sys.executable, "-c", "import torch; torch.zeros(1, device='cuda')"]).seconds
             one = measured([*sr, str(folder / "one"), "-o", str(folder / "small"), "--json"]).seconds
             bench.tell("start-up", **{"s import torch": imports, "s and a tensor": context, "s sr upscale, 64²": one})
-        for model, suffix in (("compact-x4", "png"), ("compact-x4", "jpg"), ("johnson-x4", "jpg")):
+        for model, suffix in _COMMANDS:
             if bench.late:
                 return
             with bench.attempt(label := f"12 MP to 192, {model}, {suffix}"):
@@ -369,7 +370,7 @@ def commands(bench: Bench) -> None:
                            "MB": run.memory // 10**6, "tile": told["tile"]})  # fmt: skip
         count = 1000
         make_pictures(folder / "many", count, 128)
-        for model, suffix in (("compact-x4", "png"), ("compact-x4", "jpeg"), ("johnson-x4", "jpeg")):
+        for model, suffix in _COMMANDS:
             if bench.late:
                 return
             with bench.attempt(label := f"{count} files of 128², {model}, {suffix}"):
@@ -398,8 +399,8 @@ SECTIONS: dict[str, Callable[[Bench], None]] = {
     "peaks": peaks,
     "networks": networks,
     "training": training,
-    "commands": commands,
     "forms": forms,
+    "commands": commands,
 }
 
 if __name__ == "__main__":
