@@ -1,5 +1,7 @@
 import dataclasses
+import re
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sr_cli.cli.settings import tomllib
 from sr_cli.data import degrade
 from sr_cli.data.real_degradation import degrade_real, filter_image
 from sr_cli.degradation_table import DegradationOrder, RealDegradation, read_table
@@ -207,6 +210,17 @@ def test_gray_pictures_stay_gray_but_for_noise(scene):
     for seed in range(10):
         lr = degrade_real(gray, (24, 24), table, np.random.default_rng(seed))
         assert float((lr.amax(0) - lr.amin(0)).max()) <= 2.5 / 255
+
+
+def test_the_reference_shows_the_defaults():
+    page = (Path(__file__).parents[2] / "docs/reference/degradations.md").read_text()
+    (block,) = re.findall(r"```toml\n(.*?)```", page, re.S)
+    shown = tomllib.loads(block)["degradation"]
+    assert read_table(shown) == RealDegradation()
+    defaults = dataclasses.asdict(RealDegradation())
+    assert shown.keys() == defaults.keys()
+    for order in ("first", "second"):
+        assert list(shown[order]) == list(defaults[order])
 
 
 def test_a_table_changes_what_it_names():
