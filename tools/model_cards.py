@@ -1,8 +1,11 @@
 """Write ``docs/models/NAME.md`` for every shipped model, from the header of its weights and ``tools/cards.toml``.
 
-python tools/model_cards.py
+    python tools/model_cards.py
+
+NIQE and cost come from ``tools/figures.json``, which ``tools/measure.py`` writes.
 """
 
+import json
 import re
 import textwrap
 from pathlib import Path
@@ -11,10 +14,12 @@ from typing import Any
 import tomllib
 
 from sr_cli.networks.checkpoint import load_network
+from sr_cli.weights.checksums import sha256_of
 from sr_cli.weights.registry import PRETRAINED
 
 FOLDER = Path(__file__).parents[1] / "docs" / "models"
 TEXTS = tomllib.loads(Path(__file__).with_name("cards.toml").read_text(encoding="utf-8"))
+FIGURES = json.loads(Path(__file__).with_name("figures.json").read_text(encoding="utf-8"))
 COLUMNS = {
     "psnr": "PSNR (Y)",
     "ssim": "SSIM (Y)",
@@ -26,15 +31,27 @@ COLUMNS = {
 }
 RENAMED = {"mesh": "checkerboard", "consistency": "lr_psnr"}
 """Measures in headers that version 0.1 wrote."""
+OLD_OPTIONS = """\
+The commands use the option names of version 0.1: `--reduction` is now `--min-downscale`, `--symmetry` is
+`--self-ensemble-weight`, the loss term `mesh` is `checkerboard`, and the preset `report` is `johnson`.
+
+"""
 DIGITS = {"psnr": 2, "ssim": 4, "color_shift": 2}
 
 
 def card(path: Path) -> str:
-    """The card of one weights file, as Markdown."""
+    """The card of one weights file, as Markdown.
+
+    Raises:
+        SystemExit: its NIQE and cost were not measured.
+    """
     network, header = load_network(path)
     texts = TEXTS["defaults"] | TEXTS[path.stem]
     training, parameters = header["training"], sum(p.numel() for p in network.parameters())
     shape = ", ".join(f"{key} {value}" for key, value in header["architecture"].items() if key != "name")
+    figures = FIGURES.get(path.stem, {})
+    if figures.get("sha256") != sha256_of(path):
+        raise SystemExit(f"{path.stem} is new: run tools/measure.py")
     loss_network = header.get("loss_network") or "none (the loss has no feature term)"
     metrics = {
         name: {kind: {RENAMED.get(m, m): value for m, value in row.items()} for kind, row in rows.items()}
@@ -56,8 +73,9 @@ For {texts["note"]}.
 | trained on LR made by | `{training["degradation"]}` |
 | color correction | `{header.get("color_match", "none")}` after the network (`--color-match`) |
 | loss network | {loss_network} |
-| trained for | {effort(training)} |
+| trained for | {effort(training)} on {texts["hardware"]} |
 | energy | {energy(header)} |
+| cost, per megapixel of output | {cost(figures)} |
 
 Loss: `{training["loss"]}`
 
@@ -67,10 +85,7 @@ Training data: {wrap(texts["training_data"])}
 
 ## Training
 
-The commands use the option names of version 0.1: `--reduction` is now `--min-downscale`, `--symmetry` is
-`--self-ensemble-weight`, the loss term `mesh` is `checkerboard`, and the preset `report` is `johnson`.
-
-```text
+{OLD_OPTIONS if header["version"].startswith("0.1") else ""}```text
 {wrap_command(header["command"])}
 ```
 
@@ -89,6 +104,7 @@ This prints the rows for Set5:
 {command(path.stem, training["degradation"], network.scale, measured(metrics))}
 ```
 
+{naturalness(figures["niqe"], path.stem, training["degradation"])}
 ## Known weaknesses
 
 {weaknesses}
@@ -112,9 +128,9 @@ def wrap_command(line: str) -> str:
 
 
 def effort(training: dict[str, Any]) -> str:
-    """How long, and on what."""
+    """How long."""
     patches = f"{training['batch_size']} patches of {training['crop_size']}×{training['crop_size']} HR pixels"
-    minutes = f"{training['seconds'] / 60:.0f} minutes on 2 shared CPU cores"
+    minutes = f"{training['seconds'] / 60:.0f} minutes"
     return f"{training['steps_done']:,} steps of {patches} in {training['precision']}, {minutes}"
 
 
@@ -122,6 +138,26 @@ def energy(header: dict[str, Any]) -> str:
     """Watt-hours, if the machine reported them."""
     watt_hours = (header.get("energy") or {}).get("watt_hours")
     return "unavailable" if watt_hours is None else f"{watt_hours:.0f} Wh"
+
+
+def cost(figures: dict[str, Any]) -> str:
+    """Arithmetic and CPU time."""
+    return f"{figures['multiply_adds']:.1f} · 10⁹ multiply-adds, {figures['cpu_seconds']:.1f} CPU seconds"
+
+
+def naturalness(niqe: dict[str, float], name: str, degradation: str) -> str:
+    """NIQE, and the command that prints it."""
+    values = (
+        f"**{niqe['model']:.2f}**; bicubic interpolation has {niqe['bicubic']:.2f}, the photos {niqe['photos']:.2f}"
+    )
+    return f"""[NIQE](../reference/metrics.md#columns), where lower is more natural: {values}.
+This prints it for PHOTOS, here the middle 1024×768 of six that are held out of trainings since version 0.2:
+
+<!-- needs: photos of half a megapixel and more -->
+```sh
+sr evaluate PHOTOS --degradation {degradation} --sr PHOTOS --model {name} --metrics niqe
+```
+"""
 
 
 def measured(metrics: dict[str, Any]) -> list[str]:
