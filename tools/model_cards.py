@@ -147,11 +147,12 @@ def cost(figures: dict[str, Any]) -> str:
 
 def naturalness(niqe: dict[str, float], name: str, degradation: str) -> str:
     """NIQE, and the command that prints it."""
-    values = (
-        f"**{niqe['model']:.2f}**; bicubic interpolation has {niqe['bicubic']:.2f}, the photos {niqe['photos']:.2f}"
+    text = (
+        f"[NIQE](../reference/metrics.md#columns), where lower is more natural, is {niqe['model']:.2f} for this model, "
+        f"{niqe['bicubic']:.2f} for bicubic interpolation, and {niqe['photos']:.2f} for the photos themselves. This "
+        "prints it; PHOTOS is the middle 1024×768 of six photos, held out of trainings since version 0.2:"
     )
-    return f"""[NIQE](../reference/metrics.md#columns), where lower is more natural: {values}.
-This prints it for PHOTOS, here the middle 1024×768 of six that are held out of trainings since version 0.2:
+    return f"""{textwrap.fill(text, 118)}
 
 <!-- needs: photos of half a megapixel and more -->
 ```sh
