@@ -64,7 +64,8 @@ class Batches(Dataset[Batch]):
         size = self.batch_size // self.parts
         first = step * self.batch_size + self.part * size
         whole = range(first, first + size - self.lr_only)
-        return [*map(self.pairs.__getitem__, whole), *map(self.pairs.lr_only, range(whole.stop, first + size))]
+        with _one_thread():
+            return [*map(self.pairs.__getitem__, whole), *map(self.pairs.lr_only, range(whole.stop, first + size))]
 
     def __getitem__(self, step: int) -> Batch:
         try:
@@ -141,6 +142,17 @@ class Loader(Iterator[Batch]):
         if batch.error is not None:
             raise ImageError(batch.error)
         return batch
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch compute in this thread alone: sharing the work on a patch takes longer than the work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
