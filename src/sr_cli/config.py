@@ -11,6 +11,7 @@ from sr_cli.errors import UsageError
 from sr_cli.networks import registry
 
 Degradation = Literal["bicubic", "paper", "photo", "real"]
+TrainDegradation = Literal["bicubic", "paper", "photo", "real", "given"]
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["float32", "bfloat16", "float16"]
 Initialization = Literal["random", "bilinear"]
@@ -193,7 +194,7 @@ class TrainConfig:
         1.0, "Smallest random downscale, applied to half of the patches; 1 turns it off.", DATA, above=0, max=1
     )
     batch_size: int = setting(4, "Patches per step, over all processes.", DATA, min=1)
-    degradation: Degradation = setting("paper", "How LR is made from HR.", DATA)
+    degradation: TrainDegradation = setting("paper", "How LR is made from HR; given: see --lr-folder.", DATA)
     real: RealDegradation | None = None  # what degradation `real` draws from
     validation_photos: int | None = setting(
         None, "Photos held out to choose the best weights by.", DATA, shown="a twentieth, at most 16", min=0
@@ -226,6 +227,8 @@ class TrainConfig:
         check_settings(self)
         if self.real is not None and self.degradation != "real":
             raise ValueError(f"a table of real degradations, but degradation {self.degradation}")
+        if self.degradation == "given" and self.min_downscale < 1:
+            raise ValueError("min_downscale needs LR that is made from HR, not given")
         scales = registry.scales_of(self.arch)
         if scales and self.scale not in scales:
             raise ValueError(f"scale must be one of {', '.join(map(str, scales))} for {self.arch}, not {self.scale}")

@@ -41,7 +41,9 @@ def evaluate(
     sr: Annotated[
         list[Path] | None, _option(MODELS, "Another tool's results to judge; may be repeated.", metavar="FOLDER")
     ] = None,
-    lr: Annotated[Path | None, _option(MEASURING, "LR pictures.", metavar="FOLDER", shown="made from HR")] = None,
+    lr: Annotated[
+        Path | None, _option(MEASURING, "LR pictures.", "--lr", "--lr-folder", metavar="FOLDER", shown="made from HR")
+    ] = None,
     given: dict[str, Any],
     metrics: Annotated[
         list[str] | None,

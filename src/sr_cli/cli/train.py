@@ -43,6 +43,15 @@ def train(
         Path | None, typer.Argument(help="Folder of HR photos, searched recursively; not needed with --resume.")
     ] = None,
     *,
+    lr_folder: Annotated[
+        list[Path] | None,
+        option(
+            "LR of the photos, by the same names; of several folders one is drawn per patch.",
+            DATA,
+            "--lr-folder",
+            metavar="FOLDER",
+        ),
+    ] = None,
     given: dict[str, Any],
     init: Annotated[
         str | None,
@@ -104,15 +113,20 @@ def train(
         run = run_folder(resume, runs_dir)
         settings, before = resumed_config(run, given)
         photos = photos or Path(before["data"]["folder"])
+        lr_folder = lr_folder or [Path(each) for each in before["data"].get("lr_folders", [])]
         loss_weights = loss_weights or (Path(before["loss_weights"]) if before.get("loss_weights") else None)
         carbon_intensity = before.get("carbon_intensity") if carbon_intensity is None else carbon_intensity
     elif photos is None:
         raise UsageError("name a folder of photos, or a run to --resume")
     else:
-        settings = fresh_config(given)
+        if lr_folder and "degradation" in given:
+            raise UsageError("--degradation makes LR from HR; leave it out with --lr-folder")
+        settings = fresh_config(given | ({"degradation": "given"} if lr_folder else {}))
         run = runs_dir / (name or f"{settings.arch.rpartition(':')[2]}-x{settings.scale}")
         if show_pairs is None:
             check_free(run)
+    if (settings.degradation == "given") != bool(lr_folder):
+        raise UsageError("--lr-folder and --degradation given need each other")
     if tensorboard and find_spec("tensorboard") is None:
         raise UsageError("--tensorboard needs TensorBoard: python -m pip install 'sr-cli[tensorboard]'")
     if show_pairs is not None or not feature_layers(parse_loss(settings.loss)):
@@ -136,7 +150,13 @@ def train(
             )
         notes |= _hash("teacher", teacher_file, before)
     local = local_device(devices.choose(device))
-    found = Photos.below(photos, min_side=settings.crop_size, cache_bytes=int(settings.cache_gib * 2**30))
+    found = Photos.below(
+        photos,
+        min_side=settings.crop_size,
+        cache_bytes=int(settings.cache_gib * 2**30),
+        lr_folders=lr_folder or (),
+        scale=settings.scale,
+    )
     if show_pairs is not None:
         _draw_pairs(show_pairs, settings, found, Teacher(teacher, local) if teacher else None)
         return

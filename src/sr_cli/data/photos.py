@@ -1,10 +1,11 @@
 """The photos of a training: found by their headers, decoded when needed."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 from sr_cli import images
 from sr_cli.data.cache import PixelCache
 from sr_cli.errors import ImageError
+from sr_cli.images.match_names import NamedImages, name_below
 
 _READERS = 8  # threads that read headers: on a network disk each file takes a while
 
@@ -37,6 +39,9 @@ class Photos:
         headers: their headers.
         skipped: the other files, each with the reason.
         cache_bytes: the budget; photos that don't fit are decoded every time.
+        lr: for each photo the files of its LR, if LR is given.
+        lr_folders: where those are from.
+        scale: HR over LR, if LR is given.
     """
 
     folder: Path
@@ -44,31 +49,55 @@ class Photos:
     headers: list[Header]
     skipped: list[tuple[Path, str]] = field(default_factory=list)
     cache_bytes: int = 0
+    lr: list[list[Path]] = field(default_factory=list)
+    lr_folders: Sequence[Path] = ()
+    scale: int = 1
     _damaged: dict[int, str] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def below(cls, folder: Path, *, min_side: int, cache_bytes: int) -> "Photos":
+    def below(
+        cls, folder: Path, *, min_side: int, cache_bytes: int, lr_folders: Sequence[Path] = (), scale: int = 1
+    ) -> "Photos":
         """Find the photos below ``folder``; those that are unreadable, or have a side below ``min_side``, are skipped.
 
+        Args:
+            lr_folders: folders of their LR, with the same names but for what tools append; photos without LR of the
+                right size in any of them are skipped.
+            scale: HR over LR; up to ``scale`` − 1 pixels at the right and the bottom of HR are ignored.
+
         Raises:
-            ImageError: the folder is missing or has no usable photo.
+            ImageError: a folder is missing, or there is no usable photo.
         """
         found = images.find_images(folder, recursive=True)
         with ThreadPoolExecutor(_READERS) as readers:
             read = list(readers.map(lambda path: _header(path, min_side), found))
         skipped = [(path, header) for path, header in zip(found, read, strict=True) if isinstance(header, str)]
         usable = [(path, header) for path, header in zip(found, read, strict=True) if isinstance(header, Header)]
+        lr: list[list[Path]] = []
+        if lr_folders:
+            partners, unfit = _find_lr(folder, usable, lr_folders, scale)
+            skipped += unfit
+            usable = [(path, header) for path, header in usable if path in partners]
+            lr = [partners[path] for path, _ in usable]
         if not usable:
             reason = f"; the first of {len(skipped)} skipped: {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
             raise ImageError(f"{folder}: no photo to train on{reason}")
-        return cls(folder, [path for path, _ in usable], [header for _, header in usable], skipped, cache_bytes)
+        paths, headers = [path for path, _ in usable], [header for _, header in usable]
+        return cls(folder, paths, headers, skipped, cache_bytes, lr, lr_folders, scale)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     @cached_property
     def cache(self) -> PixelCache:
-        return PixelCache([3 * header.width * header.height for header in self.headers], self.cache_bytes)
+        sizes = [3 * header.width * header.height for header in self.headers]
+        reduced = [3 * (header.width // self.scale) * (header.height // self.scale) for header in self.headers]
+        return PixelCache([*sizes, *(reduced[i] for i, files in enumerate(self.lr) for _ in files)], self.cache_bytes)
+
+    @cached_property
+    def _lr_places(self) -> list[int]:
+        """Where the LR of each photo begins in the cache."""
+        return list(accumulate(map(len, self.lr), initial=len(self)))
 
     @property
     def fingerprint(self) -> str:
@@ -77,6 +106,8 @@ class Photos:
         for path, header in zip(self.paths, self.headers, strict=True):
             name = path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else path.name
             digest.update(f"{name}\0{header}\n".encode("utf-8", "surrogateescape"))
+        for path in (path for files in self.lr for path in files):
+            digest.update(f"{path.name}\0{path.stat().st_size}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
@@ -85,20 +116,37 @@ class Photos:
         Raises:
             ImageError: the file is gone or damaged.
         """
+        header = self.headers[index]
+        return self._decoded(self.paths[index], index, place=index, size=3 * header.width * header.height)
+
+    def lr_pixels(self, index: int, which: int) -> NDArray[np.uint8]:
+        """``(H // scale, W // scale, 3)`` of a given LR of photo ``index``.
+
+        Raises:
+            ImageError: the file is gone or damaged, or has the wrong size.
+        """
+        height, width = (length // self.scale for length in self.pixels(index).shape[:2])
+        path = self.lr[index][which]
+        pixels = self._decoded(path, index, place=self._lr_places[index] + which, size=3 * height * width)
+        if pixels.shape[:2] != (height, width):
+            self._damaged[index] = f"{path}: {pixels.shape[1]}×{pixels.shape[0]} is not {width}×{height}"
+            raise ImageError(self._damaged[index])
+        return pixels
+
+    def _decoded(self, path: Path, index: int, *, place: int, size: int) -> NDArray[np.uint8]:
         if index in self._damaged:
             raise ImageError(self._damaged[index])
-        kept = self.cache.get(index)
+        kept = self.cache.get(place)
         if kept is not None:
             return kept
-        path = self.paths[index]
         try:
             pixels = images.read_rgb(path)
         except ImageError as error:
             if path.is_file():
                 self._damaged[index] = str(error)
             raise
-        if pixels.nbytes == 3 * self.headers[index].width * self.headers[index].height:
-            self.cache.put(index, pixels)
+        if pixels.nbytes == size:
+            self.cache.put(place, pixels)
         return pixels
 
     def is_damaged(self, index: int) -> bool:
@@ -119,7 +167,8 @@ class Photos:
     def _select(self, indices: Iterable[int]) -> "Photos":
         chosen = list(indices)
         paths, headers = [self.paths[i] for i in chosen], [self.headers[i] for i in chosen]
-        return Photos(self.folder, paths, headers, cache_bytes=self.cache_bytes)
+        lr = [self.lr[i] for i in chosen] if self.lr else []
+        return Photos(self.folder, paths, headers, [], self.cache_bytes, lr, self.lr_folders, self.scale)
 
 
 def _header(path: Path, min_side: int) -> Header | str:
@@ -133,3 +182,36 @@ def _header(path: Path, min_side: int) -> Header | str:
     if min(width, height) < min_side:
         return f"{width}×{height} is smaller than the patch of {min_side}×{min_side}"
     return header
+
+
+def _find_lr(
+    folder: Path, photos: Sequence[tuple[Path, Header]], lr_folders: Sequence[Path], scale: int
+) -> tuple[dict[Path, list[Path]], list[tuple[Path, str]]]:
+    """The LR files of each photo that has some, and the files that cannot be used, each with the reason."""
+    found: dict[Path, list[Path]] = {}
+    unfit: list[tuple[Path, str]] = []
+    for lr_folder in lr_folders:
+        named = NamedImages(lr_folder, recursive=True)
+        for path, header in photos:
+            partners = named.partners(name_below(path, folder))
+            wanted = (header.width // scale, header.height // scale)
+            if len(partners) > 1:
+                unfit.append(
+                    (path, f"has several partners in {lr_folder}: {', '.join(each.name for each in partners)}")
+                )
+            for partner in partners if len(partners) == 1 else ():
+                lr_header = _header(partner, 1)
+                if isinstance(lr_header, str):
+                    unfit.append((partner, lr_header))
+                elif (lr_header.width, lr_header.height) != wanted:
+                    size = f"{lr_header.width}×{lr_header.height}"
+                    unfit.append(
+                        (
+                            partner,
+                            f"its {size} pixels times {scale} are not the {header.width}×{header.height} of {path}",
+                        )
+                    )
+                else:
+                    found.setdefault(path, []).append(partner)
+    unfit += [(path, "has no usable LR") for path, _ in photos if path not in found]
+    return found, unfit

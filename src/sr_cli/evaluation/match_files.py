@@ -1,16 +1,11 @@
 """Match files by name: an HR picture, its LR, and what other tools made of that LR."""
 
-import re
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from sr_cli.evaluation.result import Failure, NothingMeasuredError
-from sr_cli.images import find_images
-
-_MARK = re.compile(r"(?:[._ -](?:x\d{1,2}|\d{1,2}x|sr|lr|hr|out|srf[_-]?\d)|x\d)+$", re.IGNORECASE)
-"""What tools append to a name: ``baby_4x``, ``0801x4``, ``img_001_SRF_4_LR``, ``photo.sr``."""
+from sr_cli.images.match_names import NamedImages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,17 +41,16 @@ def match(hr: Path, *, lr: Path | None, sr: Mapping[str, Path], recursive: bool)
         failures.append(Failure(file=str(path), reason=reason))
 
     folders = {"": lr, **sr} if lr else dict(sr)
-    names = {row: _by_name(folder, recursive) for row, folder in folders.items()}
-    bare_names = {row: _without_marks(found) for row, found in names.items()}
-    unmatched = {path: None for found in names.values() for paths in found.values() for path in paths}
-    for name, (path, *others) in _by_name(hr, recursive).items():
+    named = {row: NamedImages(folder, recursive=recursive) for row, folder in folders.items()}
+    unmatched = {path: None for found in named.values() for paths in found.paths.values() for path in paths}
+    for name, (path, *others) in NamedImages(hr, recursive=recursive).paths.items():
         if others:
             for each in (path, *others):
                 fail(each, "another HR picture has the same name")
             continue
         partners: dict[str, Path] = {}
         for row, folder in folders.items():
-            found = names[row].get(name) or bare_names[row].get(_bare(name), [])
+            found = named[row].partners(name)
             for each in found:
                 unmatched.pop(each, None)
             if len(found) == 1:
@@ -72,24 +66,3 @@ def match(hr: Path, *, lr: Path | None, sr: Mapping[str, Path], recursive: bool)
     if not matched:
         raise NothingMeasuredError(failures, f"of {len(failures)} files none could be matched")
     return matched, failures
-
-
-def _by_name(folder: Path, recursive: bool) -> dict[str, list[Path]]:
-    """The pictures of a folder, or one file, by their names below it without suffix."""
-    if folder.is_file():
-        return {folder.stem: [folder]}
-    found: dict[str, list[Path]] = defaultdict(list)
-    for path in find_images(folder, recursive=recursive):
-        found[path.relative_to(folder).with_suffix("").as_posix()].append(path)
-    return found
-
-
-def _without_marks(named: Mapping[str, list[Path]]) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = defaultdict(list)
-    for name, paths in named.items():
-        found[_bare(name)] += paths
-    return found
-
-
-def _bare(name: str) -> str:
-    return _MARK.sub("", name).lower()

@@ -155,6 +155,7 @@ def open_run(
         begun = {"name": path.name, "settings": asdict(config), **made, "device": str(device), "processes": processes}
         data = {
             "folder": str(photos.folder.absolute()),
+            **({"lr_folders": [str(folder.absolute()) for folder in photos.lr_folders]} if photos.lr else {}),
             "photos": len(photos),
             "skipped": len(photos.skipped),
             "fingerprint": photos.fingerprint,
