@@ -143,6 +143,7 @@ class TrainConfig:
         "Model whose results the loss terms teacher:… compare with: any that sr upscale runs.",
         LEARNING,
         metavar="NAME|FILE",
+        shown="none",
     )
     teacher_only_share: float = setting(
         0.0,
