@@ -4,25 +4,47 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from torch import Tensor
 
-from sr_cli.networks.base import Network
-from sr_cli.networks.checkpoint import save_network
-from sr_cli.networks.registry import build
-from sr_cli.networks.vgg import VGG_LAYERS
+if TYPE_CHECKING:  # the process that only gives tests to others needs no PyTorch
+    import torch
+    from torch import Tensor
+
+    from sr_cli.networks.base import Network
+
+# Before PyTorch is imported: threads that wait must not take time from those that work.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell: programs under test inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Use several processes, unless ``-n`` says how many.
+
+    Named files run in this process, which starts sooner. Beside a GPU one process runs all: others would take memory
+    that tests measure.
+    """
+    if hasattr(config, "workerinput") or "PYTEST_XDIST_WORKER" in os.environ:
+        return  # this is one of them
+    named_files = all(Path(argument.partition("::")[0]).is_file() for argument in config.args)
+    alone = named_files or config.option.usepdb or Path("/dev/nvidiactl").exists()
+    if config.getoption("numprocesses", 0) is None and not alone:
+        config.option.numprocesses, config.option.dist = min(os.cpu_count() or 1, 4), "worksteal"
+
+
 @pytest.fixture
-def gpu() -> torch.device:
+def gpu() -> "torch.device":
     """The first CUDA device."""
+    import torch
+
     if not torch.cuda.is_available():
         pytest.skip("PyTorch finds no CUDA GPU here")
     return torch.device("cuda", 0)
@@ -38,8 +60,10 @@ def benchmarks() -> Path:
 
 
 @pytest.fixture(scope="session")
-def photo() -> Tensor:
+def photo() -> "Tensor":
     """A colorful smooth picture with edges, ``(1, 3, 60, 84)`` in [0, 1]."""
+    import torch
+
     y, x = torch.meshgrid(torch.linspace(0, 1, 60), torch.linspace(0, 1, 84), indexing="ij")
     disc = ((x - 0.4) ** 2 + (y - 0.5) ** 2 < 0.08).float()
     stripes = (torch.sin(40 * (x + y)) > 0).float()
@@ -60,10 +84,13 @@ def photo_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def lively() -> Callable[..., Network]:
+def lively() -> Callable[..., "Network"]:
     """Builds networks in eval mode whose every parameter and statistic matters, as after a training."""
+    import torch
 
-    def make(**architecture: object) -> Network:
+    from sr_cli.networks.registry import build
+
+    def make(**architecture: object) -> "Network":
         torch.manual_seed(0)
         network = build(**architecture)  # type: ignore[arg-type]
         for module in network.modules():
@@ -80,8 +107,9 @@ def lively() -> Callable[..., Network]:
 
 
 @pytest.fixture
-def weights_of(tmp_path: Path, lively: Callable[..., Network]) -> Callable[..., Path]:
+def weights_of(tmp_path: Path, lively: Callable[..., "Network"]) -> Callable[..., Path]:
     """Writes the weights of a lively network and gives their path."""
+    from sr_cli.networks.checkpoint import save_network
 
     def make(**architecture: object) -> Path:
         path = tmp_path / f"{architecture['name']}-x{architecture['scale']}.safetensors"
@@ -92,8 +120,12 @@ def weights_of(tmp_path: Path, lively: Callable[..., Network]) -> Callable[..., 
 
 
 @pytest.fixture(scope="session")
-def vgg_state() -> dict[str, Tensor]:
+def vgg_state() -> "dict[str, Tensor]":
     """Random VGG-16 weights in torchvision's layout, up to relu3_3, scaled so that features neither die nor explode."""
+    import torch
+
+    from sr_cli.networks.vgg import VGG_LAYERS
+
     generator = torch.Generator().manual_seed(0)
     state, channels = {}, 3
     widths = {1: 64, 2: 128, 3: 256}

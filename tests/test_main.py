@@ -1,16 +1,16 @@
 """The command line as a process: what comes out where, and the exit code."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from sr_cli import __version__
+from support.fast_python import python
 
 
 def sr(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sr_cli", *arguments]
+    command = [python(), "-m", "sr_cli", *arguments]
     return subprocess.run(command, text=True, stderr=subprocess.PIPE, timeout=120, **options)
 
 

@@ -6,13 +6,13 @@ import os
 import pty
 import random
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from support.fast_python import python
 from support.loopback import Served, serving
 
 CONTENT = random.Random(0).randbytes(100_000)
@@ -30,7 +30,7 @@ def data(tmp_path, monkeypatch) -> Path:
 
 
 def sr(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sr_cli", "download-weights", *map(str, arguments)]
+    command = [python(), "-m", "sr_cli", "download-weights", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
 
 
@@ -172,7 +172,7 @@ def test_offline_says_what_to_do(data, monkeypatch):
 def test_off_a_terminal_a_command_fetches_what_it_needs_without_a_question(data):
     with serving({"a": Served(CONTENT)}) as server:
         register(data, mine=server.url("a"))
-        command = [sys.executable, "-c", NEEDS_MINE]
+        command = [python(), "-c", NEEDS_MINE]
         run = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert run.stdout == f"{data / 'mine.bin'}\n"
     assert "?" not in run.stderr
@@ -182,7 +182,7 @@ def test_off_a_terminal_a_command_fetches_what_it_needs_without_a_question(data)
 def on_a_terminal(answer: str) -> tuple[int, str]:
     """Run what needs weights on a terminal, and answer its question; the exit code and what the terminal showed."""
     here, there = pty.openpty()
-    run = subprocess.Popen([sys.executable, "-c", NEEDS_MINE], stdin=there, stdout=there, stderr=there)
+    run = subprocess.Popen([python(), "-c", NEEDS_MINE], stdin=there, stdout=there, stderr=there)
     os.close(there)
     shown, answered = b"", False
     while True:

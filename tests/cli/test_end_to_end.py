@@ -3,17 +3,18 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from support.fast_python import python
+
 
 def sr(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run the command line in ``folder``, off a terminal, without network."""
     environment = {**os.environ, "SR_OFFLINE": "1", "SR_DATA_DIR": str(folder / "data"), "OMP_NUM_THREADS": "2"}
-    command = [sys.executable, "-m", "sr_cli", *map(str, arguments)]
+    command = [python(), "-m", "sr_cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=300)
 
 

@@ -16,6 +16,7 @@ from sr_cli.console import info as view
 from sr_cli.system.device import dtype_for
 from sr_cli.system.quantities import UNAVAILABLE, megabytes, significant, watts
 from sr_cli.system.telemetry import EnergyCounter, Reading
+from support.fast_python import python
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def home(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_json_tells_versions_devices_cpu_and_weights(home):
-    command = [sys.executable, "-m", "sr_cli", "info", "--json"]
+    command = [python(), "-m", "sr_cli", "info", "--json"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
     found = json.loads(result.stdout)
@@ -61,7 +62,7 @@ def test_off_a_terminal_every_value_is_a_plain_line(home, capsys):
 def test_on_a_terminal_there_is_a_table():
     leader, follower = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
-    command = [sys.executable, "-m", "sr_cli", "info"]
+    command = [python(), "-m", "sr_cli", "info"]
     with subprocess.Popen(command, stdout=follower, stderr=follower, env=environment) as process:
         os.close(follower)
         shown = b""

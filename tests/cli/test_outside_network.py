@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from sr_cli.config import TrainConfig
 from sr_cli.errors import UsageError
 from sr_cli.networks import registry
 from sr_cli.networks.checkpoint import read_header
+from support.fast_python import python
 
 PACKAGE = """
 import os
@@ -65,7 +65,7 @@ def sr(tmp_path):
             **os.environ, "PYTHONPATH": path, "SR_OFFLINE": "1", "SR_DATA_DIR": str(tmp_path / "data"),
             "IMPORTED": str(tmp_path / "imported"),
         }  # fmt: skip
-        command = [sys.executable, "-m", "sr_cli", *map(str, arguments)]
+        command = [python(), "-m", "sr_cli", *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300)
         assert bool(done.returncode) == fails, done.stderr
         return done

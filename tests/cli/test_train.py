@@ -13,6 +13,7 @@ import pytest
 
 from sr_cli.__main__ import main
 from sr_cli.networks.checkpoint import read_header
+from support.fast_python import python
 from support.trainings import OPTIONS, digest, end, environment, sr_train, start, wait_for_row
 
 
@@ -79,7 +80,7 @@ def test_the_second_ctrl_c_ends_at_once(tmp_path):
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    print('still here')\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment(tmp_path))
+    done = subprocess.run([python(), "-c", program], capture_output=True, text=True, env=environment(tmp_path))
     assert done.returncode == 130
     assert done.stdout == "" and "sr train --resume x" in done.stderr
 

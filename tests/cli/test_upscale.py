@@ -17,8 +17,12 @@ from PIL import Image
 from sr_cli.__main__ import main
 from sr_cli.console import upscaling
 from sr_cli.upscaling.batch.results import Result
+from support.fast_python import python
 
-COMMAND = [sys.executable, "-m", "sr_cli", "upscale"]
+
+def command() -> list[str]:
+    """``sr upscale`` in a process of its own."""
+    return [python(), "-m", "sr_cli", "upscale"]
 
 
 def paint(path, size=(8, 6)):
@@ -296,12 +300,12 @@ class TestProcesses:
         buffer = io.BytesIO()
         Image.new("RGB", (8, 6), (10, 200, 30)).save(buffer, "PNG")
         done = subprocess.run(
-            [*COMMAND, "-", "-o", "-", "--model", weights], input=buffer.getvalue(), capture_output=True
+            [*command(), "-", "-o", "-", "--model", weights], input=buffer.getvalue(), capture_output=True
         )
         assert (done.returncode, done.stderr) == (0, b"")
         large = Image.open(io.BytesIO(done.stdout))
         assert (large.format, large.size) == ("PNG", (16, 12))
-        bad = subprocess.run([*COMMAND, "-", "-o", "-", "--model", weights], input=b"hello", capture_output=True)
+        bad = subprocess.run([*command(), "-", "-o", "-", "--model", weights], input=b"hello", capture_output=True)
         assert (bad.returncode, bad.stdout, len(bad.stderr.splitlines())) == (3, b"", 1)
         assert bad.stderr.startswith(b"error: stdin: ")
 
@@ -311,9 +315,10 @@ class TestProcesses:
         for i in range(40):
             paint(here / "p" / f"{i:02}.png", (60, 60))
         (here / "p" / "01.png").write_text("no picture")
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+        torchrun = [python(), "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
         command = [*torchrun, "-m", "sr_cli", "upscale", "p", "-o", "out", "--model", weights, "--device", "cpu"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        environment = os.environ | {"PYTHON_EXEC": python()}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
         assert done.returncode != 0
         assert len(files(here / "out")) == 39, done.stderr
 
@@ -324,7 +329,7 @@ class TestProcesses:
         for i in range(60):
             paint(here / "p" / f"{i:02}.png", (150, 120))
         process = subprocess.Popen(
-            [*COMMAND, "p", "-o", "out", "--model", slow, "--dtype", "float32"],  # slow on every CPU
+            [*command(), "p", "-o", "out", "--model", slow, "--dtype", "float32"],  # slow on every CPU
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         process.stdout.readline()
@@ -345,7 +350,7 @@ class TestProcesses:
             "from sr_cli.__main__ import main; main()"
         )
         done = subprocess.run(
-            [sys.executable, "-c", program, "upscale", "a.png", "--model", weights], capture_output=True, text=True
+            [python(), "-c", program, "upscale", "a.png", "--model", weights], capture_output=True, text=True
         )
         assert (done.returncode, done.stdout) == (7, "")
         assert "no space left on the disk" in done.stderr
@@ -369,7 +374,7 @@ class TestProcesses:
     def test_off_a_terminal_there_are_plain_lines(self, here, weights):
         for i in range(3):
             paint(here / "p" / f"{i}.png")
-        done = subprocess.run([*COMMAND, "p", "--model", weights], capture_output=True, text=True)
+        done = subprocess.run([*command(), "p", "--model", weights], capture_output=True, text=True)
         assert "\033" not in done.stdout + done.stderr
         assert done.stderr.startswith("3 done")
 
@@ -383,7 +388,7 @@ def test_bars_on_a_terminal_leave_results_whole(here, weights, options, piped):
     ours, theirs = os.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
     process = subprocess.Popen(
-        [*COMMAND, "p", "--model", weights, *options],
+        [*command(), "p", "--model", weights, *options],
         stdin=theirs,
         stdout=subprocess.PIPE if piped else theirs,
         stderr=theirs,
@@ -412,7 +417,7 @@ def test_a_preview_without_colors_is_a_plain_line(here, weights, variable):
     paint(here / "a.png")
     ours, theirs = os.openpty()
     process = subprocess.Popen(
-        [*COMMAND, "a.png", "--model", weights, "--preview"],
+        [*command(), "a.png", "--model", weights, "--preview"],
         stdin=theirs,
         stdout=subprocess.PIPE,
         stderr=theirs,
@@ -440,7 +445,7 @@ def test_a_batch_of_small_pictures_tells_of_pictures_and_not_of_tiles(monkeypatc
 def test_a_broken_pipe_is_no_traceback(here, weights):
     paint(here / "a.png", (400, 400))
     process = subprocess.Popen(
-        [*COMMAND, "a.png", "-o", "-", "--model", weights], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command(), "a.png", "-o", "-", "--model", weights], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     process.stdout.close()
     err = process.stderr.read()

@@ -23,6 +23,7 @@ from PIL import Image
 
 from sr_cli.cli import app
 from sr_cli.evaluation.measures import MEASURES
+from support.fast_python import python
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -75,7 +76,7 @@ def test_commands_run(page: Path, workplace: Path) -> None:
     programs = workplace / "bin"
     programs.mkdir()
     sr = programs / "sr"
-    sr.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m sr_cli "$@"\n')
+    sr.write_text(f'#!/bin/sh\nexec "{python()}" -m sr_cli "$@"\n')
     sr.chmod(0o755)
     environment = os.environ | {
         "PATH": f"{programs}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -88,7 +89,7 @@ def test_commands_run(page: Path, workplace: Path) -> None:
             continue
         if name := re.match(r"# (\w+\.py)\n", block.text):
             (workplace / name[1]).write_text(block.text)
-        command = ["bash", "-e", "-c", block.text] if block.language == "sh" else [sys.executable, "-c", block.text]
+        command = ["bash", "-e", "-c", block.text] if block.language == "sh" else [python(), "-c", block.text]
         done = subprocess.run(command, cwd=workplace, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, f"{block.text}\n{done.stderr}"
 

@@ -30,6 +30,7 @@ from sr_cli.metrics.fidelity import eight_bit
 from sr_cli.networks.checkpoint import load_network
 from sr_cli.upscaling.upscaler import Upscaler
 from support.evaluations import folder_of_photos, photo, report, save, weights_file
+from support.fast_python import python
 
 FAST = EvaluateConfig(measures=("psnr", "ssim"))
 
@@ -147,7 +148,8 @@ def test_a_library_that_cannot_be_imported_makes_its_measures_unavailable(tmp_pa
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "piq.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
-    done = sr(folder_of_photos(tmp_path / "hr", "a"), "--metrics", "psnr,dss,lpips")
+    command = [sys.executable, "-m", "sr_cli", "evaluate", folder_of_photos(tmp_path / "hr", "a")]
+    done = subprocess.run([*command, "--metrics", "psnr,dss,lpips"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert "dss is unavailable: a library cannot be imported (RuntimeError: operator torchvision::nms" in done.stdout
@@ -453,9 +455,7 @@ def test_what_only_one_report_has_is_not_taken_for_unchanged():
 
 
 def sr(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "sr_cli", "evaluate", *map(str, arguments)], capture_output=True, text=True
-    )
+    return subprocess.run([python(), "-m", "sr_cli", "evaluate", *map(str, arguments)], capture_output=True, text=True)
 
 
 @pytest.mark.slow

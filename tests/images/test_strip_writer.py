@@ -3,7 +3,6 @@
 import io
 import signal
 import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from sr_cli import images
 from sr_cli.images.picture import band_rows, rechunk
+from support.fast_python import python
 from support.pictures import gradient
 
 
@@ -90,7 +90,7 @@ images.write_strips(strips(), Path(sys.argv[1]), like=like, size=(1000, 3000))
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_a_killed_writer_leaves_no_file_of_that_name(tmp_path, suffix):
     path = tmp_path / f"picture.{suffix}"
-    with subprocess.Popen([sys.executable, "-c", HALF, str(path)], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([python(), "-c", HALF, str(path)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stdout.readline() == b"half\n"
         process.send_signal(signal.SIGKILL)
     assert not path.exists()

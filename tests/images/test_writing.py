@@ -15,6 +15,7 @@ from PIL import Image
 
 from sr_cli import images
 from sr_cli.errors import ImageError, OutputError
+from support.fast_python import python
 from support.pictures import gradient
 
 SUFFIXES = ("png", "jpg", "webp", "tif", "bmp", "avif", "gif")
@@ -184,7 +185,7 @@ for suffix in sys.argv[2:]:
 
 
 def test_a_full_disk_is_an_error_that_names_it(tmp_path):
-    done = subprocess.run([sys.executable, "-c", FULL, tmp_path, *SUFFIXES], capture_output=True, text=True, check=True)
+    done = subprocess.run([python(), "-c", FULL, tmp_path, *SUFFIXES], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
     assert len(lines) == len(SUFFIXES) and done.stderr == ""
     for line, suffix in zip(lines, SUFFIXES, strict=True):

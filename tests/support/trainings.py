@@ -5,7 +5,6 @@ import hashlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from sr_cli.config import TrainConfig
 from sr_cli.data import Photos
 from sr_cli.training import TrainStep, train
+from support.fast_python import python
 
 TINY = TrainConfig(
     arch="compact", scale=2, width=8, depth=1, crop_size=32, batch_size=2, epochs=None, steps=6, lr=1e-3, loss="pixel",
@@ -50,7 +50,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 def start(*arguments: object, folder: Path) -> subprocess.Popen[str]:
     """``sr train`` in the background."""
-    command = [sys.executable, "-m", "sr_cli", "train", *map(str, arguments)]
+    command = [python(), "-m", "sr_cli", "train", *map(str, arguments)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=folder, env=environment(folder))
 

@@ -2,7 +2,6 @@
 
 import csv
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,16 +14,16 @@ from sr_cli.system.distributed import synchronize_batch_norm
 from sr_cli.system.telemetry import EnergyReport, in_parallel
 from sr_cli.training.run_folder import load_state
 from support.distributed_parts import CONFIGS, gradients
+from support.fast_python import python
 from support.trainings import OPTIONS, digest, environment
-
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 
 
 def torchrun(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
     """Two processes with a thread each."""
-    command = [*TORCHRUN, *map(str, arguments)]
+    command = [python(), "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *map(str, arguments)]
     settings = environment(folder) | {
         "OMP_NUM_THREADS": "1",
+        "PYTHON_EXEC": python(),  # what torchrun starts
         "PYTHONFAULTHANDLER": "1",
         "PYTHONPATH": str(Path(__file__).parents[1]),
     }

@@ -1,7 +1,6 @@
 """Pictures in, pictures out: size, depth, alpha, color spaces, third-party networks, and too little memory."""
 
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from sr_cli.upscaling.runner import Runner
 from sr_cli.upscaling.tile_size import BUDGET
 from sr_cli.upscaling.tiling import TileTooLarge
 from sr_cli.upscaling.upscaler import Upscaler
+from support.fast_python import python
 
 CPU = torch.device("cpu")
 
@@ -248,7 +248,7 @@ resource.setrlimit(resource.RLIMIT_AS, (used + (640 << 20), resource.RLIM_INFINI
 sr = upscaler.upscale_tensor(lr)
 print(tuple(sr.shape), len(told), bool(sr.isfinite().all()))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = subprocess.run([python(), "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     shape, steps, finite = done.stdout.rsplit(maxsplit=2)
     assert (shape, finite) == ("(1, 3, 3600, 3600)", "True")

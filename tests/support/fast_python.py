@@ -1,0 +1,153 @@
+"""A Python that starts in milliseconds: a server that has imported PyTorch forks a process for every command.
+
+``[python(), "-m", "sr_cli", "info"]`` does what ``[sys.executable, "-m", "sr_cli", "info"]`` does, with its signals,
+terminal and exit code, without the three seconds that importing PyTorch takes. What is about importing, threads or
+memory needs ``sys.executable``.
+
+A small client passes its arguments, folder, environment, and the files behind stdin, stdout and stderr to the server,
+which forks the command and tells the client how it ends.
+"""
+
+import array
+import atexit
+import contextlib
+import functools
+import gc
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
+LONGEST = 1 << 17  # bytes of a request
+
+
+@functools.cache
+def python() -> str:
+    """The path of the interpreter; the first call starts the server, which ends with this process."""
+    if sys.platform != "linux":
+        return sys.executable
+    folder = Path(tempfile.mkdtemp(prefix="sr-"))
+    client = folder / "python"
+    client.write_text(f"#!/bin/sh\nexec '{sys.executable}' -IS '{__file__}' '{folder}/socket' \"$@\"\n")
+    client.chmod(0o755)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": ""}  # several threads couldn't be forked
+    command = [sys.executable, __file__, "--serve", folder / "socket"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    server = subprocess.Popen(command, **pipes, env=environment, start_new_session=True)
+    assert server.stdout is not None and server.stdout.readline() == b"ready\n"
+    _servers.append(server)
+    return str(client)
+
+
+_servers: list[subprocess.Popen[bytes]] = []  # a server lives until the pipe to its stdin is closed
+
+
+def ask(path: str, arguments: list[str]) -> int:
+    """The client: have the server run a command with this process's files; its exit code."""
+    files = array.array("i", [0, 1, 2]).tobytes()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
+        server.connect(path)
+        request = json.dumps([arguments, os.getcwd(), dict(os.environ)]).encode()  # noqa: PTH109
+        server.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)])
+        command = int(server.recv(LONGEST))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda number, _: os.kill(command, number))
+        code = int(server.recv(LONGEST))
+    if code < 0:
+        if code != -signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    return code
+
+
+def serve(path: str) -> None:
+    """The server; it runs until its stdin is closed."""
+    from multiprocessing.connection import wait
+
+    import jinja2  # noqa: F401
+    import piq  # noqa: F401
+    import requests  # noqa: F401
+    import torch  # noqa: F401
+    import typer.rich_utils  # noqa: F401
+
+    import sr_cli.evaluation.evaluate
+    import sr_cli.training
+    import sr_cli.upscaling.load  # noqa: F401
+
+    gc.freeze()  # what is never collected is never copied
+    commands: dict[socket.socket, BaseProcess] = {}  # by client
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(path)
+        listener.listen()
+        print("ready", flush=True)
+        while True:
+            ready = wait([sys.stdin, listener, *commands, *(command.sentinel for command in commands.values())])
+            if sys.stdin in ready:
+                break
+            if listener in ready:
+                client, _ = listener.accept()
+                commands[client] = _start(client)
+            for client, command in [*commands.items()]:
+                if client in ready:  # it has been killed
+                    command.kill()
+                if command.exitcode is not None:
+                    del commands[client]
+                    with client, contextlib.suppress(OSError):
+                        client.send(str(command.exitcode).encode())
+    shutil.rmtree(Path(path).parent)
+
+
+def _start(client: socket.socket) -> "BaseProcess":
+    from multiprocessing import get_context
+
+    request, files, _, _ = socket.recv_fds(client, LONGEST, 3)
+    command = get_context("fork").Process(target=_run, args=(files, *json.loads(request)))
+    command.start()
+    client.send(str(command.pid).encode())
+    for file in files:
+        os.close(file)
+    return command
+
+
+def _run(files: list[int], arguments: list[str], folder: str, environment: dict[str, str]) -> None:
+    import runpy
+
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.__stderr__ = open(2, "w", closefd=False, errors="backslashreplace", buffering=1)  # noqa: SIM115
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:1] = [os.path.abspath(each) for each in environment.get("PYTHONPATH", "").split(":") if each]  # noqa: PTH100
+    if arguments[0] == "-u":
+        del arguments[0]
+    try:
+        if arguments[0] == "-m":
+            sys.argv = arguments[1:]
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        elif arguments[0] == "-c":
+            sys.argv = ["-c", *arguments[2:]]
+            exec(arguments[1], {"__name__": "__main__"})
+        else:
+            sys.argv = arguments
+            runpy.run_path(sys.argv[0], run_name="__main__")
+    finally:
+        atexit._run_exitfuncs()  # which `multiprocessing` leaves out
+
+
+if __name__ == "__main__":
+    if sys.argv[1] != "--serve":
+        sys.exit(ask(sys.argv[1], sys.argv[2:]))
+    serve(sys.argv[2])
