@@ -70,11 +70,8 @@ class ThirdPartyNetwork(Network):
         """
         name, required = self.descriptor.architecture.name, self.descriptor.size_requirements
         if not required.check(side, side):
-            least = max(required.minimum, required.multiple_of)
-            raise UsageError(
-                f"{name} needs LR patches of {least} pixels or more, a multiple of {required.multiple_of}, not {side}: "
-                f"--crop-size {self.scale * max(least, -(-side // required.multiple_of) * required.multiple_of)}"
-            )
+            fitting = side + required.get_padding(side, side)[0]
+            raise UsageError(f"{name} cannot take LR patches of {side} pixels; use --crop-size {self.scale * fitting}")
         self.train()
         try:
             self(torch.rand(1, 3, side, side)).sum().backward()
