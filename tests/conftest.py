@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from support.fast_python import VARIABLE, python
+
 if TYPE_CHECKING:  # the process that only gives tests to others needs no PyTorch
     import torch
     from torch import Tensor
@@ -38,6 +40,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     alone = named_files or config.option.usepdb or Path("/dev/nvidiactl").exists()
     if config.getoption("numprocesses", 0) is None and not alone:
         config.option.numprocesses, config.option.dist = min(os.cpu_count() or 1, 4), "worksteal"
+        os.environ[VARIABLE] = python()
 
 
 @pytest.fixture

@@ -105,6 +105,7 @@ def test_a_network_of_an_installed_package_goes_by_its_name(sr, tmp_path, photo_
     assert Image.open(tmp_path / "large.png").width == 2 * 96
 
 
+@pytest.mark.slow
 def test_a_network_from_outside_is_exported(sr, tmp_path, photo_folder):
     pytest.importorskip("onnxscript", reason="needs the extra onnx")
     pytest.importorskip("onnxruntime", reason="needs the extra onnx")

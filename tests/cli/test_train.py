@@ -30,6 +30,7 @@ def settings(tmp_path):
 
 
 @pytest.mark.parametrize("arch", ["compact", "johnson"])
+@pytest.mark.slow
 def test_a_killed_run_goes_on_bit_for_bit(arch, photo_folder, settings, tmp_path):
     options = OPTIONS if arch == "compact" else ["--arch", "johnson", "--scale", 2, "--loss", "pixel", *OPTIONS[8:]]
     arguments = (photo_folder, *options, "--config", settings)
@@ -50,6 +51,7 @@ def test_a_killed_run_goes_on_bit_for_bit(arch, photo_folder, settings, tmp_path
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.slow
 def test_a_signal_saves_and_prints_how_to_continue(number, photo_folder, settings, tmp_path):
     settings.write_text("log-every = 1\n")
     process = start(photo_folder, *OPTIONS, "--config", settings, "--steps", 100_000, folder=tmp_path)
@@ -85,6 +87,7 @@ def test_the_second_ctrl_c_ends_at_once(tmp_path):
     assert done.stdout == "" and "sr train --resume x" in done.stderr
 
 
+@pytest.mark.slow
 def test_resume_overrides_only_what_is_given(photo_folder, tmp_path):
     assert sr_train(photo_folder, *OPTIONS, "--steps", 2, "--name", "a", folder=tmp_path).returncode == 0
     done = sr_train("--resume", "runs/a", "--lr", "5e-5", "--steps", 4, folder=tmp_path)
@@ -161,6 +164,7 @@ def test_without_tensorboard_no_run_is_begun(finished_run):
     assert not (finished_run / "runs/board").exists()
 
 
+@pytest.mark.slow
 def test_the_command_line_wins_over_the_file(photo_folder, tmp_path):
     (tmp_path / "recipe.toml").write_text('arch = "compact"\nlr = 0.5\nclip = 2.0\nsteps = 1\n')
     options = [*OPTIONS, "--config", "recipe.toml", "--lr", "0.001"]

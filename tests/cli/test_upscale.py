@@ -357,20 +357,6 @@ class TestProcesses:
         assert len(done.stderr.splitlines()) == 1
         assert files(here) == ["a.png"]
 
-    def test_nothing_heavy_is_loaded(self, here, weights):
-        """Upscaling needs torch, but none of what only training and evaluation need."""
-        paint(here / "a.png")
-        program = (
-            "import sys\nfrom sr_cli.__main__ import main\n"
-            "try: main()\nexcept SystemExit: pass\n"
-            "heavy = {'torchvision', 'scipy', 'piq', 'skimage', 'requests', 'spandrel', 'textual_image'}\n"
-            "print(heavy & set(sys.modules))"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", program, "upscale", "a.png", "--model", weights], capture_output=True, text=True
-        )
-        assert done.stdout.splitlines() == ["a_2x.png", "set()"], done.stderr
-
     def test_off_a_terminal_there_are_plain_lines(self, here, weights):
         for i in range(3):
             paint(here / "p" / f"{i}.png")
@@ -382,6 +368,7 @@ class TestProcesses:
 @pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
 @pytest.mark.parametrize("options", [[], ["--json"], ["--preview"]])
 @pytest.mark.parametrize("piped", [True, False])
+@pytest.mark.slow
 def test_bars_on_a_terminal_leave_results_whole(here, weights, options, piped):
     for i in range(3):
         paint(here / "p" / f"{i}.png")
@@ -413,6 +400,7 @@ def test_bars_on_a_terminal_leave_results_whole(here, weights, options, piped):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
 @pytest.mark.parametrize("variable", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+@pytest.mark.slow
 def test_a_preview_without_colors_is_a_plain_line(here, weights, variable):
     paint(here / "a.png")
     ours, theirs = os.openpty()

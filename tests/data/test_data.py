@@ -68,6 +68,7 @@ def test_ranges_and_shapes(photo_folder):
         assert min(pair.hr.min(), pair.lr.min()) >= 0 and max(pair.hr.max(), pair.lr.max()) <= 1
 
 
+@pytest.mark.slow
 def test_half_of_the_photos_are_reduced(tmp_path):
     ramp = np.arange(256, dtype=np.uint8)[:, None, None] * np.ones((1, 256, 3), np.uint8)
     Image.fromarray(ramp).save(tmp_path / "ramp.png")

@@ -296,6 +296,7 @@ def contrast(first: str, second: str) -> float:
 @pytest.mark.browser
 @needs_chromium
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.slow
 def test_text_stands_out_in_light_and_dark(tab, scheme):
     if scheme == "dark":
         tab.dark()

@@ -213,6 +213,7 @@ def test_damaged_exif_never_fails(at, value, end):
 
 @settings(deadline=None)
 @given(at=st.integers(8, 400), value=st.integers(0, 255))
+@pytest.mark.slow
 def test_damaged_exif_goes_into_a_tiff_or_is_left_out(at, value):
     content = bytearray(exif(6))
     content[at] = value

@@ -119,6 +119,7 @@ def test_a_limit_above_that_of_pillow_holds(tmp_path):
     assert before == Image.MAX_IMAGE_PIXELS
 
 
+@pytest.mark.slow
 def test_a_profile_that_unpacks_without_end_is_passed_over(tmp_path):
     bomb = zlib.compress(bytes(200_000_000), 9)
     content = content_of("PNG")

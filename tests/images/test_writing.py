@@ -184,6 +184,7 @@ for suffix in sys.argv[2:]:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_that_names_it(tmp_path):
     done = subprocess.run([python(), "-c", FULL, tmp_path, *SUFFIXES], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
@@ -219,6 +220,7 @@ for suffix in sys.argv[2:]:
 """
 
 
+@pytest.mark.slow
 def test_a_large_picture_is_written_with_little_memory_beyond_it(tmp_path):
     limits = {"png": 0.4, "tif": 0.4, "jpg": 1.5}  # JPEG: Pillow's copy, of four bytes a pixel
     done = subprocess.run([sys.executable, "-c", MEMORY, tmp_path, *limits], stdout=subprocess.PIPE, check=True)

@@ -4,7 +4,6 @@ import copy
 import math
 
 import numpy as np
-import piq
 import pytest
 import torch
 from skimage.color import deltaE_ciede2000, rgb2lab
@@ -155,6 +154,8 @@ def test_perceptual_metrics_are_best_for_hr_itself_and_worse_with_noise(name, be
 
 
 def test_ms_ssim_is_measured_on_luma(texture):
+    import piq
+
     noisy = (texture + 0.02).mul(255).round() / 255
     large, changed = torch.nn.functional.interpolate(texture, 200), torch.nn.functional.interpolate(noisy, 200)
     colored = perceptual.ms_ssim(changed, large, shave=0, channel="rgb")
@@ -178,6 +179,8 @@ def vgg_features() -> torch.nn.Sequential:
 @pytest.mark.parametrize("name", ["lpips", "dists"])
 @pytest.mark.slow
 def test_learned_metrics_are_piqs_with_the_files_weights(name, vgg_features, tmp_path, monkeypatch, sr, hr):
+    import piq
+
     generator = torch.Generator().manual_seed(1)
     if name == "lpips":
         weights = [torch.rand(1, c, 1, 1, generator=generator) for c in (64, 128, 256, 512, 512)]

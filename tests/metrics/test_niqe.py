@@ -44,6 +44,7 @@ def noisy(picture: Image.Image, level: float) -> Image.Image:
     return Image.fromarray((np.asarray(picture) + noise).clip(0, 255).round().astype(np.uint8))
 
 
+@pytest.mark.slow
 def test_blur_noise_and_compression_raise_it_the_more_the_stronger_they_are(photo):
     blurred = [photo, *(photo.filter(ImageFilter.GaussianBlur(sigma)) for sigma in (1.5, 3))]
     for worse_and_worse in (
@@ -55,11 +56,13 @@ def test_blur_noise_and_compression_raise_it_the_more_the_stronger_they_are(phot
         assert values[0] + 0.3 < values[1] < values[2] - 0.3, values
 
 
+@pytest.mark.slow
 def test_a_mirrored_photo_is_as_natural(photo):
     for flip in (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM):
         assert value(photo.transpose(flip)) == pytest.approx(value(photo), abs=0.1)
 
 
+@pytest.mark.slow
 def test_pictures_of_a_batch_are_measured_one_by_one_and_in_8_bit(photo):
     both = torch.cat([tensor(photo), tensor(noisy(photo, 8))])
     torch.testing.assert_close(niqe(both + 0.3 / 255)[1], niqe(both[1:])[0])

@@ -61,6 +61,7 @@ def test_strips_of_any_height_are_the_whole(architecture, cuts, dtype, amx, live
 
 
 @ids
+@pytest.mark.slow
 def test_an_image_in_strips_is_the_image(architecture, lively):
     network = lively(**architecture)
     lr = photo(150, 19)
@@ -97,6 +98,7 @@ def test_colors_are_matched_over_strips(match, lively):
 
 
 @ids
+@pytest.mark.slow
 def test_strips_cost_what_the_whole_costs(architecture, lively):
     folded = lively(**architecture).fuse()
 

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -32,21 +32,27 @@ LONGEST = 1 << 17  # bytes of a request
 
 @functools.cache
 def python() -> str:
-    """The path of the interpreter; the first call starts the server, which ends with this process."""
+    """The path of the interpreter; its server lives as long as the process that called this first, or its parent."""
     if sys.platform != "linux":
         return sys.executable
+    if VARIABLE in os.environ:
+        return os.environ[VARIABLE]
     folder = Path(tempfile.mkdtemp(prefix="sr-"))
     client = folder / "python"
     client.write_text(f"#!/bin/sh\nexec '{sys.executable}' -IS '{__file__}' '{folder}/socket' \"$@\"\n")
     client.chmod(0o755)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": ""}  # several threads couldn't be forked
-    command = [sys.executable, __file__, "--serve", folder / "socket"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    server = subprocess.Popen(command, **pipes, env=environment, start_new_session=True)
-    assert server.stdout is not None and server.stdout.readline() == b"ready\n"
-    _servers.append(server)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(folder / "socket"))
+        listener.listen()
+        command = [sys.executable, __file__, "--serve", str(listener.fileno())]
+        files: dict[str, Any] = {"stdin": subprocess.PIPE, "pass_fds": [listener.fileno()]}
+        _servers.append(subprocess.Popen(command, **files, env=environment, start_new_session=True))
     return str(client)
 
+
+VARIABLE = "SR_FAST_PYTHON"
+"""Names the interpreter, for processes that share a server."""
 
 _servers: list[subprocess.Popen[bytes]] = []  # a server lives until the pipe to its stdin is closed
 
@@ -69,41 +75,40 @@ def ask(path: str, arguments: list[str]) -> int:
     return code
 
 
-def serve(path: str) -> None:
-    """The server; it runs until its stdin is closed."""
+def serve(listener: socket.socket) -> None:
+    """The server; it runs until its stdin is closed, and imports nothing before the first command."""
     from multiprocessing.connection import wait
 
-    import jinja2  # noqa: F401
-    import piq  # noqa: F401
-    import requests  # noqa: F401
-    import torch  # noqa: F401
-    import typer.rich_utils  # noqa: F401
+    if sys.stdin not in wait([sys.stdin, listener]):
+        import jinja2  # noqa: F401
+        import piq  # noqa: F401
+        import requests  # noqa: F401
+        import rich.progress
+        import rich.prompt  # noqa: F401
+        import torch  # noqa: F401
+        import typer.rich_utils  # noqa: F401
 
-    import sr_cli.evaluation.evaluate
-    import sr_cli.training
-    import sr_cli.upscaling.load  # noqa: F401
+        import sr_cli.evaluation.evaluate
+        import sr_cli.training
+        import sr_cli.upscaling.load  # noqa: F401
 
     gc.freeze()  # what is never collected is never copied
     commands: dict[socket.socket, BaseProcess] = {}  # by client
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(path)
-        listener.listen()
-        print("ready", flush=True)
-        while True:
-            ready = wait([sys.stdin, listener, *commands, *(command.sentinel for command in commands.values())])
-            if sys.stdin in ready:
-                break
-            if listener in ready:
-                client, _ = listener.accept()
-                commands[client] = _start(client)
-            for client, command in [*commands.items()]:
-                if client in ready:  # it has been killed
-                    command.kill()
-                if command.exitcode is not None:
-                    del commands[client]
-                    with client, contextlib.suppress(OSError):
-                        client.send(str(command.exitcode).encode())
-    shutil.rmtree(Path(path).parent)
+    while True:
+        ready = wait([sys.stdin, listener, *commands, *(command.sentinel for command in commands.values())])
+        if sys.stdin in ready:
+            break
+        if listener in ready:
+            client, _ = listener.accept()
+            commands[client] = _start(client)
+        for client, command in [*commands.items()]:
+            if client in ready:  # it has been killed
+                command.kill()
+            if command.exitcode is not None:
+                del commands[client]
+                with client, contextlib.suppress(OSError):
+                    client.send(str(command.exitcode).encode())
+    shutil.rmtree(Path(listener.getsockname()).parent)
 
 
 def _start(client: socket.socket) -> "BaseProcess":
@@ -150,4 +155,4 @@ def _run(files: list[int], arguments: list[str], folder: str, environment: dict[
 if __name__ == "__main__":
     if sys.argv[1] != "--serve":
         sys.exit(ask(sys.argv[1], sys.argv[2:]))
-    serve(sys.argv[2])
+    serve(socket.socket(fileno=int(sys.argv[2])))

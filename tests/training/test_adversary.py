@@ -51,6 +51,7 @@ def adversary(**changes):
     return Trainer(config, CPU).adversary
 
 
+@pytest.mark.slow
 def test_the_network_is_pulled_to_what_the_discriminator_takes_for_hr():
     judge = adversary()
     hr = torch.rand(2, 3, 32, 32)
@@ -63,6 +64,7 @@ def test_the_network_is_pulled_to_what_the_discriminator_takes_for_hr():
     assert judge.loss(sr - 0.05 * sr.grad / sr.grad.abs().mean()) < before < judge.loss(sr + 0.05 * sr.grad.sign())
 
 
+@pytest.mark.slow
 def test_the_run_says_once_that_the_discriminator_has_won(monkeypatch):
     monkeypatch.setattr("sr_cli.training.adversary._MEMORY", 0.5)
     judge = adversary(discriminator_lr=1e-2)

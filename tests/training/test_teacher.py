@@ -32,6 +32,7 @@ def test_who_is_the_teacher_has_nothing_to_learn(photo_folder, teacher):
     assert sum(trainer.learn(batch).values()) < 1e-4
 
 
+@pytest.mark.slow
 def test_it_stays_as_it_is_and_takes_a_student_towards_it(photo_folder, tmp_path, teacher):
     before = {key: value.clone() for key, value in teacher.state_dict().items()}
     config = replace(TINY, loss="teacher:l1", teacher="x", steps=30)
@@ -62,6 +63,7 @@ def test_a_share_of_the_batch_is_photos_at_their_own_resolution(photo_folder):
         assert {tuple(column) for column in patch.flatten(1).T.tolist()} <= values
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_goes_on_as_if_nothing_had_been(photo_folder, tmp_path, teacher):
     config = replace(
         TINY,

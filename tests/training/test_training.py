@@ -102,6 +102,7 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_been(photo_folder, tm
     ]
 
 
+@pytest.mark.slow
 def test_the_seed_decides_everything(photo_folder, tmp_path):
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         trained(photo_folder, tmp_path / name, seed=seed)
@@ -280,6 +281,7 @@ def test_a_patch_of_one_cell_holds_no_pair_of_cells(photo_folder, tmp_path):
 
 
 @pytest.mark.parametrize("batch_norm", ["batch", "frozen"])
+@pytest.mark.slow
 def test_statistics_of_batch_normalization(photo_folder, tmp_path, batch_norm):
     """Frozen ones stay what they were, validations in between or not, and everything else learns."""
     config = replace(recipe("johnson"), scale=2, crop_size=32, batch_size=2, loss="pixel", validation_photos=1)
@@ -299,6 +301,7 @@ def test_statistics_of_batch_normalization(photo_folder, tmp_path, batch_norm):
     assert moved == {"weight", "bias"} | (statistics if batch_norm == "batch" else set())
 
 
+@pytest.mark.slow
 def test_bfloat16_learns_nearly_the_same(photo_folder, tmp_path):
     full, half = (
         trained(photo_folder, tmp_path / precision, precision=precision)[-1].losses["pixel_l1"]
@@ -367,10 +370,3 @@ def test_every_epoch_ends_once():
 @pytest.mark.parametrize(("photos", "kept"), [(1, 0), (4, 0), (10, 1), (100, 5), (800, 16), (100_000, 16)])
 def test_a_twentieth_is_held_out(photos, kept):
     assert validation_count(TrainConfig(), photos) == kept
-
-
-def test_a_run_on_real_degradations_goes_on_bit_for_bit(photo_folder, tmp_path):
-    trained(photo_folder, tmp_path / "whole", degradation="real", steps=6)
-    trained(photo_folder, tmp_path / "stopped", degradation="real", steps=3)
-    trained(photo_folder, tmp_path / "stopped", degradation="real", steps=6, resume=True)
-    assert digest(tmp_path / "stopped/model.safetensors") == digest(tmp_path / "whole/model.safetensors")

@@ -98,6 +98,7 @@ def test_number_of_convolutions(architecture, count):
 @pytest.mark.parametrize(
     ("architecture", "side", "most"), [(JOHNSON, 320, 190), (COMPACT, SIDE, 54)], ids=["johnson", "compact"]
 )
+@pytest.mark.slow
 def test_bytes_at_once_per_pixel_of_the_result(architecture, side, most):
     run, lr = prepared(architecture, side)
     with Watch() as watch, torch.no_grad():
@@ -123,8 +124,9 @@ def test_upscaling_loads_nothing_it_does_not_need(tmp_path):
         "import sys; from sr_cli.__main__ import main\n"
         "try: main()\n"
         "except SystemExit as done: code = done.code\n"
-        "heavy = {'torchvision', 'scipy', 'piq', 'spandrel', 'skimage', 'sympy', 'torch._dynamo', 'torch._inductor',\n"
-        "         'onnx', 'onnxruntime', 'tensorboard', 'jinja2', 'sr_cli.training'}\n"
+        "heavy = {'torchvision', 'scipy', 'piq', 'spandrel', 'skimage', 'sympy', 'requests', 'torch._dynamo',\n"
+        "         'torch._inductor', 'textual_image', 'onnx', 'onnxruntime', 'tensorboard', 'jinja2',\n"
+        "         'sr_cli.training'}\n"
         "heavy &= set(sys.modules)\n"
         "sys.exit(code or (f'loaded {heavy}' if heavy else 0))"
     )

@@ -1,5 +1,6 @@
 """The chosen tiles fit into memory, whatever the image, the network and the memory are."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,6 +43,7 @@ def test_only_tiles_cost_anything(height, width, geometry, tile):
 
 @settings(deadline=None)
 @given(geometry=geometries, bytes_per_pixel=st.integers(1, 20_000))
+@pytest.mark.slow
 def test_a_network_that_streams_gets_strips_of_a_large_image(geometry, bytes_per_pixel):
     memory = memory_of(geometry, bytes_per_pixel, None)
     tile = choose_tile(6000, 1500, memory, streams=True)

@@ -21,13 +21,11 @@ from sr_cli.networks.registry import build, built_in, is_registered
 from sr_cli.system.atomic_files import write_atomically
 from sr_cli.weights.header import read_metadata
 
-FORMAT = Network.file_format
+FORMAT = "sr-cli 1"
 
 
 def save_network(path: Path, network: Network, *, about: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> None:
     """Write a network's weights, and in the header what is needed to rebuild it.
-
-    The file of a third-party network has the tensors that its own project's files have, and other programs load it.
 
     Args:
         path: a ``.safetensors`` file; written atomically.
@@ -39,14 +37,14 @@ def save_network(path: Path, network: Network, *, about: Mapping[str, Any], dtyp
         OutputError: the file cannot be written.
     """
     header = {
-        "format": network.file_format,
+        "format": FORMAT,
         "version": __version__,
         "architecture": json.dumps(network.architecture),
         **{key: json.dumps(value) for key, value in about.items()},
     }
     tensors = {
         key: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
-        for key, tensor in network.weights().items()
+        for key, tensor in network.state_dict().items()
     }
     write_atomically(path, save(tensors, header))
 
