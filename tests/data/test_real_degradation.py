@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sr_cli.cli.settings import tomllib
-from sr_cli.data import degrade
+from sr_cli.data import Batches, Loader, Photos, TrainingPairs, degrade
 from sr_cli.data.real_degradation import degrade_real, filter_image
 from sr_cli.degradation_table import DegradationOrder, RealDegradation, read_table
 from sr_cli.imageops.gaussian import gaussian_blur
@@ -153,6 +153,22 @@ def test_hr_stays_as_it_is(scene):
     for seed in range(40):
         degrade_real(scene, (24, 24), RealDegradation(), np.random.default_rng(seed))
     assert torch.equal(scene, before)
+
+
+def test_a_pair_is_the_same_in_every_process_and_whatever_the_number_of_threads(photo_folder):
+    photos = Photos.below(photo_folder, min_side=32, cache_bytes=1 << 20)
+    pairs = TrainingPairs(photos, scale=4, crop_size=64, degradation="real", seed=2)
+    here = [Batches(pairs, batch_size=4)[step].lr for step in range(3)]
+    loader = Loader(Batches(pairs, batch_size=4), workers=1)
+    loader.start(0)
+    try:
+        for expected in here:
+            assert torch.equal(next(loader).lr, expected)
+    finally:
+        loader.close()
+    threads = torch.get_num_threads()
+    assert torch.equal(torch.stack([pairs[i].lr for i in range(4)]), here[0])
+    assert torch.get_num_threads() == threads
 
 
 def test_a_share_of_the_pictures_is_clean(scene):

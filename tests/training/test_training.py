@@ -370,3 +370,11 @@ def test_every_epoch_ends_once():
 @pytest.mark.parametrize(("photos", "kept"), [(1, 0), (4, 0), (10, 1), (100, 5), (800, 16), (100_000, 16)])
 def test_a_twentieth_is_held_out(photos, kept):
     assert validation_count(TrainConfig(), photos) == kept
+
+
+@pytest.mark.slow
+def test_a_run_on_real_degradations_goes_on_bit_for_bit(photo_folder, tmp_path):
+    trained(photo_folder, tmp_path / "whole", degradation="real", steps=6)
+    trained(photo_folder, tmp_path / "stopped", degradation="real", steps=3)
+    trained(photo_folder, tmp_path / "stopped", degradation="real", steps=6, resume=True)
+    assert digest(tmp_path / "stopped/model.safetensors") == digest(tmp_path / "whole/model.safetensors")

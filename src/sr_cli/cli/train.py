@@ -55,7 +55,12 @@ def train(
     given: dict[str, Any],
     init: Annotated[
         str | None,
-        option("Weights to start from, of any scale of the network.", NETWORK, "--init", metavar="NAME|FILE"),
+        option(
+            "Weights to start from, of any scale of the network, or of another project.",
+            NETWORK,
+            "--init",
+            metavar="NAME|FILE",
+        ),
     ] = None,
     loss_weights: Annotated[
         Path | None, option("VGG-16 weights of the loss.", LEARNING, "--loss-weights", metavar="FILE")
@@ -102,7 +107,7 @@ def train(
     from sr_cli.training import train as steps_of
     from sr_cli.training.run_folder import check_free
     from sr_cli.training.teacher import Teacher
-    from sr_cli.upscaling.load import find_weights, load_weights
+    from sr_cli.upscaling.load import find_weights, load_weights, third_party_scale
 
     if config is not None:
         given = read_settings(config) | given
@@ -121,6 +126,8 @@ def train(
     else:
         if lr_folder and "degradation" in given:
             raise UsageError("--degradation makes LR from HR; leave it out with --lr-folder")
+        if init and "arch" not in given and (other := third_party_scale(find_weights(init))):
+            given = {"arch": "third-party", "scale": other} | given
         settings = fresh_config(given | ({"degradation": "given"} if lr_folder else {}))
         run = runs_dir / (name or f"{settings.arch.rpartition(':')[2]}-x{settings.scale}")
         if show_pairs is None:

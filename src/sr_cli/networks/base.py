@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from sr_cli.networks.registry import name_of
 
@@ -63,6 +63,9 @@ class Network(nn.Module):
     streams: ClassVar[bool] = False
     """Whether the module that `fuse` returns has ``stream() -> Stream``, see `sr_cli.networks.fast.streaming`."""
 
+    file_format: ClassVar[str] = "sr-cli 1"
+    """What the header of its weights files says they are."""
+
     tolerates_bfloat16: ClassVar[bool] = True
     """Whether ``--dtype auto`` may choose bfloat16 on CPUs."""
 
@@ -110,6 +113,10 @@ class Network(nn.Module):
         Returns:
             ``None``: unknown; it is then estimated from a run on a small image.
         """
+
+    def weights(self) -> dict[str, Tensor]:
+        """The tensors that a weights file holds."""
+        return self.state_dict()
 
     def initialize(self, how: str) -> None:
         """Reinitialize as ``--initialization`` says; by default the network starts in its own way."""

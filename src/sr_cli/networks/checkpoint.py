@@ -21,11 +21,13 @@ from sr_cli.networks.registry import build, built_in, is_registered
 from sr_cli.system.atomic_files import write_atomically
 from sr_cli.weights.header import read_metadata
 
-FORMAT = "sr-cli 1"
+FORMAT = Network.file_format
 
 
 def save_network(path: Path, network: Network, *, about: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> None:
     """Write a network's weights, and in the header what is needed to rebuild it.
+
+    The file of a third-party network has the tensors that its own project's files have, and other programs load it.
 
     Args:
         path: a ``.safetensors`` file; written atomically.
@@ -37,14 +39,14 @@ def save_network(path: Path, network: Network, *, about: Mapping[str, Any], dtyp
         OutputError: the file cannot be written.
     """
     header = {
-        "format": FORMAT,
+        "format": network.file_format,
         "version": __version__,
         "architecture": json.dumps(network.architecture),
         **{key: json.dumps(value) for key, value in about.items()},
     }
     tensors = {
         key: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
-        for key, tensor in network.state_dict().items()
+        for key, tensor in network.weights().items()
     }
     write_atomically(path, save(tensors, header))
 

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sr_cli.errors import WeightsError
+from sr_cli.errors import UsageError, WeightsError
 from sr_cli.networks.base import Network
 
 if TYPE_CHECKING:
@@ -22,10 +22,13 @@ _LEAST = 32  # side of the smallest image that every architecture can take
 class ThirdPartyNetwork(Network):
     """A network of another project, with the interface of ours.
 
+    In training mode, batch normalization keeps its statistics, and nothing drops out.
+
     Shapes:
-        ``(1, 3, H, W)`` in [0, 1] → ``(1, 3, scale·H, scale·W)`` in [0, 1].
+        ``(N, 3, H, W)`` in [0, 1] → ``(N, 3, scale·H, scale·W)``, in [0, 1] when no gradient is wanted.
     """
 
+    file_format: ClassVar[str] = "third-party"
     tolerates_bfloat16: ClassVar[bool] = False
 
     def __init__(self, descriptor: "ImageModelDescriptor[nn.Module]") -> None:
@@ -39,11 +42,44 @@ class ThirdPartyNetwork(Network):
         return {"name": self.descriptor.architecture.name, "scale": self.scale}
 
     def forward(self, lr: Tensor) -> Tensor:
+        if torch.is_grad_enabled():  # a descriptor runs in inference mode
+            sr: Tensor = self.descriptor._call_fn(self.model, lr)
+            return sr
         height, width = lr.shape[-2:]
         border = max(0, -(-(_LEAST - min(height, width)) // 2))
-        sr: Tensor = self.descriptor(F.pad(lr, [border] * 4, mode="replicate"))
+        sr = self.descriptor(F.pad(lr, [border] * 4, mode="replicate"))
         start = border * self.scale
         return sr[..., start : start + height * self.scale, start : start + width * self.scale]
+
+    def train(self, mode: bool = True) -> "ThirdPartyNetwork":
+        super().train(mode)
+        for module in self.modules():
+            if type(module).__name__.startswith(("BatchNorm", "Dropout", "DropPath")):
+                module.eval()
+        return self
+
+    def weights(self) -> dict[str, Tensor]:
+        tensors: dict[str, Tensor] = self.model.state_dict()
+        return tensors
+
+    def check_trainable(self, side: int) -> None:
+        """Check that a gradient reaches the weights from LR patches of ``side`` pixels.
+
+        Raises:
+            UsageError: the size is none that the network takes, or its form in spandrel is for inference only.
+        """
+        name, required = self.descriptor.architecture.name, self.descriptor.size_requirements
+        if not required.check(side, side):
+            fitting = side + required.get_padding(side, side)[0]
+            raise UsageError(f"{name} cannot take LR patches of {side} pixels; use --crop-size {self.scale * fitting}")
+        self.train()
+        try:
+            self(torch.rand(1, 3, side, side)).sum().backward()
+        except RuntimeError as error:
+            raise UsageError(f"{name} cannot be trained: {_first_line(error)}") from error
+        if not any(parameter.grad is not None and parameter.grad.any() for parameter in self.parameters()):
+            raise UsageError(f"{name} cannot be trained: its form in spandrel is for inference only")
+        self.zero_grad()
 
 
 def load_third_party(path: Path) -> ThirdPartyNetwork:

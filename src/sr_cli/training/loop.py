@@ -21,7 +21,7 @@ from sr_cli.system.distributed import ALONE, Group
 from sr_cli.system.telemetry import EnergyMeter, EnergyReport, in_parallel
 from sr_cli.training.recorder import Recorder, open_run
 from sr_cli.training.recovery import recover
-from sr_cli.training.run_folder import read_state
+from sr_cli.training.run_folder import WEIGHTS, read_state
 from sr_cli.training.schedule import ends_epoch, fraction_done, learning_rate
 from sr_cli.training.state import Progress, Stop, TrainStep
 from sr_cli.training.trainer import NotFinite, Trainer
@@ -95,7 +95,8 @@ def train(
         skipped: set[Path] = set()
         # The meter reads the idle device first, so it starts before the network is built.
         meter = stack.enter_context(EnergyMeter(device, earlier=progress.energy_report))
-        init = None if resume else init
+        if resume:
+            init = run / WEIGHTS if config.arch == "third-party" else None
         trainer = Trainer(config, device, vgg_state=vgg_state, init=init, teacher=teacher, group=group)
         if state:
             trainer.restore(state["trainer"])

@@ -20,7 +20,7 @@ from sr_cli.system.atomic_files import atomic_write
 from sr_cli.system.telemetry import EnergyMeter, EnergyReport, Reading
 from sr_cli.training.provenance import provenance
 from sr_cli.training.report import write_report
-from sr_cli.training.run_folder import METRICS, SAMPLES, VALIDATION, Run, read_config
+from sr_cli.training.run_folder import METRICS, SAMPLES, VALIDATION, WEIGHTS, Run, read_config
 from sr_cli.training.state import Progress
 from sr_cli.training.trainer import Trainer
 from sr_cli.training.validation import draw_samples
@@ -76,7 +76,7 @@ class Recorder:
         progress.energy = asdict(self.meter.report())
         state = {"step": progress.step, "progress": asdict(progress), "trainer": trainer.state()}
         self.run.save_state(state, keep=self.config.keep)
-        self._save_weights("model.safetensors", trainer, progress)
+        self._save_weights(WEIGHTS, trainer, progress)
         self.run.write_energy(progress.energy)
         self._saved = time.monotonic()
         self._saving = self._saved - began

@@ -18,6 +18,7 @@ from sr_cli.errors import OutputError, TrainingError
 from sr_cli.system.atomic_files import atomic_write, output_error, write_atomically
 
 CONFIG, STATE, METRICS, VALIDATION, ENERGY = "config.json", "last.pt", "metrics.csv", "validation.csv", "energy.json"
+WEIGHTS = "model.safetensors"
 EARLIER, SAMPLES = "earlier", "samples"
 
 

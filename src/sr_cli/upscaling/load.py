@@ -27,6 +27,19 @@ def find_weights(model: str | Path) -> Path:
     return weights.locate(str(model), kind="upscaler")
 
 
+def third_party_scale(path: Path) -> int | None:
+    """The scale of another project's weights; ``None`` for those that `sr` wrote.
+
+    Raises:
+        WeightsError: the file is damaged, or of an unknown architecture.
+    """
+    return None if _is_ours(path) else load_third_party(path).scale
+
+
+def _is_ours(path: Path) -> bool:
+    return path.suffix == ".safetensors" and str(read_metadata(path).get("format", "")).startswith("sr-cli")
+
+
 def load_weights(path: Path, *, arch: str | None = None) -> tuple[Network, dict[str, Any]]:
     """The network of a weights file, by `sr` or another project, and the file's header (empty for the latter).
 
@@ -36,7 +49,7 @@ def load_weights(path: Path, *, arch: str | None = None) -> tuple[Network, dict[
     Raises:
         WeightsError: the file is missing, damaged, or of an unknown architecture.
     """
-    if path.suffix == ".safetensors" and str(read_metadata(path).get("format", "")).startswith("sr-cli"):
+    if _is_ours(path):
         return load_network(path, arch=arch)
     return load_third_party(path), {}
 
