@@ -80,7 +80,7 @@ def test_patches_that_do_not_fit_are_an_error_with_a_remedy(photo_folder, tmp_pa
     try:
         torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved(gpu) + (16 << 20)) / total, gpu)
         with pytest.raises(DeviceError, match=r"cuda:0: not enough memory for 64 patches .* smaller --batch-size"):
-            trained(photo_folder, tmp_path / "run", None, gpu, batch_size=64, width=64, crop_size=80)
+            trained(photo_folder, tmp_path / "run", None, gpu, batch_size=64, width=256, crop_size=80)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, gpu)
 
