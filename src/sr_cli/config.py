@@ -3,7 +3,7 @@
 import operator
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any, Literal, get_args, get_origin
 
 from sr_cli.degradation_table import RealDegradation, read_table
@@ -69,12 +69,16 @@ def check_settings(config: Any) -> None:
         ValueError: a value has the wrong type or is out of range.
     """
     for each in fields(config):
-        value = getattr(config, each.name)
-        _check_type(each.name, each.type, value)
-        for name, (words, holds) in _LIMITS.items():
-            limit = each.metadata.get(name)
-            if limit is not None and value is not None and not holds(value, limit):
-                raise ValueError(f"{each.name} must be {words} {limit:g}, not {value}")
+        check_setting(each, getattr(config, each.name))
+
+
+def check_setting(each: Field[Any], value: Any) -> None:
+    """Check the value of one field, see `check_settings`."""
+    _check_type(each.name, each.type, value)
+    for name, (words, holds) in _LIMITS.items():
+        limit = each.metadata.get(name)
+        if limit is not None and value is not None and not holds(value, limit):
+            raise ValueError(f"{each.name} must be {words} {limit:g}, not {value}")
 
 
 _TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}

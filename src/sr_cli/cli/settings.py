@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sr_cli.cli.options import flag
-from sr_cli.config import DEFAULT_ARCH, TrainConfig, recipe
+from sr_cli.config import DEFAULT_ARCH, TrainConfig, check_setting, recipe
 from sr_cli.degradation_table import read_table
 from sr_cli.errors import TrainingError, UsageError
 from sr_cli.networks.registry import is_registered
@@ -30,10 +30,10 @@ def read_settings(path: Path) -> dict[str, Any]:
     A table ``[degradation]`` is that of real degradations, and chooses them.
 
     Returns:
-        The settings; their values are not checked.
+        The settings. Each has been checked, but not whether they fit together.
 
     Raises:
-        UsageError: the file cannot be read, is not TOML, or has an unknown key.
+        UsageError: the file cannot be read, is not TOML, or has an unknown key or a value that is out of range.
     """
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -41,8 +41,8 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not a TOML file ({error})") from error
-    known = {name: name for name in SETTINGS}
-    known |= {flag(each)[2:].replace("-", "_"): name for name, each in SETTINGS.items()}
+    options = {flag(each)[2:].replace("-", "_"): name for name, each in SETTINGS.items() if each.metadata}
+    known = options | {name: name for name in options.values()}
     settings: dict[str, Any] = {}
     for key, value in found.items():
         if key == "degradation" and isinstance(value, dict):
@@ -53,16 +53,18 @@ def read_settings(path: Path) -> dict[str, Any]:
             continue
         name = known.get(key.replace("-", "_"))
         if name is None:
-            close = difflib.get_close_matches(key.replace("-", "_"), known, n=1)
-            hint = f"; did you mean {close[0]}?" if close else f"; the settings are {', '.join(sorted(known))}"
+            close = difflib.get_close_matches(key.replace("-", "_"), options, n=1)
+            hint = f"; did you mean {close[0]}?" if close else f"; the settings are {', '.join(sorted(options))}"
             raise UsageError(f"{path}: unknown setting {key!r}{hint}")
         if name in settings:
             raise UsageError(f"{path}: {key!r} is set twice")
         parse = SETTINGS[name].metadata["parse"]
         try:
             settings[name] = parse(value) if parse and isinstance(value, str) else value
+            check_setting(SETTINGS[name], settings[name])
         except ValueError as error:
-            raise UsageError(f"{path}: {key}: {error}") from error
+            about = "" if str(error).startswith(name) else f"{key}: "
+            raise UsageError(f"{path}: {about}{error}") from error
     return settings
 
 

@@ -17,6 +17,7 @@ from sr_cli.evaluation.measures import Measure
 from sr_cli.evaluation.report.table import Row, image_rows, mean_rows, remarks
 from sr_cli.evaluation.result import EvaluationReport, Failure, find_measure
 from sr_cli.evaluation.thresholds import Change
+from sr_cli.system.quantities import pictures
 
 if TYPE_CHECKING:
     from sr_cli.evaluation.evaluate import EvaluationStep
@@ -84,7 +85,7 @@ def show_changes(found: Sequence[Change], *, to: Console = console.out) -> None:
 
 def _note_tenths(step: "EvaluationStep") -> None:
     if step.done * 10 // step.count > (step.done - 1) * 10 // step.count:
-        console.note(f"{step.done} of {step.count} pictures")
+        console.note(f"{step.done} of {pictures(step.count)}")
 
 
 def _tables(heading: str, columns: Sequence[Measure], rows: Sequence[Row]) -> list[Table]:

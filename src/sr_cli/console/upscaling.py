@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sr_cli import console
 from sr_cli.errors import EXIT_SOME_FAILED
+from sr_cli.system.quantities import pictures
 
 if TYPE_CHECKING:
     from sr_cli.images import Picture
@@ -83,7 +84,7 @@ class UpscalingProgress:
         if self._batch is not None and self._bar is not None:
             self._bar.update(self._batch, completed=self._finished)
         elif self._bar is None and self._total > 1:
-            self._note_at_intervals(f"{self._finished} of {self._total} pictures")
+            self._note_at_intervals(f"{self._finished} of {pictures(self._total)}")
         crop = self._crops.pop(result.output if self._total > 1 else "", None)  # of a pipe the name differs
         if self._shown.as_json:
             _print_json(asdict(result))
@@ -172,14 +173,14 @@ def show_dry_run(results: Iterable["Result"], upscaler: "Upscaler", shown: Outpu
         if shown.as_json:
             _print_json(asdict(result))
         else:
-            sizes = _sizes(result) if result.status == "planned" else result.error or "already exists, skipped"
-            _print(console.one_line(f"{result.input} → {result.output}: {sizes}"))
+            what = _sizes(result) if result.status == "planned" else _why_not(result)
+            _print(console.one_line(f"{result.input} → {result.output}: {what}"))
     planned = [each for each in seen if each.status == "planned"]
     pixels = sum(each.output_size[0] * each.output_size[1] for each in planned if each.output_size)
     seconds = sum(each.seconds or 0 for each in planned)
     if not shown.as_json:
         console.note(
-            f"{len(planned)} of {len(seen)} pictures, {pixels / 1e6:.1f} MP of output, about {clock(seconds)} on "
+            f"{len(planned)} of {pictures(len(seen))}, {pixels / 1e6:.1f} MP of output, about {clock(seconds)} on "
             f"{upscaler.device}; nothing was written"
         )
     return EXIT_SOME_FAILED if any(each.status == "failed" for each in seen) else 0
@@ -195,12 +196,16 @@ def clock(seconds: float) -> str:
 
 def _details(result: "Result") -> str:
     if result.status != "done" or result.seconds is None:
-        return result.error or "already exists, skipped"
+        return _why_not(result)
     tile = "×".join(map(str, result.tile)) if result.tile else "none"
     return (
         f"{_sizes(result)}, {result.model} on {result.device} in {result.dtype}, tiles {tile}, "
         f"{result.seconds:.2f} s, {result.megapixels_per_second or 0:.2f} MP/s"
     )
+
+
+def _why_not(result: "Result") -> str:
+    return (result.error or "already exists, skipped").removeprefix(f"{result.input}: ")
 
 
 def _sizes(result: "Result") -> str:

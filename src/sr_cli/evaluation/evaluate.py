@@ -25,6 +25,7 @@ from sr_cli.evaluation.result import (
 )
 from sr_cli.evaluation.samples import RgbPixels, Sample, eight_bit_pixels, load_sample, scale_between
 from sr_cli.metrics.fidelity import WINDOW
+from sr_cli.system.quantities import pictures
 from sr_cli.upscaling.upscaler import Upscaler
 
 DEFAULT_SCALE = 4
@@ -132,7 +133,7 @@ def evaluate(
             failures.append(outcome)
         on_step(EvaluationStep(done=done, count=len(matched), outcome=outcome))
     if not images:
-        raise NothingMeasuredError(failures, f"not one of {len(matched)} pictures was measured")
+        raise NothingMeasuredError(failures, f"not one of {pictures(len(matched))} was measured")
     return EvaluationReport(
         protocol=protocol,
         source=str(hr),

@@ -169,5 +169,5 @@ def losses(picture: Picture, format: str) -> list[str]:
         if name != "resolution" and getattr(picture.metadata, field) != getattr(stored, field):
             lost.append(name)
     if target.palette and picture.format != format:
-        lost += ["all but 256 colors"] + ["partial transparency"] * (picture.alpha is not None)
+        lost += ["more than 256 colors"] + ["partial transparency"] * (picture.alpha is not None)
     return lost

@@ -18,6 +18,11 @@ def megabytes(value: int | None) -> str:
     return quantity(None if value is None else value / 1e6, "MB", digits=2)
 
 
+def pictures(count: int) -> str:
+    """``1 picture``, ``2 pictures``."""
+    return f"{count} picture{'' if count == 1 else 's'}"
+
+
 def percent(value: float | None) -> str:
     """A fraction in [0, 1] as a percentage."""
     return UNAVAILABLE if value is None else f"{value:.0%}"

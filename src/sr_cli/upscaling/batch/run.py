@@ -13,6 +13,7 @@ from sr_cli.config import PIPE, UpscaleConfig
 from sr_cli.errors import OutputError, UsageError
 from sr_cli.images import FORMATS, SUFFIXES
 from sr_cli.images.header import detect_format, size_or_none
+from sr_cli.system.quantities import pictures
 from sr_cli.upscaling.batch.dry_run import dry_run
 from sr_cli.upscaling.batch.find_inputs import Inputs, Source, find_inputs
 from sr_cli.upscaling.batch.pipeline import Watcher, run
@@ -106,7 +107,7 @@ def plan_batch(request: BatchRequest, config: UpscaleConfig, load: Callable[[], 
     if left_out:
         summary.notes.append(f"{left_out} results of an earlier run were not used as inputs")
     if count > 1:
-        summary.notes.append(f"shard {index}/{count}: {len(jobs)} of {len(named)} pictures")
+        summary.notes.append(f"shard {index}/{count}: {len(jobs)} of {pictures(len(named))}")
     if any(job.skip for job in jobs):
         summary.notes.append("skipped pictures have a result already; --exist overwrite or rename upscales them again")
     return Batch(jobs=jobs, upscaler=upscaler, config=config, summary=summary)
