@@ -171,6 +171,7 @@ def test_a_pair_is_the_same_in_every_process_and_whatever_the_number_of_threads(
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.slow
 def test_a_share_of_the_pictures_is_clean(scene):
     logs = []
     for seed in range(250):

@@ -270,6 +270,7 @@ def test_all_versions_zoom_and_move_together(tab):
 
 @pytest.mark.browser
 @needs_chromium
+@pytest.mark.slow
 def test_a_phone_shows_it_without_scrolling_sideways(tab):
     tab.window(360, 740, phone=True)
     assert tab.run("document.documentElement.scrollWidth") <= 360

@@ -200,6 +200,7 @@ def test_learned_metrics_are_piqs_with_the_files_weights(name, vgg_features, tmp
     torch.testing.assert_close(learned.distance(ours, sr, hr, shave=0), expected)
 
 
+@pytest.mark.slow
 def test_a_file_that_would_run_code_is_no_weights_file(vgg_features, tmp_path):
     class Evil:
         def __reduce__(self):

@@ -54,4 +54,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-    os._exit(0)  # as `sr` leaves torchrun: see __main__.py

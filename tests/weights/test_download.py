@@ -57,6 +57,7 @@ def left_in(folder: Path) -> set[str]:
 
 @settings(max_examples=20, deadline=None)
 @given(cuts=st.lists(st.integers(1, len(CONTENT) - 1), min_size=10, max_size=10, unique=True))
+@pytest.mark.slow
 def test_ten_cuts_lose_nothing_and_send_nothing_twice(tmp_path_factory, cuts):
     target = tmp_path_factory.mktemp("cut") / "weights.bin"
     with serving({"a": Served(CONTENT, cuts=list(cuts))}) as server:
