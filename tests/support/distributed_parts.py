@@ -18,6 +18,7 @@ from support.trainings import CPU, TINY, photos_in
 
 CONFIGS = {
     "compact": replace(TINY, batch_size=4),
+    "adversarial": replace(TINY, batch_size=4, loss="pixel:l1=1+adversarial=0.1", discriminator_width=4),
     "johnson": TrainConfig(
         arch="johnson", scale=2, crop_size=32, batch_size=4, loss="pixel", degradation="bicubic", batch_norm="frozen"
     ),
@@ -36,6 +37,8 @@ def gradients(config: TrainConfig, folder: Path, group: Group = ALONE) -> dict[s
     trainer = Trainer(config, CPU, group=group, vgg_state=vgg)
     trainer.learn(batch_for(config, folder, group))
     found = {name: parameter.grad for name, parameter in trainer.network.named_parameters()}
+    if trainer.adversary:
+        found |= {f"discriminator.{name}": each.grad for name, each in trainer.adversary.network.named_parameters()}
     return found | {name: buffer for name, buffer in trainer.network.named_buffers() if "running" in name}  # type: ignore[return-value]
 
 

@@ -64,6 +64,7 @@ def test_batch_statistics_of_several_processes_are_refused_on_a_cpu():
 def test_a_run_of_two_resumes_bit_for_bit(photo_folder, tmp_path):
     (tmp_path / "often.toml").write_text("log-every = 1\n")
     options = ["-m", "sr_cli", "train", photo_folder, *OPTIONS, "--schedule", "constant", "--config", "often.toml"]
+    options += ["--loss", "pixel:l1=1+adversarial=0.1", "--discriminator-width", 4]
     for arguments in ([*options, "--steps", 8, "--name", "whole"], [*options, "--steps", 4, "--name", "part"]):
         done = torchrun(*arguments, folder=tmp_path)
         assert done.returncode == 0, done.stderr
