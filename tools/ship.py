@@ -56,6 +56,8 @@ def main() -> None:
     dropped = ("format", "version", "architecture", "init", "licence")
     about = {key: value for key, value in header.items() if key not in dropped} | card
     about["command"] = re.sub(r"(?<=\s)/(\S*/)?", "", about["command"])  # paths of the trainer's machine
+    if teacher := about["training"].get("teacher"):
+        about["training"]["teacher"] = Path(teacher).name
     with tempfile.TemporaryDirectory() as folder:
         half = Path(folder) / "half.safetensors"
         as_shipped = {"color_match": card["color_match"]} if "color_match" in card else {}

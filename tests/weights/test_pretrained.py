@@ -25,8 +25,9 @@ class TestShipped:
     @pytest.mark.slow
     def test_it_says_what_it_is(self, name):
         header = read_header(PRETRAINED / f"{name}.safetensors")
-        assert {"architecture", "command", "training", "training_data", "loss_network", "metrics", "licence", "note",
+        assert {"architecture", "command", "training", "training_data", "loss_network", "metrics", "note",
                 "weaknesses"} <= header.keys()  # fmt: skip
+        assert header.keys() & {"license", "licence"}, "version 0.1 wrote licence"
         assert header["command"].startswith("sr train ")
         assert weights.entries()[name].scale == header["architecture"]["scale"]
         assert not any(part.startswith("/") for part in shlex.split(header["command"]))
