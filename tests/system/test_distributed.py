@@ -51,7 +51,8 @@ def test_gradients_are_those_of_the_joined_batch(name, two_gradients):
     for key, expected in joined.items():
         assert torch.equal(parts[0][key], parts[1][key]), f"{key} differs between the processes"
         scale = float(expected.abs().max())
-        torch.testing.assert_close(parts[0][key], expected, rtol=1e-4, atol=1e-5 * scale + 1e-9)
+        least = 1e-6 if key.startswith("discriminator") else 1e-9  # SR and HR pull its biases opposite ways
+        torch.testing.assert_close(parts[0][key], expected, rtol=1e-4, atol=1e-5 * scale + least)
 
 
 def test_batch_statistics_of_several_processes_are_refused_on_a_cpu():
