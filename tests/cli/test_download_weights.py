@@ -78,6 +78,7 @@ def test_list_download_damage_verify_repair_remove(data):
         assert states("mine") == {"mine": "missing"}
 
 
+@pytest.mark.slow
 def test_json_has_all_fields(data):
     register(data, mine="https://example.com/a")
     (entry,) = json.loads(sr("mine", "--list", "--json").stdout)

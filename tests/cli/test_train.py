@@ -149,6 +149,7 @@ def finished_run(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_training_that_gets_no_better_ends_and_says_so(finished_run):
     options = [*OPTIONS, "--lr", 0.5, "--warmup", 0, "--schedule", "constant", "--ema", 0]
     options += ["--validate-every", 1, "--patience", 1, "--steps", 300, "--name", "worse"]
@@ -174,6 +175,7 @@ def test_the_command_line_wins_over_the_file(photo_folder, tmp_path):
     assert (settings["lr"], settings["clip"], settings["steps"], settings["epochs"]) == (0.001, 2.0, 1, None)
 
 
+@pytest.mark.slow
 def test_energy_at_the_end_is_a_figure_or_unavailable(finished_run):
     done = sr_train("--resume", "a", "--steps", 3, "--carbon-intensity", 56, folder=finished_run)
     assert done.returncode == 0, done.stderr

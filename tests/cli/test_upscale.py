@@ -430,6 +430,7 @@ def test_a_batch_of_small_pictures_tells_of_pictures_and_not_of_tiles(monkeypatc
     assert capsys.readouterr().err.splitlines() == ["1 of 2 pictures"]
 
 
+@pytest.mark.slow
 def test_a_broken_pipe_is_no_traceback(here, weights):
     paint(here / "a.png", (400, 400))
     process = subprocess.Popen(

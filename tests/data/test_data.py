@@ -119,6 +119,7 @@ def test_workers_share_the_cache(photo_folder, load):
             np.testing.assert_array_equal(pixels, np.asarray(Image.open(path)))
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_a_clear_error(photo_folder, load):
     loader = load(Batches(pairs_of(photo_folder), batch_size=2), workers=1)
     next(loader)

@@ -125,6 +125,7 @@ def test_workers_and_processes_share_the_same_sequence(folders, parts):
     assert torch.equal(torch.cat(pieces), whole.lr)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_bit_for_bit(folders, tmp_path):
     config = replace(TINY, degradation="given", steps=8)
     photos = photos_of(folders, "lr", "dark")

@@ -51,6 +51,7 @@ def test_bicubic_is_what_was_published(benchmarks, name, lr):
     assert found.value("bicubic", "ssim") == pytest.approx(ssim, abs=0.001)
 
 
+@pytest.mark.slow
 def test_bicubic_is_published_to_the_last_digit_where_luma_alone_is_resized(benchmarks):
     scores = []
     for path in sorted((benchmarks / "Set5" / "HR").iterdir()):

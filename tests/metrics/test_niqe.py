@@ -69,6 +69,7 @@ def test_pictures_of_a_batch_are_measured_one_by_one_and_in_8_bit(photo):
     assert niqe(both).dtype == torch.float64
 
 
+@pytest.mark.slow
 def test_a_small_or_flat_picture_has_no_value(photo):
     small = tensor(photo)[..., : 5 * BLOCK, :]
     niqe(small)

@@ -147,6 +147,7 @@ readings = st.builds(
 
 
 @given(st.lists(readings, min_size=3, max_size=12), st.data())
+@pytest.mark.slow
 def test_the_parts_of_a_run_add_up_to_the_whole(series, data):
     cut = data.draw(st.integers(1, len(series) - 2))
     whole = tallied(series)

@@ -92,6 +92,7 @@ def test_before_its_start_it_neither_learns_nor_pulls(photo_folder):
     assert [value["adversarial"] > 0 for value in values] == [False, False, True]
 
 
+@pytest.mark.slow
 def test_the_training_records_the_judgments_and_keeps_the_discriminator_out_of_the_weights(photo_folder, tmp_path):
     trained(photo_folder, tmp_path / "run", **ADVERSARIAL)
     last = rows(tmp_path / "run/metrics.csv")[-1]

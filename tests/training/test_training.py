@@ -134,6 +134,7 @@ def test_a_run_that_exists_is_refused(photo_folder, tmp_path):
     assert (tmp_path / "run/last.pt").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_two_processes_cannot_write_one_run(photo_folder, tmp_path):
     trained(photo_folder, tmp_path / "run", steps=1)
     training = train(TINY, photos_in(photo_folder), CPU, run=tmp_path / "run", resume=True)
@@ -178,6 +179,7 @@ def test_rollback_goes_back_and_halves_the_learning_rate(photo_folder, tmp_path,
     assert [int(row["step"]) for row in rows(tmp_path / "run/metrics.csv")] == [2, 4, 6]
 
 
+@pytest.mark.slow
 def test_a_second_rollback_from_the_same_state_goes_further_back(photo_folder, tmp_path, poisoned):
     poisoned(4, 5)
     training = trained(photo_folder, tmp_path / "run", on_nan="rollback", save_minutes=1e-6, schedule="constant")
@@ -312,6 +314,7 @@ def test_bfloat16_learns_nearly_the_same(photo_folder, tmp_path):
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
 
 
+@pytest.mark.slow
 def test_learning_goes_somewhere(photo_folder, tmp_path):
     steps = trained(photo_folder, tmp_path / "run", steps=60, lr=3e-3, validate_every=30)
     validations = [step.validation for step in steps if step.validation is not None]

@@ -201,6 +201,7 @@ def test_temporary_failures_are_retried_as_often_as_allowed(target):
         assert len(server.files["a"].asked) == 3 + QUICK.attempts
 
 
+@pytest.mark.slow
 def test_retry_after_is_obeyed_as_seconds_and_as_a_date(target):
     past = format_datetime(datetime.now(timezone.utc) - timedelta(minutes=1), usegmt=True)
     began = datetime.now()
@@ -211,6 +212,7 @@ def test_retry_after_is_obeyed_as_seconds_and_as_a_date(target):
     assert datetime.now() - began >= timedelta(seconds=1)
 
 
+@pytest.mark.slow
 def test_a_slow_server_is_waited_for_and_a_silent_one_is_not(target):
     with serving({"a": Served(CONTENT[:100_000], pause=0.1)}) as server:
         get(target, server.url("a"), sha256=None, retries=RetryPolicy(attempts=1, read=0.5))
@@ -289,6 +291,7 @@ def certificate(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_an_untrusted_certificate_is_refused_with_the_remedy(target, certificate):
     with (
         serving({"a": Served(CONTENT)}, certificate=certificate) as server,
@@ -364,6 +367,7 @@ def test_a_disk_that_is_too_small_ends_in_an_error(small_disk, chunked):
     assert not chunked or caught.value.__cause__.errno == errno.ENOSPC
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_resumes_meets_its_mark():
     program = Path(__file__).parents[2] / "benchmarks" / "download_resume.py"
     run = subprocess.run([sys.executable, program, "--size", "590000"], capture_output=True, text=True)

@@ -336,6 +336,7 @@ def test_ten_processes_that_start_together_download_once():
         assert len(server.files["a"].asked) == 1
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_leaves_its_lock_free_and_its_bytes_to_the_next():
     with serving({"a": Served(CONTENT, pause=0.2)}) as server:
         entry = mine(server.url("a"))
