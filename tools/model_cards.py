@@ -77,7 +77,7 @@ For {texts["note"]}.
 | energy | {energy(header)} |
 | cost, per megapixel of output | {cost(figures)} |
 
-Loss: `{training["loss"]}`
+Loss: {wrap_loss(training["loss"])}
 
 License: {wrap(texts["license"])}.
 
@@ -116,6 +116,11 @@ def wrap(text: str) -> str:
     return textwrap.fill(text.strip(), 118, initial_indent=" " * 15, break_on_hyphens=False).lstrip()
 
 
+def wrap_loss(loss: str) -> str:
+    """Its terms, each as code; they are joined by ``+``."""
+    return wrap(" + ".join(f"`{term}`" for term in loss.split("+"))) if len(loss) > 110 else f"`{loss}`"
+
+
 def wrap_command(line: str) -> str:
     """A command on several lines, broken before options."""
     lines = [""]
@@ -124,7 +129,8 @@ def wrap_command(line: str) -> str:
             lines.append("    " + part)
         else:
             lines[-1] = f"{lines[-1]} {part}" if lines[-1] else part
-    return " \\\n".join(lines)
+    # Within a word, a shell joins lines that begin at the margin.
+    return " \\\n".join(line if len(line) < 119 else line.replace("+", "+\\\n") for line in lines)
 
 
 def effort(training: dict[str, Any]) -> str:
