@@ -204,7 +204,14 @@ class TrainConfig:
     validation_photos: int | None = setting(
         None, "Photos held out to choose the best weights by.", DATA, shown="a twentieth, at most 16", min=0
     )
+    validation_side: int = setting(
+        256, "Largest side of what is validated of each of them: its center, in pixels of HR.", DATA, min=64
+    )
     validate_every: int = setting(200, "Steps between validations.", DATA, min=1)
+    best: str = setting(
+        "psnr", "Measure that picks the best weights: psnr, ssim, niqe, dists, or another of sr evaluate's.", DATA,
+        metavar="METRIC",
+    )  # fmt: skip
     samples: int = setting(4, "Validation patches drawn at each validation.", DATA, min=0)
     workers: int | None = setting(
         None, "Processes that load photos.", DATA, shown="0 on a CPU, up to 8 beside a GPU", min=0
@@ -245,8 +252,8 @@ class TrainConfig:
             raise ValueError("self_ensemble_weight needs ema: it compares with the moving average")
         if self.teacher_only_share and self.teacher is None:
             raise ValueError("teacher_only_share needs a teacher")
-        if self.patience is not None and self.validation_photos == 0:
-            raise ValueError("patience needs validation_photos")
+        if self.validation_photos == 0 and (self.patience is not None or self.best != "psnr"):
+            raise ValueError(f"{'best' if self.patience is None else 'patience'} needs validation_photos")
 
 
 def recipe(arch: str, *, scale: int | None = None) -> TrainConfig:

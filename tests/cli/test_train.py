@@ -14,7 +14,7 @@ import pytest
 from sr_cli.__main__ import main
 from sr_cli.networks.checkpoint import read_header
 from support.fast_python import python
-from support.trainings import OPTIONS, digest, end, environment, sr_train, start, wait_for_row
+from support.trainings import OPTIONS, end, environment, record, sr_train, start, wait_for_row
 
 
 def steps_of(path: Path) -> list[int]:
@@ -29,25 +29,26 @@ def settings(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("arch", ["compact", "johnson"])
+@pytest.mark.parametrize(
+    ("arch", "number"),
+    [("compact", signal.SIGKILL), ("compact", signal.SIGTERM), ("compact", signal.SIGINT), ("johnson", signal.SIGKILL)],
+)
 @pytest.mark.slow
-def test_a_killed_run_goes_on_bit_for_bit(arch, photo_folder, settings, tmp_path):
+def test_a_stopped_run_goes_on_bit_for_bit(arch, number, photo_folder, settings, tmp_path):
     options = OPTIONS if arch == "compact" else ["--arch", "johnson", "--scale", 2, "--loss", "pixel", *OPTIONS[8:]]
-    arguments = (photo_folder, *options, "--config", settings)
+    arguments = (photo_folder, *options, "--config", settings, "--validate-every", 1)
     assert sr_train(*arguments, "--steps", 10, "--name", "whole", folder=tmp_path).returncode == 0
 
-    process = start(*arguments, "--steps", 10, "--name", "killed", folder=tmp_path)
-    wait_for_row(tmp_path / "runs/killed", process, step=5)
-    end(process, signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
-    assert 5 <= steps_of(tmp_path / "runs/killed/metrics.csv")[-1] < 10, "killed too late to show anything"
+    process = start(*arguments, "--steps", 10, "--name", "stopped", folder=tmp_path)
+    wait_for_row(tmp_path / "runs/stopped", process, step=5)
+    end(process, number)
+    assert process.returncode == (-number if number == signal.SIGKILL else 130)
+    assert 5 <= steps_of(tmp_path / "runs/stopped/metrics.csv")[-1] < 10, "stopped too late to show anything"
 
-    done = sr_train("--resume", "killed", folder=tmp_path)
+    done = sr_train("--resume", "stopped", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    for name in ("model.safetensors", "best.safetensors"):
-        assert digest(tmp_path / "runs/killed" / name) == digest(tmp_path / "runs/whole" / name)
-    assert steps_of(tmp_path / "runs/killed/metrics.csv") == list(range(1, 11))
-    assert steps_of(tmp_path / "runs/killed/validation.csv") == [4, 8, 10]
+    assert record(tmp_path / "runs/stopped") == record(tmp_path / "runs/whole")
+    assert steps_of(tmp_path / "runs/stopped/validation.csv") == list(range(1, 11))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)

@@ -14,6 +14,7 @@ import torch
 from sr_cli.config import TrainConfig
 from sr_cli.data import Photos
 from sr_cli.training import TrainStep, train
+from sr_cli.training.run_folder import load_state
 from support.fast_python import python
 
 TINY = TrainConfig(
@@ -42,6 +43,22 @@ def trained(folder: Path, run: Path, *, resume: bool = False, **changes: object)
 def rows(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file."""
     return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def record(run: Path) -> dict[str, object]:
+    """What a run's folder holds, apart from how long everything took."""
+    timed = ("seconds", "images_per_second", "loading")
+    progress = load_state(run / "last.pt")["progress"]
+    return {
+        "metrics": [
+            {k: v for k, v in row.items() if k not in timed and not k.startswith("device_")}
+            for row in rows(run / "metrics.csv")
+        ],
+        "validation": rows(run / "validation.csv"),
+        "samples": sorted(path.name for path in (run / "samples").glob("*.png")),
+        "weights": [digest(run / f"{name}.safetensors") for name in ("model", "best")],
+        "progress": {k: v for k, v in progress.items() if k not in ("elapsed", "energy")},
+    }
 
 
 def environment(folder: Path) -> dict[str, str]:

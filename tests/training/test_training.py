@@ -18,7 +18,7 @@ from sr_cli.training.run_folder import load_state
 from sr_cli.training.schedule import ends_epoch
 from sr_cli.training.trainer import Trainer
 from sr_cli.training.validation import validation_count
-from support.trainings import CPU, TINY, digest, photos_in, rows, trained
+from support.trainings import CPU, TINY, digest, photos_in, record, rows, trained
 
 
 def test_a_run_holds_what_it_should(photo_folder, tmp_path):
@@ -50,11 +50,58 @@ def test_a_sample_shows_lr_bicubic_sr_hr(photo_folder, tmp_path):
 
 def test_best_is_by_validation(photo_folder, tmp_path):
     steps = trained(photo_folder, tmp_path / "run", lr=0.3, validate_every=1, steps=5, ema=0.0)
-    values = [step.validation for step in steps]
+    values = [step.validation["psnr"] for step in steps]
     assert [step.best for step in steps] == [v > max([-math.inf, *values[:i]]) for i, v in enumerate(values)]
     best = read_header(tmp_path / "run/best.safetensors")
     assert best["training"]["steps_done"] == 1 + values.index(max(values))
     assert best["validation_psnr"] == max(values)
+    assert steps[-1].best_yet == (max(values), 1 + values.index(max(values)))
+
+
+def test_any_measure_can_pick_the_best(photo_folder, tmp_path):
+    changes = {"lr": 0.3, "validate_every": 1, "ema": 0.0, "best": "gmsd"}
+    steps = trained(photo_folder, tmp_path / "run", steps=5, **changes)
+    values = [step.validation["gmsd"] for step in steps]
+    assert [step.best for step in steps] == [v < min([math.inf, *values[:i]]) for i, v in enumerate(values)]
+    best = read_header(tmp_path / "run/best.safetensors")
+    assert best["training"]["steps_done"] == 1 + values.index(min(values))
+    assert [float(row["gmsd"]) for row in rows(tmp_path / "run/validation.csv")] == pytest.approx(values, rel=1e-5)
+    assert "validation, GMSD ↓" in (tmp_path / "run/report.html").read_text()
+
+    trained(photo_folder, tmp_path / "part", steps=2, **changes)
+    resumed = trained(photo_folder, tmp_path / "part", steps=5, resume=True, **changes)
+    assert resumed[-1].best_yet == steps[-1].best_yet
+    for name in ("best.safetensors", "model.safetensors"):
+        assert digest(tmp_path / "part" / name) == digest(tmp_path / "run" / name)
+    assert (tmp_path / "part/validation.csv").read_text() == (tmp_path / "run/validation.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("best", "complaint"),
+    [
+        ("beauty", "--best beauty: unknown; choose psnr, ssim"),
+        ("niqe", r"--best niqe: .*photo\d.* has no value for it .*--validation-side"),
+        ("dists", "--best dists: .*vgg16"),
+    ],
+)
+def test_a_measure_that_cannot_pick_the_best_is_refused(best, complaint, photo_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("SR_DATA_DIR", str(tmp_path / "data"))
+    with pytest.raises(UsageError, match=complaint):
+        trained(photo_folder, tmp_path / "run", best=best)
+    assert not (tmp_path / "run").exists()
+
+
+def test_naturalness_picks_the_best_of_large_photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(2):
+        pixels = rng.integers(256, size=(500, 1000, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    (step,) = trained(folder, tmp_path / "run", best="niqe", validation_side=1024, steps=1)
+    assert step.best and step.validation["niqe"] > 0
+    with Image.open(tmp_path / "run/samples/step-00000001.png") as sheet:
+        assert sheet.size == (4 * 260 - 4, 256), "samples are of a size that a page can hold"
 
 
 def test_patience_ends_a_training(photo_folder, tmp_path):
@@ -72,6 +119,27 @@ def test_stop_saves_after_the_step(photo_folder, tmp_path):
         stop.wanted = step.step == 2
     assert seen == [1, 2, 3]
     assert load_state(tmp_path / "run/last.pt")["step"] == 3
+
+
+@pytest.mark.parametrize("at", [3, 4, 6])
+def test_a_stop_leaves_no_trace_in_a_resumed_run(at, photo_folder, tmp_path):
+    trained(photo_folder, tmp_path / "whole", patience=9)
+    stop = Stop()
+    for step in train(replace(TINY, patience=9), photos_in(photo_folder), CPU, run=tmp_path / "part", stop=stop):
+        stop.wanted = step.step == at - 1
+    assert step.step == at
+    trained(photo_folder, tmp_path / "part", patience=9, resume=True)
+    assert record(tmp_path / "part") == record(tmp_path / "whole")
+
+
+def test_a_stop_in_the_step_that_exhausts_patience_ends_the_training(photo_folder, tmp_path):
+    settings = {"lr": 3.0, "validate_every": 1, "patience": 1, "steps": 50, "ema": 0.0}
+    last = trained(photo_folder, tmp_path / "whole", **settings)[-1].step
+    stop = Stop()
+    for step in train(replace(TINY, **settings), photos_in(photo_folder), CPU, run=tmp_path / "part", stop=stop):
+        stop.wanted = step.step == last - 1
+    assert trained(photo_folder, tmp_path / "part", resume=True, **settings) == []
+    assert record(tmp_path / "part") == record(tmp_path / "whole")
 
 
 @pytest.mark.parametrize(("optimizer", "weight"), [("adam", 0.1), ("muon", 0.0)])
@@ -317,7 +385,7 @@ def test_bfloat16_learns_nearly_the_same(photo_folder, tmp_path):
 @pytest.mark.slow
 def test_learning_goes_somewhere(photo_folder, tmp_path):
     steps = trained(photo_folder, tmp_path / "run", steps=60, lr=3e-3, validate_every=30)
-    validations = [step.validation for step in steps if step.validation is not None]
+    validations = [step.validation["psnr"] for step in steps if step.validation is not None]
     assert validations[-1] > validations[0]
     losses = [step.losses["pixel_l1"] for step in steps]
     assert np.mean(losses[-12:]) < np.mean(losses[:12])

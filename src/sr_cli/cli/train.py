@@ -141,6 +141,9 @@ def train(
     elif loss_weights is None:
         loss_weights = obtain("vgg16", "loss network")
     vgg_state = load_vgg_state(loss_weights) if loss_weights else None
+    if settings.best in ("lpips", "dists"):
+        obtain("vgg16", "loss network")
+        obtain(settings.best, "metric")
     init_file = find_weights(init) if init else None
     if init and init_file == Path(init):
         init = str(Path(init).absolute())

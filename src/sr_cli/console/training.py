@@ -15,6 +15,7 @@ from rich.table import Table
 
 from sr_cli import console
 from sr_cli.config import TrainConfig
+from sr_cli.evaluation.measures import MEASURES
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +45,6 @@ class TrainingProgress:
         self._printed = -_INTERVAL
         self._first_fraction = 0.0
         self._seconds = self._loading = self._teaching = 0.0
-        self._best: tuple[float, int] | None = None
         self.last: TrainStep | None = None
 
     @property
@@ -67,9 +67,8 @@ class TrainingProgress:
         for remark in step.remarks:
             console.warning(remark)
         if step.validation is not None:
-            if step.best:
-                self._best = step.validation, step.step
-            console.note(f"step {step.step}: validation {step.validation:.3f} dB{' (best)' if step.best else ''}")
+            values = ", ".join(_value(name, value) for name, value in step.validation.items())
+            console.note(f"step {step.step}: validation {values}{' (best)' if step.best else ''}")
         now = time.monotonic()
         if self._live is not None:
             self._live.update(self._panel(step, now))
@@ -100,6 +99,9 @@ class TrainingProgress:
         elif last.energy is not None:
             if not self.complete and not interrupted:
                 console.note(f"ended by --patience {config.patience}: no improvement in that many validations")
+            if last.best_yet is not None:
+                best, step = last.best_yet
+                console.note(f"best.safetensors: {_value(config.best, best)} at step {step}")
             for label, value in last.energy.rows(epochs=last.epoch, g_per_kwh=g_per_kwh):
                 console.note(f"{label + ':':16} {value}")
 
@@ -132,9 +134,14 @@ class TrainingProgress:
         table = Table.grid(padding=(0, 1))
         for label, text in self._rows(step, now):
             table.add_row(f"[dim]{label}[/]", escape(text))
-        if self._best is not None:
-            table.add_row("[dim]best[/]", f"{self._best[0]:.3f} dB at step {self._best[1]}")
+        if step.best_yet is not None:
+            table.add_row("[dim]best[/]", f"{_value(self._config.best, step.best_yet[0])} at step {step.best_yet[1]}")
         bar = Table.grid(padding=(0, 1))
         elapsed = timedelta(seconds=round(now - self._started))
         bar.add_row(ProgressBar(total=1.0, completed=step.fraction, width=40), f"{step.fraction:.0%}", str(elapsed))
         return Group(bar, table)
+
+
+def _value(name: str, value: float) -> str:
+    measure = MEASURES[name]
+    return f"{measure.label} {measure.text(value)} {measure.unit}".rstrip()

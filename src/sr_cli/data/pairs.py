@@ -12,16 +12,13 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sr_cli.config import TrainDegradation
+from sr_cli.config import TrainConfig, TrainDegradation
 from sr_cli.data.degradation import degrade, quantize
 from sr_cli.data.photos import Photos
 from sr_cli.degradation_table import RealDegradation
 from sr_cli.errors import ImageError
 
 T = TypeVar("T")
-
-VALIDATION_SIDE = 256
-"""Largest side of a validation crop, in HR pixels."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +175,7 @@ def validation_pairs(
     *,
     scale: int,
     degradation: TrainDegradation,
-    side: int = VALIDATION_SIDE,
+    side: int = TrainConfig.validation_side,
     real: RealDegradation | None = None,
 ) -> Iterator[Pair]:
     """The center of each photo, at most ``side`` HR pixels wide and high, and its LR; always the same ones.

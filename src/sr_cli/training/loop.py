@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from sr_cli.config import TrainConfig
-from sr_cli.data import Batches, Loader, Photos, TrainingPairs, validation_pairs
+from sr_cli.data import Batches, Loader, Photos, TrainingPairs
 from sr_cli.errors import ImageError, TrainingError
+from sr_cli.evaluation.measures import MEASURES
 from sr_cli.networks.base import Network
 from sr_cli.system.cpu_tuning import keep_freed_memory
 from sr_cli.system.distributed import ALONE, Group
@@ -25,7 +26,7 @@ from sr_cli.training.run_folder import WEIGHTS, read_state
 from sr_cli.training.schedule import ends_epoch, fraction_done, learning_rate
 from sr_cli.training.state import Progress, Stop, TrainStep
 from sr_cli.training.trainer import NotFinite, Trainer
-from sr_cli.training.validation import validate, validation_count
+from sr_cli.training.validation import measures_of, validate, validation_count, validation_crops
 
 
 def train(
@@ -68,7 +69,8 @@ def train(
         TrainingError: a loss is not finite, there is nothing to resume, the run exists, or a process was killed.
         ImageError: a photo has vanished.
         OutputError: the disk is full; the last state is intact.
-        UsageError: the network doesn't come in that scale or shape, see `sr_cli.networks.registry.build`.
+        UsageError: the network doesn't come in that scale or shape, see `sr_cli.networks.registry.build`, or the
+            measure that picks the best weights can't be had.
     """
     stop, about, notes = stop or Stop(), about or {}, notes or {}
     hint = f"continue from the last state with --resume {run}"
@@ -87,11 +89,7 @@ def train(
         progress = Progress(**state["progress"]) if state else Progress()
         to_train_on, to_validate_on = photos.split(validation_count(config, len(photos)), seed=config.seed)
         to_train_on.cache_bytes //= group.local_size
-        crops = list(
-            validation_pairs(to_validate_on, scale=config.scale, degradation=config.degradation, real=config.real)
-        )
-        undecodable = sorted(set(to_validate_on.paths) - {crop.path for crop in crops})
-        remarks = [f"{path}: not used for validation, it cannot be decoded" for path in undecodable]
+        crops, remarks = validation_crops(config, to_validate_on)
         skipped: set[Path] = set()
         # The meter reads the idle device first, so it starts before the network is built.
         meter = stack.enter_context(EnergyMeter(device, earlier=progress.energy_report))
@@ -145,17 +143,19 @@ def train(
             seconds = time.perf_counter() - began
             progress.add({"steps": 1, "seconds": seconds, "loading": loading, **losses})
             epoch = progress.step * config.batch_size / len(to_train_on)
-            over = stopped or fraction() >= 1
-            psnr, best = None, False
-            if crops and not stopped and (over or progress.step % config.validate_every == 0):
-                psnr, ssim = validate(trainer.result, crops, device=device, group=group)
-                best = progress.improves(psnr)
+            over = fraction() >= 1
+            values, best = None, False
+            # A stop in between changes nothing of what the run's files will hold once it is resumed.
+            if crops and (over or progress.step % config.validate_every == 0):
+                values = validate(trainer.result, crops, measures_of(config), device=device, group=group)
+                best = progress.improves(values[config.best], MEASURES[config.best])
                 over = over or impatient()
                 if recorder:
-                    recorder.write_validation(trainer, progress, psnr=psnr, ssim=ssim, best=best, crops=crops)
+                    recorder.write_validation(trainer, progress, values=values, best=best, crops=crops)
+            if recorder and (over or progress.step % config.log_every == 0):
+                recorder.write_metrics(progress, epoch=epoch, lr=lr)
+            over = over or stopped
             if recorder:
-                if over or progress.step % config.log_every == 0:
-                    recorder.write_metrics(progress, epoch=epoch, lr=lr)
                 epoch_ended = ends_epoch(config, progress.step, photos=len(to_train_on))
                 if over or recorder.should_save(epoch_ended=epoch_ended):
                     recorder.save(trainer, progress)
@@ -172,8 +172,9 @@ def train(
                 seconds=seconds,
                 loading=loading,
                 teaching=trainer.teacher.seconds if trainer.teacher else 0.0,
-                validation=psnr,
+                validation=values,
                 best=best,
+                best_yet=None if progress.best is None else (progress.best, progress.best_step),
                 remarks=tuple(remarks),
                 reading=meter.latest,
                 energy=energy,

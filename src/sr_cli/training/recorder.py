@@ -101,14 +101,15 @@ class Recorder:
         self._chart({"lr": lr, "images_per_second": speed}, progress.step)
 
     def write_validation(
-        self, trainer: Trainer, progress: Progress, *, psnr: float, ssim: float, best: bool, crops: Sequence[Pair]
+        self, trainer: Trainer, progress: Progress, *, values: Mapping[str, float], best: bool, crops: Sequence[Pair]
     ) -> None:
         """Write a row of ``validation.csv``, the samples, the report and, if they are the best, the weights."""
         if best:
-            self._save_weights("best.safetensors", trainer, progress, validation_psnr=psnr)
-        row = {"step": progress.step, "psnr": f"{psnr:.4f}", "ssim": "" if math.isnan(ssim) else f"{ssim:.5f}"}
-        self.run.write_row(VALIDATION, row)
-        self._chart({"validation/psnr": psnr, "validation/ssim": ssim}, progress.step)
+            judgment = {f"validation_{name}": value for name, value in values.items() if not math.isnan(value)}
+            self._save_weights("best.safetensors", trainer, progress, **judgment)
+        texts = {name: "" if math.isnan(value) else f"{value:.6g}" for name, value in values.items()}
+        self.run.write_row(VALIDATION, {"step": progress.step, **texts})
+        self._chart({f"validation/{name}": value for name, value in values.items()}, progress.step)
         if self.config.samples:
             sheet = draw_samples(trainer.result, crops[: self.config.samples], trainer.device)
             path = self.run.path / SAMPLES / f"step-{progress.step:08}.png"

@@ -11,6 +11,7 @@ from typing import Any
 
 from sr_cli import __version__
 from sr_cli.errors import TrainingError
+from sr_cli.evaluation.measures import MEASURES
 from sr_cli.html import Axis, data_url, template
 from sr_cli.system.atomic_files import write_atomically
 from sr_cli.system.telemetry import EnergyReport
@@ -93,7 +94,7 @@ def read_table(path: Path) -> Table:
 
 
 def charts(metrics: Table, validation: Table) -> list[Chart]:
-    """The loss terms, PSNR and SSIM of the validations, the learning rate and the speed, as far as there are values."""
+    """The loss terms, the measures of the validations, the learning rate and the speed, as far as there are values."""
 
     def chart(title: str, table: Table, *names: str, logarithmic: bool = False) -> Chart | None:
         columns = {name: table[name] for name in names if name in table}
@@ -102,8 +103,7 @@ def charts(metrics: Table, validation: Table) -> list[Chart]:
     losses = [name for name in metrics if name not in _NOT_LOSSES and not name.startswith("device_")]
     drawn = (
         chart("loss terms, weighted", metrics, *losses, logarithmic=True),
-        chart("validation, PSNR on Y (dB)", validation, "psnr"),
-        chart("validation, SSIM on Y", validation, "ssim"),
+        *(chart(f"validation, {MEASURES[name].heading}", validation, name) for name in validation if name in MEASURES),
         chart("learning rate", metrics, "lr"),
         chart("images per second", metrics, "images_per_second"),
     )

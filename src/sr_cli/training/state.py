@@ -1,9 +1,11 @@
 """Where a training stands, what it reports after every step, and how to ask it to stop."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sr_cli.evaluation.measures import Measure
 from sr_cli.system.telemetry import EnergyReport, Reading
 
 
@@ -14,7 +16,7 @@ class Progress:
     Attributes:
         step: steps done; the next batch has this number.
         elapsed: seconds that they took.
-        best: PSNR of the best validation, in dB.
+        best: value of ``TrainConfig.best`` in the best validation, which came at ``best_step``; ``None`` before one.
         stale: validations since then.
         lr_factor: factor of the learning rate, halved at every rollback.
         rollbacks: how many there have been; the last one went back to the step ``rolled_back_to``.
@@ -24,7 +26,8 @@ class Progress:
 
     step: int = 0
     elapsed: float = 0.0
-    best: float = -math.inf
+    best: float | None = None
+    best_step: int = 0
     stale: int = 0
     lr_factor: float = 1.0
     rollbacks: int = 0
@@ -42,10 +45,13 @@ class Progress:
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
 
-    def improves(self, psnr: float) -> bool:
-        """Take note of a validation's PSNR; whether it is the best so far."""
-        best = psnr > self.best
-        self.best, self.stale = (psnr, 0) if best else (self.best, self.stale + 1)
+    def improves(self, value: float, measure: Measure) -> bool:
+        """Take note of a validation's value, NaN if it has none; whether it is the best so far."""
+        known = math.inf if self.best is None else measure.badness(self.best)
+        best = not math.isnan(value) and measure.badness(value) < known
+        if best:
+            self.best, self.best_step = value, self.step
+        self.stale = 0 if best else self.stale + 1
         return best
 
 
@@ -61,8 +67,9 @@ class TrainStep:
         lr: the learning rate that was used.
         seconds: duration of the step, of which ``loading`` was spent waiting for data.
         teaching: how much of it the teacher took, in seconds.
-        validation: PSNR on Y in dB over the held-out photos, in steps that validate.
+        validation: means over the held-out photos by the names of measures, in steps that validate.
         best: whether ``validation`` is the best so far.
+        best_yet: value and step of the best validation so far.
         remarks: warnings, such as photos that cannot be decoded or a rollback.
         reading: the device's status.
         energy: what the training consumed, in its last step.
@@ -76,8 +83,9 @@ class TrainStep:
     seconds: float
     loading: float
     teaching: float = 0.0
-    validation: float | None = None
+    validation: Mapping[str, float] | None = None
     best: bool = False
+    best_yet: tuple[float, int] | None = None
     remarks: tuple[str, ...] = ()
     reading: Reading | None = None
     energy: EnergyReport | None = None

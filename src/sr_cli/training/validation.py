@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from sr_cli import metrics
 from sr_cli.config import TrainConfig
-from sr_cli.data import Pair, quantize
+from sr_cli.data import Pair, Photos, quantize, validation_pairs
+from sr_cli.errors import UsageError
+from sr_cli.evaluation.measures import MEASURES, UnavailableError
 from sr_cli.imageops.resize import resize
 from sr_cli.networks.base import Network
 from sr_cli.system.distributed import ALONE, Group
 
 _GAP = 4  # pixels between the pictures of a sheet
+_SAMPLE_SIDE = 256  # the most that is shown of a validation photo
 
 
 def validation_count(config: TrainConfig, photos: int) -> int:
@@ -27,33 +29,80 @@ def validation_count(config: TrainConfig, photos: int) -> int:
     return min(wanted, photos - 1)
 
 
+def validation_crops(config: TrainConfig, photos: Photos) -> tuple[list[Pair], list[str]]:
+    """What weights are judged by, and remarks on photos that cannot be used.
+
+    Raises:
+        UsageError: ``config.best`` is no measure, cannot be computed here, or has no value for any of the photos.
+    """
+    if config.best not in MEASURES:
+        raise UsageError(f"--best {config.best}: unknown; choose {', '.join(MEASURES)}")
+    found = validation_pairs(
+        photos, scale=config.scale, degradation=config.degradation, side=config.validation_side, real=config.real
+    )
+    unfit = dict.fromkeys(photos.paths, "it cannot be decoded")
+    crops = []
+    for pair in found:
+        try:
+            _measure(config.best, pair.hr[None], pair, scale=config.scale)
+        except UnavailableError as error:
+            raise UsageError(f"--best {config.best}: {error}") from error
+        except ValueError as error:
+            unfit[pair.path] = f"{config.best} has no value for it ({error})"
+        else:
+            crops.append(pair)
+            del unfit[pair.path]
+    if not crops and config.best != "psnr":
+        path, reason = next(iter(unfit.items()), (photos.folder, "no photo is held out for validation"))
+        raise UsageError(f"--best {config.best}: {path}: {reason}; it may take larger photos and --validation-side")
+    return crops, [f"{path}: not used for validation, {reason}" for path, reason in unfit.items()]
+
+
+def measures_of(config: TrainConfig) -> tuple[str, ...]:
+    """The names of what is measured in a validation."""
+    return tuple(dict.fromkeys(("psnr", "ssim", config.best)))
+
+
 @torch.no_grad()
 def validate(
-    network: Network, pairs: Sequence[Pair], *, device: torch.device, group: Group = ALONE
-) -> tuple[float, float]:
-    """Mean PSNR (dB) and SSIM on Y over the pairs, which are divided among the processes of the group.
+    network: Network,
+    pairs: Sequence[Pair],
+    measures: Sequence[str] = ("psnr", "ssim"),
+    *,
+    device: torch.device,
+    group: Group = ALONE,
+) -> dict[str, float]:
+    """Mean of each measure over the pairs, which are divided among the processes of the group.
 
-    SSIM is NaN where a crop is smaller than its window.
+    It is NaN if the measure has no value for one of them.
     """
-    psnr = ssim = 0.0
+    sums = dict.fromkeys(measures, 0.0)
     for pair in pairs[group.rank :: group.size]:
-        sr, hr = super_resolve(network, pair.lr, device), pair.hr[None]
-        psnr += float(metrics.psnr(sr, hr, shave=network.scale))
-        fits = min(hr.shape[-2:]) - 2 * network.scale >= 11
-        ssim += float(metrics.ssim(sr, hr, shave=network.scale)) if fits else math.nan
-    means = group.mean([psnr, ssim])
-    return means[0] * group.size / len(pairs), means[1] * group.size / len(pairs)
+        sr = super_resolve(network, pair.lr, device)
+        for name in measures:
+            try:
+                sums[name] += _measure(name, sr, pair, scale=network.scale)
+            except ValueError:
+                sums[name] = math.nan
+    means = group.mean(list(sums.values()))
+    return {name: mean * group.size / len(pairs) for name, mean in zip(sums, means, strict=True)}
+
+
+def _measure(name: str, sr: Tensor, pair: Pair, *, scale: int) -> float:
+    inputs = {"sr": sr, "hr": pair.hr[None], "lr": pair.lr[None], "scale": scale, "shave": scale}
+    return MEASURES[name].compute(inputs | {"channel": "y", "degradation": "bicubic"})
 
 
 @torch.no_grad()
 def draw_samples(network: Network, pairs: Sequence[Pair], device: torch.device) -> NDArray[np.uint8]:
-    """A picture with a row for each pair: LR, bicubic, SR, HR, all at the size of HR."""
+    """A picture with a row for each pair: the centers of LR, bicubic, SR, HR, all at the size of HR."""
     rows = []
     for pair in pairs:
         size = (pair.hr.shape[-2], pair.hr.shape[-1])
         lr = resize(pair.lr[None], size, kernel="nearest")
         bicubic = resize(pair.lr[None], size)
-        rows.append([_pixels(image) for image in (lr, bicubic, super_resolve(network, pair.lr, device), pair.hr[None])])
+        images = (lr, bicubic, super_resolve(network, pair.lr, device), pair.hr[None])
+        rows.append([_pixels(_center(image)) for image in images])
     return _tabulate(rows)
 
 
@@ -107,6 +156,12 @@ def super_resolve(network: Network, lr: Tensor, device: torch.device) -> Tensor:
     sr: Tensor = network.eval()(lr[None].to(device)).float().clamp(0, 1).cpu()
     network.train(was_training)
     return sr
+
+
+def _center(image: Tensor) -> Tensor:
+    height, width = image.shape[-2:]
+    top, left = max(0, (height - _SAMPLE_SIDE) // 2), max(0, (width - _SAMPLE_SIDE) // 2)
+    return image[..., top : height - top, left : width - left]
 
 
 def _pixels(image: Tensor) -> NDArray[np.uint8]:
