@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from sr_cli.config import recipe
 from sr_cli.errors import UsageError
-from sr_cli.networks.third_party import load_third_party
+from sr_cli.networks.third_party import ThirdPartyNetwork
 from sr_cli.training import train
 from sr_cli.training.trainer import Trainer
 from sr_cli.upscaling.upscaler import Upscaler
@@ -58,11 +58,11 @@ def test_any_architecture_learns_and_its_file_loads_where_its_own_do(photo_folde
     steps = list(train(CONFIG, photos_in(photo_folder, CONFIG), CPU, run=tmp_path / "run", init=init))
     assert len(steps) == 4
     weights = tmp_path / "run/model.safetensors"
-    before, after = load_third_party(init).model.state_dict(), load_file(weights)
+    before, after = ThirdPartyNetwork.from_file(init).model.state_dict(), load_file(weights)
     assert before.keys() == after.keys()
     assert any(not torch.equal(before[key], after[key]) for key in before)
     own = spandrel.ModelLoader().load_from_file(weights)
-    assert own.architecture.name == load_third_party(init).descriptor.architecture.name
+    assert own.architecture.name == ThirdPartyNetwork.from_file(init).descriptor.architecture.name
     lr = torch.rand(1, 3, 32, 32)
     torch.testing.assert_close(Upscaler.from_pretrained(weights).upscale_tensor(lr), own(lr).clamp(0, 1))
 
@@ -83,8 +83,6 @@ def test_batch_normalization_and_dropout_stay_off():
     class Descriptor:
         scale, supports_half = 2, True
         model = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.Dropout(), torch.nn.Conv2d(3, 12, 1))
-
-    from sr_cli.networks.third_party import ThirdPartyNetwork
 
     network = ThirdPartyNetwork(Descriptor()).train()  # type: ignore[arg-type]
     assert [module.training for module in network.model] == [False, False, True]

@@ -107,7 +107,7 @@ def train(
     from sr_cli.training import train as steps_of
     from sr_cli.training.run_folder import check_free
     from sr_cli.training.teacher import Teacher
-    from sr_cli.upscaling.load import find_weights, load_weights, third_party_scale
+    from sr_cli.upscaling.load import find_weights, load_weights, settings_of_file
 
     if config is not None:
         given = read_settings(config) | given
@@ -126,8 +126,8 @@ def train(
     else:
         if lr_folder and "degradation" in given:
             raise UsageError("--degradation makes LR from HR; leave it out with --lr-folder")
-        if init and "arch" not in given and (other := third_party_scale(find_weights(init))):
-            given = {"arch": "third-party", "scale": other} | given
+        if init and "arch" not in given:
+            given = settings_of_file(find_weights(init)) | given
         settings = fresh_config(given | ({"degradation": "given"} if lr_folder else {}))
         run = runs_dir / (name or f"{settings.arch.rpartition(':')[2]}-x{settings.scale}")
         if show_pairs is None:

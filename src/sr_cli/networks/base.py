@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -66,6 +67,9 @@ class Network(nn.Module):
     file_format: ClassVar[str] = "sr-cli 1"
     """What the header of its weights files says they are."""
 
+    described_by_file: ClassVar[bool] = False
+    """Whether a weights file alone says what the network is: `from_file` builds it, so training needs ``--init``."""
+
     tolerates_bfloat16: ClassVar[bool] = True
     """Whether ``--dtype auto`` may choose bfloat16 on CPUs."""
 
@@ -77,6 +81,15 @@ class Network(nn.Module):
         if self.scales and scale not in self.scales:
             raise ValueError(f"scale {scale} is not one of {', '.join(map(str, self.scales))}")
         self.scale = scale
+
+    @classmethod
+    def from_file(cls, path: Path) -> "Network":
+        """The network of a file that ``sr`` didn't write, for classes that are `described_by_file`.
+
+        Raises:
+            WeightsError: the file is of another network, or damaged.
+        """
+        raise NotImplementedError
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -120,6 +133,13 @@ class Network(nn.Module):
 
     def initialize(self, how: str) -> None:
         """Reinitialize as ``--initialization`` says; by default the network starts in its own way."""
+
+    def check_trainable(self, side: int) -> None:
+        """Check that the network can be trained with LR patches of ``side`` pixels; by default any can.
+
+        Raises:
+            UsageError: it cannot.
+        """
 
     def can_start_from(self, other: "Network") -> bool:
         """Whether ``--init`` may take over another network's weights; tensors of other shapes keep their values."""

@@ -70,6 +70,15 @@ def recipe_of(name: str) -> Mapping[str, Any]:
     return built_in()[name]["recipe"] if name in built_in() else resolve(name).recipe
 
 
+def is_described_by_file(name: str) -> bool:
+    """Whether a weights file alone says what the network is, see `sr_cli.networks.base.Network`.
+
+    Raises:
+        UsageError: see `resolve`.
+    """
+    return built_in()[name].get("described_by_file", False) if name in built_in() else resolve(name).described_by_file
+
+
 def resolve(name: str) -> "type[Network]":
     """Import a network's class. Its module runs, so the name must come from the user, or be registered.
 

@@ -29,6 +29,7 @@ class ThirdPartyNetwork(Network):
     """
 
     file_format: ClassVar[str] = "third-party"
+    described_by_file: ClassVar[bool] = True
     tolerates_bfloat16: ClassVar[bool] = False
 
     def __init__(self, descriptor: "ImageModelDescriptor[nn.Module]") -> None:
@@ -36,6 +37,34 @@ class ThirdPartyNetwork(Network):
         self.model = descriptor.model
         self.descriptor = descriptor
         self.tolerates_float16 = descriptor.supports_half
+
+    @classmethod
+    def from_file(cls, path: Path) -> "ThirdPartyNetwork":
+        """Load a network of any architecture that spandrel knows, in float32, on the CPU. Only tensors are unpickled.
+
+        Raises:
+            WeightsError: spandrel is not installed, doesn't know the file's architecture, or refuses the file.
+        """
+        try:
+            import spandrel
+        except ImportError:
+            raise WeightsError(
+                f"{path}: not weights that sr wrote; "
+                "those of other projects need a package: pip install 'sr-cli[models]'"
+            ) from None
+        try:
+            state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+            descriptor = spandrel.ModelLoader().load_from_state_dict(spandrel.canonicalize_state_dict(state))
+        except spandrel.UnsupportedModelError:
+            raise WeightsError(f"{path}: weights of an architecture that is unknown here") from None
+        except Exception as error:  # hostile bytes: UnpicklingError, RuntimeError, KeyError, SafetensorError …
+            raise WeightsError(f"{path}: not weights that can be read safely ({_first_line(error)})") from error
+        if not isinstance(descriptor, spandrel.ImageModelDescriptor):
+            raise WeightsError(f"{path}: {descriptor.architecture.name} is an inpainting model, not an upscaler")
+        if (descriptor.input_channels, descriptor.output_channels) != (3, 3):
+            channels = f"{descriptor.input_channels} channels in and {descriptor.output_channels} out"
+            raise WeightsError(f"{path}: has {channels}; sr needs a network for RGB")
+        return cls(descriptor)
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -63,11 +92,6 @@ class ThirdPartyNetwork(Network):
         return tensors
 
     def check_trainable(self, side: int) -> None:
-        """Check that a gradient reaches the weights from LR patches of ``side`` pixels.
-
-        Raises:
-            UsageError: the size is none that the network takes, or its form in spandrel is for inference only.
-        """
         name, required = self.descriptor.architecture.name, self.descriptor.size_requirements
         if not required.check(side, side):
             fitting = side + required.get_padding(side, side)[0]
@@ -80,33 +104,6 @@ class ThirdPartyNetwork(Network):
         if not any(parameter.grad is not None and parameter.grad.any() for parameter in self.parameters()):
             raise UsageError(f"{name} cannot be trained: its form in spandrel is for inference only")
         self.zero_grad()
-
-
-def load_third_party(path: Path) -> ThirdPartyNetwork:
-    """Load a network of any architecture that spandrel knows, in float32, on the CPU. Only tensors are unpickled.
-
-    Raises:
-        WeightsError: spandrel is not installed, doesn't know the file's architecture, or refuses the file.
-    """
-    try:
-        import spandrel
-    except ImportError:
-        raise WeightsError(
-            f"{path}: not weights that sr wrote; those of other projects need a package: pip install 'sr-cli[models]'"
-        ) from None
-    try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-        descriptor = spandrel.ModelLoader().load_from_state_dict(spandrel.canonicalize_state_dict(state))
-    except spandrel.UnsupportedModelError:
-        raise WeightsError(f"{path}: weights of an architecture that is unknown here") from None
-    except Exception as error:  # hostile bytes: UnpicklingError, RuntimeError, KeyError, SafetensorError …
-        raise WeightsError(f"{path}: not weights that can be read safely ({_first_line(error)})") from error
-    if not isinstance(descriptor, spandrel.ImageModelDescriptor):
-        raise WeightsError(f"{path}: {descriptor.architecture.name} is an inpainting model, not an upscaler")
-    if (descriptor.input_channels, descriptor.output_channels) != (3, 3):
-        channels = f"{descriptor.input_channels} channels in and {descriptor.output_channels} out"
-        raise WeightsError(f"{path}: has {channels}; sr needs a network for RGB")
-    return ThirdPartyNetwork(descriptor)
 
 
 def _first_line(error: Exception) -> str:

@@ -17,6 +17,7 @@ from sr_cli.data import Batches, Loader, Photos, TrainingPairs
 from sr_cli.errors import ImageError, TrainingError
 from sr_cli.evaluation.measures import MEASURES
 from sr_cli.networks.base import Network
+from sr_cli.networks.registry import is_described_by_file
 from sr_cli.system.cpu_tuning import keep_freed_memory
 from sr_cli.system.distributed import ALONE, Group
 from sr_cli.system.telemetry import EnergyMeter, EnergyReport, in_parallel
@@ -94,7 +95,7 @@ def train(
         # The meter reads the idle device first, so it starts before the network is built.
         meter = stack.enter_context(EnergyMeter(device, earlier=progress.energy_report))
         if resume:
-            init = run / WEIGHTS if config.arch == "third-party" else None
+            init = run / WEIGHTS if is_described_by_file(config.arch) else None
         trainer = Trainer(config, device, vgg_state=vgg_state, init=init, teacher=teacher, group=group)
         if state:
             trainer.restore(state["trainer"])

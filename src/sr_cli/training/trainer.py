@@ -19,8 +19,7 @@ from sr_cli.losses.parse import ADVERSARIAL, TEACHER, WeightedSum, parse_loss, w
 from sr_cli.losses.self_ensemble import self_ensemble_loss
 from sr_cli.networks.base import Network
 from sr_cli.networks.checkpoint import load_network
-from sr_cli.networks.registry import build
-from sr_cli.networks.third_party import load_third_party
+from sr_cli.networks.registry import build, is_described_by_file, resolve
 from sr_cli.system.device import dtype_for
 from sr_cli.system.distributed import ALONE, Group, synchronize_batch_norm
 from sr_cli.training.adversary import Adversary
@@ -39,8 +38,8 @@ class Trainer:
         config: the settings.
         device: where to compute.
         vgg_state: weights of the loss network; needed for a loss with features.
-        init: weights to start from; layers that they lack, or have in another shape, keep their fresh weights. For the
-            arch ``third-party``, the file that says what the network is.
+        init: weights to start from; layers that they lack, or have in another shape, keep their fresh weights. A
+            network that is `described_by_file` is built from it.
         teacher: the network of the loss terms ``teacher``.
         group: the processes that train together.
 
@@ -65,13 +64,7 @@ class Trainer:
         self.config, self.device, self.group = config, device, group
         self.autocast = _autocast(config, device)
         torch.manual_seed(config.seed)
-        if config.arch == "third-party":
-            self.network = _third_party(config, init)
-        else:
-            self.network = build(name=config.arch, scale=config.scale, width=config.width, depth=config.depth)
-            self.network.initialize(config.initialization)
-            if init is not None:
-                _start_from(self.network, init, arch=config.arch)
+        self.network = _network(config, init)
         by_batch = config.batch_norm == "batch"
         if group.size > 1 and by_batch:
             synchronize_batch_norm(self.network, device)
@@ -229,13 +222,19 @@ def _optimizers(config: TrainConfig, network: Network) -> list[torch.optim.Optim
     return [adam, Muon(kernels, lr=config.lr)] if kernels else [adam]
 
 
-def _third_party(config: TrainConfig, file: Path | None) -> Network:
-    """The network of another project's weights file, if it can be trained."""
-    if file is None:
-        raise UsageError("--arch third-party needs --init: a weights file of another project")
-    network = load_third_party(file)
-    if network.scale != config.scale:
-        raise UsageError(f"--init {file}: is for scale {network.scale}, not {config.scale}")
+def _network(config: TrainConfig, init: Path | None) -> Network:
+    """The network that the training starts from."""
+    if is_described_by_file(config.arch):
+        if init is None:
+            raise UsageError(f"--arch {config.arch} needs --init: a weights file of another project")
+        network = resolve(config.arch).from_file(init)
+        if network.scale != config.scale:
+            raise UsageError(f"--init {init}: is for scale {network.scale}, not {config.scale}")
+    else:
+        network = build(name=config.arch, scale=config.scale, width=config.width, depth=config.depth)
+        network.initialize(config.initialization)
+        if init is not None:
+            _start_from(network, init, arch=config.arch)
     network.check_trainable(config.crop_size // config.scale)
     return network
 

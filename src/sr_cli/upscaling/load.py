@@ -9,7 +9,7 @@ from sr_cli import weights
 from sr_cli.errors import WeightsError
 from sr_cli.networks.base import Network
 from sr_cli.networks.checkpoint import load_network
-from sr_cli.networks.third_party import load_third_party
+from sr_cli.networks.registry import built_in, is_described_by_file, name_of, resolve
 from sr_cli.weights.header import read_metadata
 
 
@@ -27,13 +27,16 @@ def find_weights(model: str | Path) -> Path:
     return weights.locate(str(model), kind="upscaler")
 
 
-def third_party_scale(path: Path) -> int | None:
-    """The scale of another project's weights; ``None`` for those that `sr` wrote.
+def settings_of_file(path: Path) -> dict[str, Any]:
+    """The settings ``arch`` and ``scale`` of a training from another project's weights; none for those of `sr`.
 
     Raises:
         WeightsError: the file is damaged, or of an unknown architecture.
     """
-    return None if _is_ours(path) else load_third_party(path).scale
+    if _is_ours(path):
+        return {}
+    network, _ = load_weights(path)
+    return {"arch": name_of(type(network)), "scale": network.scale}
 
 
 def _is_ours(path: Path) -> bool:
@@ -44,14 +47,17 @@ def load_weights(path: Path, *, arch: str | None = None) -> tuple[Network, dict[
     """The network of a weights file, by `sr` or another project, and the file's header (empty for the latter).
 
     Args:
-        arch: ``package.module:Class`` of a network that isn't registered, see `load_network`.
+        arch: ``package.module:Class`` of a network that isn't registered, see `load_network`; or one that is
+            `described_by_file`.
 
     Raises:
         WeightsError: the file is missing, damaged, or of an unknown architecture.
     """
     if _is_ours(path):
         return load_network(path, arch=arch)
-    return load_third_party(path), {}
+    if arch is None or not is_described_by_file(arch):
+        arch = next(name for name in built_in() if is_described_by_file(name))
+    return resolve(arch).from_file(path), {}
 
 
 def interpolate(
