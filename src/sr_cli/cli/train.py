@@ -1,13 +1,12 @@
 """``sr train``: a folder of photos in, a run's folder with weights out."""
 
-import dataclasses
 import re
 import shlex
 import sys
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -19,12 +18,7 @@ from sr_cli.cli.signals import save_on_signals
 from sr_cli.config import DATA, DEFAULT_ARCH, LEARNING, MACHINE, NETWORK, RUN, TrainConfig, recipe
 from sr_cli.console import training as view
 from sr_cli.console.weights import obtain
-from sr_cli.errors import EXIT_INTERRUPTED, TrainingError, UsageError
-from sr_cli.system.atomic_files import atomic_write
-
-if TYPE_CHECKING:
-    from sr_cli.data import Photos
-    from sr_cli.training.teacher import Teacher
+from sr_cli.errors import EXIT_INTERRUPTED, UsageError
 
 
 class TrainCommand(TyperCommand):
@@ -105,9 +99,10 @@ def train(
     from sr_cli.system.distributed import join_group, local_device
     from sr_cli.training import Stop
     from sr_cli.training import train as steps_of
+    from sr_cli.training.first_batch import draw_first_batch
+    from sr_cli.training.provenance import file_record
     from sr_cli.training.run_folder import check_free
-    from sr_cli.training.teacher import Teacher
-    from sr_cli.upscaling.load import find_weights, load_weights, settings_of_file
+    from sr_cli.upscaling.load import find_weights, settings_of_file
 
     if config is not None:
         given = read_settings(config) | given
@@ -147,18 +142,7 @@ def train(
     init_file = find_weights(init) if init else None
     if init and init_file == Path(init):
         init = str(Path(init).absolute())
-    notes = {**_hash("loss_weights", loss_weights, before), "carbon_intensity": carbon_intensity}
-    teacher = None
-    if settings.teacher is not None:
-        teacher_file = find_weights(settings.teacher)
-        if teacher_file == Path(settings.teacher):
-            settings = dataclasses.replace(settings, teacher=str(teacher_file.absolute()))
-        teacher, _ = load_weights(teacher_file)
-        if teacher.scale != settings.scale:
-            raise UsageError(
-                f"--teacher {settings.teacher}: enlarges {teacher.scale} times, not {settings.scale} times"
-            )
-        notes |= _hash("teacher", teacher_file, before)
+    notes = {**file_record("loss_weights", loss_weights), "carbon_intensity": carbon_intensity}
     local = local_device(devices.choose(device))
     found = Photos.below(
         photos,
@@ -168,7 +152,8 @@ def train(
         scale=settings.scale,
     )
     if show_pairs is not None:
-        _draw_pairs(show_pairs, settings, found, Teacher(teacher, local) if teacher else None)
+        draw_first_batch(show_pairs, settings, found, local)
+        typer.echo(show_pairs)
         return
     about = {
         **_commands(before),
@@ -185,7 +170,6 @@ def train(
             run=run,
             vgg_state=vgg_state,
             init=init_file,
-            teacher=teacher,
             resume=bool(before),
             about=about,
             notes=notes,
@@ -209,23 +193,6 @@ def train(
         raise typer.Exit(EXIT_INTERRUPTED)
 
 
-def _draw_pairs(file: Path, settings: TrainConfig, photos: "Photos", teacher: "Teacher | None") -> None:
-    """Draw what the first step of a training sees."""
-    from PIL import Image
-
-    from sr_cli.training.loop import make_batches
-    from sr_cli.training.validation import draw_pairs, validation_count
-
-    if file.suffix.lower() != ".png":
-        raise UsageError(f"--show-pairs {file}: the name has to end with .png")
-    to_train_on, _ = photos.split(validation_count(settings, len(photos)), seed=settings.seed)
-    pairs = make_batches(settings, to_train_on).pairs_of(0)
-    sheet = draw_pairs(pairs, settings.scale, degradation=settings.degradation, teacher=teacher)
-    with atomic_write(file) as content:
-        Image.fromarray(sheet).save(content, "PNG")
-    typer.echo(file)
-
-
 def _commands(before: dict[str, Any]) -> dict[str, Any]:
     """The command that began the run, and those that resumed it."""
     command = shlex.join(["sr", *sys.argv[1:]])
@@ -233,20 +200,3 @@ def _commands(before: dict[str, Any]) -> dict[str, Any]:
         return {"command": command}
     resumed = [each.get("command") for each in before.get("resumed", [])]
     return {"command": before.get("command"), "resumed_by": [*resumed, command]}
-
-
-def _hash(name: str, file: Path | None, before: dict[str, Any]) -> dict[str, Any]:
-    """The file of another network and its hash, for ``config.json``.
-
-    Raises:
-        TrainingError: the resumed run began with another file.
-    """
-    if file is None:
-        return {name: None, f"{name}_sha256": None}
-    from sr_cli.weights.checksums import sha256_of
-
-    digest = sha256_of(file)
-    if digest != before.get(f"{name}_sha256", digest):
-        what = f"the {name.replace('_weights', ' network')} that the run began with"
-        raise TrainingError(f"{file}: not {what}; name that one with --{name.replace('_', '-')}")
-    return {name: str(file.absolute()), f"{name}_sha256": digest}

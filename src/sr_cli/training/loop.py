@@ -16,7 +16,6 @@ from sr_cli.config import TrainConfig
 from sr_cli.data import Batches, Loader, Photos, TrainingPairs
 from sr_cli.errors import ImageError, TrainingError
 from sr_cli.evaluation.measures import MEASURES
-from sr_cli.networks.base import Network
 from sr_cli.networks.registry import is_described_by_file
 from sr_cli.system.cpu_tuning import keep_freed_memory
 from sr_cli.system.distributed import ALONE, Group
@@ -26,6 +25,7 @@ from sr_cli.training.recovery import recover
 from sr_cli.training.run_folder import WEIGHTS, read_state
 from sr_cli.training.schedule import ends_epoch, fraction_done, learning_rate
 from sr_cli.training.state import Progress, Stop, TrainStep
+from sr_cli.training.teacher import with_absolute_teacher
 from sr_cli.training.trainer import NotFinite, Trainer
 from sr_cli.training.validation import measures_of, validate, validation_count, validation_crops
 
@@ -38,7 +38,6 @@ def train(
     run: Path,
     vgg_state: Mapping[str, Tensor] | None = None,
     init: Path | None = None,
-    teacher: Network | None = None,
     resume: bool = False,
     about: Mapping[str, Any] | None = None,
     notes: Mapping[str, Any] | None = None,
@@ -55,7 +54,6 @@ def train(
         run: the run's folder.
         vgg_state: weights of the loss network; needed for a loss with features.
         init: weights to start from.
-        teacher: the network that the loss terms ``teacher`` compare with.
         resume: continue from ``last.pt``, with the same results as without the interruption.
         about: what ``config.json`` and the header of the weights record besides the settings.
         notes: what only ``config.json`` records.
@@ -70,10 +68,12 @@ def train(
         TrainingError: a loss is not finite, there is nothing to resume, the run exists, or a process was killed.
         ImageError: a photo has vanished.
         OutputError: the disk is full; the last state is intact.
-        UsageError: the network doesn't come in that scale or shape, see `sr_cli.networks.registry.build`, or the
+        UsageError: the network or the teacher doesn't come in that scale, the network doesn't in that shape, or the
             measure that picks the best weights can't be had.
+        WeightsError: the weights to start from or the teacher's are missing or damaged.
     """
-    stop, about, notes = stop or Stop(), about or {}, notes or {}
+    config, record = with_absolute_teacher(config)
+    stop, about, notes = stop or Stop(), about or {}, {**(notes or {}), **record}
     hint = f"continue from the last state with --resume {run}"
 
     def fraction() -> float:
@@ -96,7 +96,7 @@ def train(
         meter = stack.enter_context(EnergyMeter(device, earlier=progress.energy_report))
         if resume:
             init = run / WEIGHTS if is_described_by_file(config.arch) else None
-        trainer = Trainer(config, device, vgg_state=vgg_state, init=init, teacher=teacher, group=group)
+        trainer = Trainer(config, device, vgg_state=vgg_state, init=init, group=group)
         if state:
             trainer.restore(state["trainer"])
             del state

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sr_cli import __version__
+from sr_cli.weights.checksums import sha256_of
 
 _PACKAGES = ("torch", "torchvision", "numpy", "pillow", "safetensors")
 
@@ -25,6 +26,13 @@ def provenance() -> dict[str, Any]:
         "versions": versions,
         "git": _revision(),
     }
+
+
+def file_record(name: str, file: Path | None) -> dict[str, Any]:
+    """The file of another network and its SHA-256, as ``config.json`` records them."""
+    if file is None:
+        return {name: None, f"{name}_sha256": None}
+    return {name: str(file.absolute()), f"{name}_sha256": sha256_of(file)}
 
 
 def _revision() -> dict[str, Any] | None:

@@ -148,7 +148,7 @@ def open_run(
         resumed_at: the step to continue from; records of later steps are dropped. ``None``: a new run.
 
     Raises:
-        TrainingError: the run exists, or doesn't, or was made from other photos.
+        TrainingError: the run exists, or doesn't, or began with other photos, loss weights or teacher.
         OutputError: the folder cannot be written.
     """
     made = provenance()
@@ -170,6 +170,11 @@ def open_run(
             f"{photos.folder}: not the {before['data']['photos']} photos that the run began with; "
             f"start a new run from its weights: --init {path / 'model.safetensors'}"
         )
+    for name in ("loss_weights", "teacher"):
+        digest = notes.get(f"{name}_sha256")
+        if digest and digest != before.get(f"{name}_sha256", digest):
+            what = f"the {name.replace('_weights', ' network')} that the run began with"
+            raise TrainingError(f"{notes[name]}: not {what}; name that one with --{name.replace('_', '-')}")
     settings = json.loads(json.dumps(asdict(config)))  # as the file has them: tuples became lists
     changed = {k: v for k, v in settings.items() if v != before["settings"].get(k)}
     resumption = {"step": resumed_at, "command": (about.get("resumed_by") or [None])[-1], "changed": changed, **made}

@@ -1,12 +1,19 @@
 """A teacher: a network whose results a training takes as targets."""
 
+import dataclasses
 import time
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from sr_cli.config import TrainConfig
+from sr_cli.errors import UsageError
 from sr_cli.networks.base import Network
 from sr_cli.system.device import dtype_for
+from sr_cli.training.provenance import file_record
+from sr_cli.upscaling.load import find_weights, load_weights
 from sr_cli.upscaling.runner import InferenceForm
 
 
@@ -28,6 +35,22 @@ class Teacher:
         self._form = InferenceForm(network, device=device, dtype=dtype_for(device, bfloat16=network.tolerates_bfloat16))
         self._began = self._ended = 0.0
         self._events: list[torch.cuda.Event] = []
+
+    @classmethod
+    def load(cls, config: TrainConfig, device: torch.device) -> "Teacher | None":
+        """The teacher that a training's settings name, if they do.
+
+        Raises:
+            WeightsError: its weights are missing, damaged, or of an unknown architecture.
+            UsageError: it has another scale than the training.
+        """
+        if config.teacher is None:
+            return None
+        network, _ = load_weights(find_weights(config.teacher))
+        if network.scale != config.scale:
+            factors = f"enlarges {network.scale} times, not {config.scale} times"
+            raise UsageError(f"--teacher {config.teacher}: {factors}")
+        return cls(network, device)
 
     @torch.no_grad()
     def __call__(self, lr: Tensor) -> Tensor:
@@ -52,6 +75,20 @@ class Teacher:
         if self._events:
             return float(self._events[0].elapsed_time(self._events[1])) / 1000
         return self._ended - self._began
+
+
+def with_absolute_teacher(config: TrainConfig) -> tuple[TrainConfig, dict[str, Any]]:
+    """Settings that name the teacher's file, if it is one, by its absolute path; and what a run records of the file.
+
+    Raises:
+        WeightsError: there is no such file or model.
+    """
+    if config.teacher is None:
+        return config, {}
+    file = find_weights(config.teacher)
+    if file == Path(config.teacher):
+        config = dataclasses.replace(config, teacher=str(file.absolute()))
+    return config, file_record("teacher", file)
 
 
 def _event() -> torch.cuda.Event:

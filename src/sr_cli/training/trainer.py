@@ -40,13 +40,12 @@ class Trainer:
         vgg_state: weights of the loss network; needed for a loss with features.
         init: weights to start from; layers that they lack, or have in another shape, keep their fresh weights. A
             network that is `described_by_file` is built from it.
-        teacher: the network of the loss terms ``teacher``.
         group: the processes that train together.
 
     Raises:
         UsageError: the network doesn't come in that scale or shape, see `sr_cli.networks.registry.build`, or the loss
             doesn't fit the other settings.
-        WeightsError: ``init`` cannot be read.
+        WeightsError: ``init`` or the teacher cannot be read.
         TrainingError: ``init`` is of another network, or the processes cannot train this network together.
         DeviceError: the device cannot compute in that precision.
     """
@@ -58,11 +57,11 @@ class Trainer:
         *,
         vgg_state: Mapping[str, Tensor] | None = None,
         init: Path | None = None,
-        teacher: Network | None = None,
         group: Group = ALONE,
     ) -> None:
         self.config, self.device, self.group = config, device, group
         self.autocast = _autocast(config, device)
+        self.teacher = Teacher.load(config, device)  # before the seed: its network starts from random weights, too
         torch.manual_seed(config.seed)
         self.network = _network(config, init)
         by_batch = config.batch_norm == "batch"
@@ -70,7 +69,6 @@ class Trainer:
             synchronize_batch_norm(self.network, device)
         self.network.to(device=device, memory_format=torch.channels_last).train(by_batch)  # type: ignore[call-overload]
         self.loss = _loss(config, vgg_state).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.teacher = None if teacher is None else Teacher(teacher, device)
         self._adversarial_weight = weight_of(parse_loss(config.loss), ADVERSARIAL)
         self.adversary = Adversary(config, device, self.autocast, group) if self._adversarial_weight else None
         self.averaged = None
