@@ -121,7 +121,7 @@ def test_help_starts_without_torch(arguments, tmp_path):
         "import sys; from sr_cli.__main__ import main\n"
         "try: main()\n"
         "except SystemExit as done: code = done.code\n"
-        "heavy = {'torch', 'torchvision', 'numpy', 'PIL', 'piq'} & set(sys.modules)\n"
+        "heavy = {'torch', 'torchvision', 'numpy', 'PIL', 'piq', 'spandrel'} & set(sys.modules)\n"
         "sys.exit(code or (f'loaded {heavy}' if heavy else 0))"
     )
     done = subprocess.run(

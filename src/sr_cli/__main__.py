@@ -2,6 +2,7 @@
 
 import io
 import sys
+import warnings
 
 from sr_cli import console
 from sr_cli.cli import app
@@ -12,6 +13,8 @@ def main() -> None:
     """Run the command line and exit."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # file names or stdout may not be UTF-8
+    if not sys.warnoptions:  # -W or PYTHONWARNINGS
+        warnings.simplefilter("ignore")  # what libraries tell programmers; ours are lines of the console
     try:
         app(standalone_mode=True)
     except SrError as error:

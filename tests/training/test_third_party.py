@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import spandrel
 import torch
 from safetensors.torch import load_file
 
@@ -13,8 +14,6 @@ from sr_cli.training import train
 from sr_cli.training.trainer import Trainer
 from sr_cli.upscaling.upscaler import Upscaler
 from support.trainings import CPU, digest, photos_in, sr_train
-
-spandrel = pytest.importorskip("spandrel")
 
 CONFIG = replace(
     recipe("third-party", scale=2), crop_size=64, batch_size=2, epochs=None, steps=4, lr=1e-3, ema=0.9,
@@ -81,7 +80,7 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_been(photo_folder, tm
 
 def test_batch_normalization_and_dropout_stay_off():
     class Descriptor:
-        scale, supports_half = 2, True
+        scale, supports_half, input_channels = 2, True, 3
         model = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.Dropout(), torch.nn.Conv2d(3, 12, 1))
 
     network = ThirdPartyNetwork(Descriptor()).train()  # type: ignore[arg-type]

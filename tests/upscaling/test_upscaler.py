@@ -272,8 +272,6 @@ def test_automatic_tiles_fit_into_the_budget(lively, architecture, budgets):
 
 
 class TestThirdParty:
-    spandrel = pytest.importorskip("spandrel")
-
     @pytest.fixture
     def weights(self, tmp_path):
         from spandrel.architectures.Compact import Compact
@@ -331,10 +329,6 @@ class TestThirdParty:
         torch.save({"layer.weight": torch.rand(3, 3), "other": torch.rand(2)}, tmp_path / "odd.pth")
         with pytest.raises(WeightsError, match="unknown"):
             Upscaler.from_pretrained(tmp_path / "odd.pth")
-
-
-def test_networks_of_ours_without_spandrel(weights_of):
-    assert Upscaler.from_pretrained(weights_of(name="compact", scale=3, width=8, depth=1)).scale == 3
 
 
 def test_johnson_in_an_upscaler(weights_of):

@@ -1,27 +1,44 @@
 """Networks of other projects, through the package `spandrel`: Real-ESRGAN, SPAN, SwinIR, DAT and many more."""
 
+import argparse
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sr_cli.errors import UsageError, WeightsError
+from sr_cli.imageops.color import full_range_luma
 from sr_cli.networks.base import Network
+from sr_cli.weights.content import content_of
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor
 
-SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
-
 _LEAST = 32  # side of the smallest image that every architecture can take
+_WRAPPERS = (
+    "params_ema", "params-ema", "ema", "model_ema", "params", "model_state_dict", "state_dict", "generator", "net_g",
+    "netG", "model", "net", "network", "module", "_orig_mod",
+)  # fmt: skip
+"""What training scripts put around a network's tensors, the better ones first."""
+_SCALAR = np.float64(0).__reduce__()[0]
+_HARMLESS: list[Any] = [
+    argparse.Namespace, np.dtype, *(type(np.dtype(each)) for each in ("f4", "f8", "i4", "i8", "?")),
+    _SCALAR, (_SCALAR, "numpy.core.multiarray.scalar"), (_SCALAR, "numpy._core.multiarray.scalar"),
+]  # fmt: skip
+"""What checkpoints hold beside tensors: options, and figures of NumPy."""
+_CHANNELS = {(1, 1), (1, 3), (3, 1), (3, 3), (4, 4)}
 
 
 class ThirdPartyNetwork(Network):
     """A network of another project, with the interface of ours.
 
+    A network with 1 channel computes the luma; its chroma is that of bicubic interpolation. One with 4 takes RGBA too.
     In training mode, batch normalization keeps its statistics, and nothing drops out.
 
     Shapes:
@@ -37,40 +54,56 @@ class ThirdPartyNetwork(Network):
         self.model = descriptor.model
         self.descriptor = descriptor
         self.tolerates_float16 = descriptor.supports_half
+        self.channels = descriptor.input_channels
 
     @classmethod
     def from_file(cls, path: Path) -> "ThirdPartyNetwork":
-        """Load a network of any architecture that spandrel knows, in float32, on the CPU. Only tensors are unpickled.
+        """Load a network of any architecture that spandrel knows, in float32, on the CPU.
 
         Raises:
-            WeightsError: spandrel is not installed, doesn't know the file's architecture, or refuses the file.
+            WeightsError: the file holds something else, code, or an architecture that is unknown.
         """
+        state = _read_tensors(path)
         try:
             import spandrel
-        except ImportError:
-            raise WeightsError(
-                f"{path}: not weights that sr wrote; "
-                "those of other projects need a package: pip install 'sr-cli[models]'"
-            ) from None
-        try:
-            state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-            descriptor = spandrel.ModelLoader().load_from_state_dict(spandrel.canonicalize_state_dict(state))
-        except spandrel.UnsupportedModelError:
-            raise WeightsError(f"{path}: weights of an architecture that is unknown here") from None
-        except Exception as error:  # hostile bytes: UnpicklingError, RuntimeError, KeyError, SafetensorError …
-            raise WeightsError(f"{path}: not weights that can be read safely ({_first_line(error)})") from error
-        if not isinstance(descriptor, spandrel.ImageModelDescriptor):
-            raise WeightsError(f"{path}: {descriptor.architecture.name} is an inpainting model, not an upscaler")
-        if (descriptor.input_channels, descriptor.output_channels) != (3, 3):
-            channels = f"{descriptor.input_channels} channels in and {descriptor.output_channels} out"
-            raise WeightsError(f"{path}: has {channels}; sr needs a network for RGB")
-        return cls(descriptor)
+        except Exception as error:  # its torchvision may be for another PyTorch, and fails in ways of its own
+            raise WeightsError(f"{path}: the package spandrel cannot be imported ({_first_line(error)})") from error
+        problem = "weights of an architecture that is unknown here"
+        for tensors in _candidates(state):
+            try:
+                descriptor = spandrel.MAIN_REGISTRY.load(tensors)
+            except spandrel.UnsupportedModelError:
+                continue
+            except Exception as error:  # RuntimeError, KeyError, AssertionError …: spandrel expects a sane file
+                problem = f"its tensors don't fit its architecture ({_first_line(error)})"
+                continue
+            if not isinstance(descriptor, spandrel.ImageModelDescriptor):
+                raise WeightsError(f"{path}: {descriptor.architecture.name} is an inpainting model, not an upscaler")
+            channels = descriptor.input_channels, descriptor.output_channels
+            if channels not in _CHANNELS:
+                raise WeightsError(f"{path}: turns {channels[0]} channels into {channels[1]}; sr cannot use that")
+            return cls(descriptor)
+        raise WeightsError(f"{path}: {problem}")
 
     @property
     def architecture(self) -> dict[str, Any]:
         return {"name": self.descriptor.architecture.name, "scale": self.scale}
 
     def forward(self, lr: Tensor) -> Tensor:
+        if self.channels == 1:
+            sr = self._upscale(full_range_luma(lr))
+        elif self.channels > lr.shape[1]:
+            sr = self._upscale(F.pad(lr, [0, 0, 0, 0, 0, 1], value=1))[:, :3]  # opaque
+        else:
+            sr = self._upscale(lr)
+        if sr.shape[1] > 1:
+            return sr
+        if self.channels == 3:
+            return sr.expand(-1, 3, -1, -1)
+        large = F.interpolate(lr, scale_factor=self.scale, mode="bicubic")
+        return large + (sr - full_range_luma(large))  # its own luma, and the chroma of bicubic interpolation
+
+    def _upscale(self, lr: Tensor) -> Tensor:
         if torch.is_grad_enabled():  # a descriptor runs in inference mode
             sr: Tensor = self.descriptor._call_fn(self.model, lr)
             return sr
@@ -104,6 +137,42 @@ class ThirdPartyNetwork(Network):
         if not any(parameter.grad is not None and parameter.grad.any() for parameter in self.parameters()):
             raise UsageError(f"{name} cannot be trained: its form in spandrel is for inference only")
         self.zero_grad()
+
+
+def _read_tensors(path: Path) -> object:
+    """What the file holds, as its content tells: safetensors, or a pickle of which nothing but tensors is taken."""
+    content = content_of(path)
+    try:
+        if content == "safetensors":
+            return load_file(path)
+        if content == "pickle":
+            # Of the path, torch.load would look at the suffix.
+            with path.open("rb") as file, torch.serialization.safe_globals(_HARMLESS):
+                return torch.load(file, "cpu", weights_only=True)
+    except Exception as error:  # hostile bytes: UnpicklingError, RuntimeError, SafetensorError …
+        code = re.search(r"GLOBAL ([\w.]+)", str(error))  # the rest is advice to read the file unsafely
+        if code:
+            raise WeightsError(f"{path}: holds code ({code[1]}): refused, only tensors are read") from error
+        raise WeightsError(f"{path}: cannot be read as weights; it is damaged, or not complete") from error
+    raise WeightsError(f"{path}: is {content}")
+
+
+def _candidates(state: object, *, depth: int = 4) -> Iterator[dict[str, Tensor]]:
+    """The tensors of a file as they are, and with what training scripts wrap around them taken off."""
+    if not isinstance(state, Mapping) or not depth:
+        return
+    tensors = {key: each for key, each in state.items() if isinstance(key, str) and isinstance(each, Tensor)}
+    if tensors:
+        yield tensors
+    for wrapper in _WRAPPERS:
+        yield from _candidates(state.get(wrapper), depth=depth - 1)
+        prefix = f"{wrapper}."
+        inside = {key.removeprefix(prefix): each for key, each in tensors.items() if key.startswith(prefix)}
+        if inside:
+            yield from _candidates(inside, depth=depth - 1)
+    for key, each in state.items():
+        if key not in _WRAPPERS:
+            yield from _candidates(each, depth=depth - 1)
 
 
 def _first_line(error: Exception) -> str:

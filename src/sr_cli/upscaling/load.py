@@ -10,6 +10,7 @@ from sr_cli.errors import WeightsError
 from sr_cli.networks.base import Network
 from sr_cli.networks.checkpoint import load_network
 from sr_cli.networks.registry import built_in, is_described_by_file, name_of, resolve
+from sr_cli.weights.content import content_of
 from sr_cli.weights.header import read_metadata
 
 
@@ -40,7 +41,7 @@ def settings_of_file(path: Path) -> dict[str, Any]:
 
 
 def _is_ours(path: Path) -> bool:
-    return path.suffix == ".safetensors" and str(read_metadata(path).get("format", "")).startswith("sr-cli")
+    return content_of(path) == "safetensors" and str(read_metadata(path).get("format", "")).startswith("sr-cli")
 
 
 def load_weights(path: Path, *, arch: str | None = None) -> tuple[Network, dict[str, Any]]:

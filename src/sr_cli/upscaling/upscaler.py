@@ -156,19 +156,21 @@ class Upscaler:
         """
         shape = (picture.height, picture.width)
         wanted = (shape[0] * self.scale, shape[1] * self.scale) if size is None else (size[1], size[0])
-        alpha = None if picture.alpha is None else _AlphaRows(picture.alpha, wanted)
-        if picture.alpha is not None:
+        rgba = picture.alpha is not None and self.network.channels == 4 and self.color_match == "none"
+        alpha = None if picture.alpha is None or rgba else _AlphaRows(picture.alpha, wanted)
+        if picture.alpha is not None and not rgba:
             bled = images.bleed(picture.color, picture.alpha)
             picture = Picture(color=bled, metadata=picture.metadata, format=picture.format)
         large, reached = self._run_passes(picture, wanted, on_tile)
         top = 0
         for strip in resize_strips(large, reached, wanted):
             for rows in images.bands(strip.shape[-2], strip.shape[-1]):
-                color = images.encode_color(picture, strip[0, :, rows].permute(1, 2, 0).numpy())
+                color = images.encode_color(picture, strip[0, :3, rows].permute(1, 2, 0).numpy())
                 part = slice(top, top + len(color))
+                opacity = alpha.rows(part) if alpha else _to_alpha(strip[0, 3, rows], color) if rgba else None
                 yield Picture(
                     color=color,
-                    alpha=None if alpha is None else alpha.rows(part),
+                    alpha=opacity,
                     metadata=picture.metadata,
                     format=picture.format,
                 )
@@ -189,9 +191,13 @@ class Upscaler:
         shape = (picture.height, picture.width)
 
         def first_rows(rows: slice) -> Tensor:
-            return images.to_tensor(
+            color = images.to_tensor(
                 Picture(color=picture.color[rows], metadata=picture.metadata, format=picture.format)
             )
+            if picture.alpha is None:
+                return color
+            values = picture.alpha[rows].astype(np.float32) / np.iinfo(picture.alpha.dtype).max
+            return torch.cat([color, torch.from_numpy(values)[None, None]], dim=1)
 
         lr: _RowsOf = first_rows
         for _ in range(self.passes(shape, wanted) - 1):
@@ -230,15 +236,23 @@ class _Intermediate:
 
     def __init__(self, strips: Iterator[Tensor], shape: tuple[int, int]) -> None:
         self.shape = shape
-        self._values = np.empty((3, *shape), np.uint16)
+        self._values = np.empty((0, *shape), np.uint16)
         top = 0
         for strip in strips:
+            if not top:
+                self._values = np.empty((strip.shape[1], *shape), np.uint16)
             bottom = top + strip.shape[-2]
             self._values[:, top:bottom] = strip[0].numpy() * np.float32(65535) + np.float32(0.5)
             top = bottom
 
     def rows(self, rows: slice) -> Tensor:
         return torch.from_numpy(self._values[:, rows].astype(np.float32) / np.float32(65535))[None]
+
+
+def _to_alpha(values: Tensor, color: images.Pixels) -> images.Pixels:
+    """Opacity in [0, 1] in the bit depth of ``color``."""
+    top = float(np.iinfo(color.dtype).max)
+    return (values * top + 0.5).clamp(0, top).numpy().astype(color.dtype)  # type: ignore[return-value]
 
 
 class _AlphaRows:

@@ -1,0 +1,68 @@
+"""What a file holds, judged by its content; its suffix may say anything."""
+
+import zipfile
+from pathlib import Path
+
+from sr_cli.errors import WeightsError
+
+WEIGHTS = ("safetensors", "pickle", "ONNX")
+"""What `content_of` says of weights; a zip archive that PyTorch wrote is a pickle too."""
+
+_SIGNATURES = {
+    b"version https://git-lfs": "a Git LFS pointer, not the file itself: run `git lfs pull`, or download the file",
+    b"7767517": "the text of an ncnn model, which doesn't hold its weights",
+    b"GGUF": "a GGUF file",
+    b"\x89HDF": "an HDF5 file",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"\x1f\x8b": "a gzip archive: unpack it first",
+    b"7z\xbc\xaf": "a 7z archive: unpack it first",
+    b"Rar!": "a RAR archive: unpack it first",
+}
+
+
+def content_of(path: Path) -> str:
+    """One of `WEIGHTS`, or in words what else the file is, such as "an HTML page, not weights".
+
+    Raises:
+        WeightsError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+        size = path.stat().st_size
+        if start.startswith(b"PK"):
+            return _of_zip(path, size)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size:
+        return "safetensors"
+    if start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05":
+        return "pickle"
+    for signature, meaning in _SIGNATURES.items():
+        if start.startswith(signature):
+            return meaning
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<script")):
+        return "an HTML page, not weights: its address is that of a page about the file"
+    if text[:1] in (b"{", b"["):
+        return "JSON, not weights"
+    if start[:1] == b"\x08" and start[1:2] < b"\x20":  # the field ir_version
+        return "ONNX"
+    if not text:
+        return "empty"
+    return "text, not weights" if text.isascii() and b"\0" not in text else "not weights, or damaged"
+
+
+def _of_zip(path: Path, size: int) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            unpacked = sum(each.file_size for each in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return "a damaged archive, or part of one"
+    if any(name.endswith("constants.pkl") for name in names):
+        return "a TorchScript program, which holds code: refused"
+    if not any(name.endswith("data.pkl") for name in names):
+        return "a zip archive: unpack it first"
+    return "pickle" if unpacked <= 2 * size else "an archive that unpacks to more than twice its size: refused"
