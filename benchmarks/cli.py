@@ -38,7 +38,7 @@ def main() -> None:
             width, height = make_photo(Path(folder) / "photo.jpg", options.megapixels)
             result = f"{folder}/photo.png"
             bare = best([sys.executable, "-c", "import torch"], 1)
-            run = best([*SR, "upscale", f"{folder}/photo.jpg", "-o", result, "--json", "--exist", "overwrite"], 1)
+            run = best([*SR, "upscale", f"{folder}/photo.jpg", "-o", result, "--json", "--if-exists", "overwrite"], 1)
             tell(f"photo, {width}×{height} → PNG", run)
             shares(run)
             pixels = 16 * width * height
@@ -46,7 +46,7 @@ def main() -> None:
                   f"output and 600 MB are {3 * pixels / 1e6 + 600:.0f} MB")  # fmt: skip
         if options.only in (None, "batch"):
             make_pictures(Path(folder) / "in", options.count, 128)
-            command = [*SR, "upscale", f"{folder}/in", "-o", f"{folder}/out", "--json", "--exist", "overwrite"]
+            command = [*SR, "upscale", f"{folder}/in", "-o", f"{folder}/out", "--json", "--if-exists", "overwrite"]
             run = best(command, min(3, options.repetitions))
             tell(f"batch, {options.count} of 128×128", run)
             shares(run)
@@ -60,7 +60,7 @@ def start(folder: Path, repetitions: int) -> None:
     tell("sr --help", usage)
     bare = best([sys.executable, "-c", "import torch"], repetitions)
     tell("import torch", bare)
-    run = best([*SR, "upscale", picture, "-o", result, "--json", "--exist", "overwrite"], repetitions)
+    run = best([*SR, "upscale", picture, "-o", result, "--json", "--if-exists", "overwrite"], repetitions)
     tell("sr upscale, 64×64", run)
     shares(run)
     print(f"  `sr --help` may take 0.3 s of CPU: {verdict(usage.cpu, 0.3)}")

@@ -374,7 +374,7 @@ def commands(bench: Bench) -> None:
             if bench.late:
                 return
             with bench.attempt(label := f"{count} files of 128², {model}, {suffix}"):
-                options = ["--model", model, "--format", suffix, "--exist", "overwrite", "--json"]
+                options = ["--model", model, "--format", suffix, "--if-exists", "overwrite", "--json"]
                 many_files(bench, label, [*sr, str(folder / "many"), "-o", str(folder / "out"), *options])
 
 

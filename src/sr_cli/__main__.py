@@ -6,6 +6,7 @@ import warnings
 
 from sr_cli import console
 from sr_cli.cli import app
+from sr_cli.cli.app import CommandLineError
 from sr_cli.errors import EXIT_INTERRUPTED, OutputError, SrError
 
 
@@ -16,7 +17,12 @@ def main() -> None:
     if not sys.warnoptions:  # -W or PYTHONWARNINGS
         warnings.simplefilter("ignore")  # what libraries tell programmers; ours are lines of the console
     try:
-        app(standalone_mode=True)
+        sys.exit(app(prog_name="sr", standalone_mode=False) or 0)
+    except CommandLineError as error:
+        command = error.ctx.command_path if error.ctx else "sr"
+        message = " ".join(error.format_message().replace("Value error, ", "").split())
+        console.error(f"{message.removesuffix('.')} (see {command} --help)")
+        sys.exit(error.exit_code)
     except SrError as error:
         console.error(str(error))
         sys.exit(error.exit_code)

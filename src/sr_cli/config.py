@@ -114,6 +114,29 @@ def hours(text: str) -> float:
     return h + m / 60 + s / 3600
 
 
+def parse_scale(text: str) -> float:
+    """Read a factor such as ``4``, ``4x``, ``x4`` or ``1.5``.
+
+    Raises:
+        ValueError: the text has another form.
+    """
+    match = re.fullmatch(r"[x×]?(\d*\.?\d+)|(\d*\.?\d+)[x×]", text.strip().lower())
+    if not match:
+        raise ValueError(f"{text!r} is not a factor; write 4, 4x or 1.5")
+    return float(match[1] or match[2])
+
+
+def parse_whole_scale(text: str) -> int:
+    """Read a whole factor such as ``4``, ``4x`` or ``x4``.
+
+    Raises:
+        ValueError: the text has another form.
+    """
+    if (factor := parse_scale(text)) % 1:
+        raise ValueError(f"{text!r} is not a whole factor; write 2, 3, 4 or 8")
+    return int(factor)
+
+
 NETWORK, LEARNING, DATA, RUN, MACHINE = "Network", "Learning", "Data", "Run", "Machine"
 _OWN = "the network's own"
 _NETWORKS = "; ".join(f"{name}, {entry['description']}" for name, entry in registry.built_in().items())
@@ -126,7 +149,10 @@ class TrainConfig:
     arch: str = setting(
         "johnson", f"Network: {_NETWORKS}; an installed one; or package.module:Class.", NETWORK, metavar="NAME"
     )
-    scale: int = setting(4, "Enlargement factor, one that the network comes in.", NETWORK, min=2)
+    scale: int = setting(
+        4, "Enlargement factor, one that the network comes in.", NETWORK, flags=("--scale", "-s"), metavar="N", min=2,
+        parse=parse_whole_scale,
+    )  # fmt: skip
     width: int | None = setting(None, "Channels, if the network has a choice.", NETWORK, shown=_OWN, min=1)
     depth: int | None = setting(None, "Inner convolutions, if the network has a choice.", NETWORK, shown=_OWN, min=0)
     initialization: Initialization = setting(
@@ -317,7 +343,7 @@ def parse_pixels(text: str) -> int:
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMG]?)(?:P|px)?", text.strip())
     if not match:
-        raise ValueError(f"{text!r} is not a number of pixels; write 20M")
+        raise ValueError(f"{text!r} is not a number of pixels; write 20M for 20 megapixels")
     return int(float(match[1]) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[match[2]])
 
 
@@ -329,7 +355,7 @@ def parse_size(text: str) -> tuple[int, int]:
     """
     match = re.fullmatch(r"(\d+)\s*[x×X]\s*(\d+)", text.strip())
     if not match:
-        raise ValueError(f"{text!r} is not a size; write 1920x1080")
+        raise ValueError(f"{text!r} is not a size; use WIDTHxHEIGHT, such as 1920x1080")
     return int(match[1]), int(match[2])
 
 
@@ -376,6 +402,7 @@ class UpscaleConfig:
     model: str | None = setting(
         None,
         "Weights: a name (see sr models), or a file of this or another project.",
+        flags=("--model", "-m"),
         metavar="NAME|FILE",
         shown=f"{DEFAULT_MODEL}, or chosen by --scale and --strength",
     )
@@ -386,10 +413,12 @@ class UpscaleConfig:
         None,
         "Enlargement factor: 2, 3, 4, 8, or any other.",
         SIZE,
+        flags=("--scale", "-s"),
         metavar="N",
         shown="the network's",
         above=0,
         max=MAX_SCALE,
+        parse=parse_scale,
     )
     size: tuple[int, int] | None = setting(
         None, "Exact width and height in pixels.", SIZE, metavar="WxH", parse=parse_size
@@ -439,7 +468,12 @@ class UpscaleConfig:
         parse=parse_pixels,
     )
     format: str | None = setting(
-        None, "File format: png, jpg, webp, tiff, avif, …", OUTPUT, metavar="FORMAT", shown="the input's"
+        None,
+        "File format: png, jpg, webp, tiff, avif, …",
+        OUTPUT,
+        flags=("--format", "-f"),
+        metavar="FORMAT",
+        shown="the input's",
     )
     quality: int | None = setting(
         None, "Quality of JPEG, WebP, AVIF and HEIC.", OUTPUT, shown="95; AVIF and HEIC 90", min=1, max=100
@@ -457,12 +491,12 @@ class UpscaleConfig:
         None,
         "Names of the results, from {stem} {ext} {scale} {model} {width} {height}.",
         OUTPUT,
-        flags=("--name",),
+        flags=("--filename",),
         metavar="TEMPLATE",
         shown="{stem}_{scale}x.{ext}",
     )
     if_exists: IfExists | None = setting(
-        None, "If a result exists already.", OUTPUT, flags=("--exist",), shown="fail for named files, else skip"
+        None, "If a result exists already.", OUTPUT, shown="fail for named files, else skip"
     )
     recursive: bool = setting(
         False, "Include subfolders; the output folder mirrors them.", BATCH, flags=("--recursive", "-r")
@@ -495,8 +529,9 @@ class EvaluateConfig:
     """
 
     scale: int | None = setting(
-        None, "HR over LR.", MEASURING, shown="the models', else that of the LR pictures, else 4", min=2
-    )
+        None, "HR over LR.", MEASURING, flags=("--scale", "-s"), metavar="N", min=2, parse=parse_whole_scale,
+        shown="the models', else that of the LR pictures, else 4",
+    )  # fmt: skip
     degradation: Degradation = setting("bicubic", "How LR is made from HR, if no --lr is given.", MEASURING)
     no_reference: bool = setting(
         False, "The pictures are LR, and there is no HR.", MEASURING, flags=("--no-reference",)

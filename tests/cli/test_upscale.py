@@ -97,15 +97,15 @@ class TestFiles:
         code, out, err = sr("a.png")
         assert (code, out, len(err)) == (7, [], 1)
         assert (here / "a_2x.png").read_text() == "mine"
-        assert sr("a.png", "--exist", "rename")[1] == ["a_2x-2.png"]
-        assert sr("a.png", "--exist", "overwrite")[0] == 0
+        assert sr("a.png", "--if-exists", "rename")[1] == ["a_2x-2.png"]
+        assert sr("a.png", "--if-exists", "overwrite")[0] == 0
         assert Image.open(here / "a_2x.png").size == (16, 12)
 
     def test_output_files_formats_and_names(self, sr, here):
         paint(here / "a.png")
         assert sr("a.png", "-o", "large.webp")[1] == ["large.webp"]
         assert Image.open(here / "large.webp").format == "WEBP"
-        assert sr("a.png", "--format", "jpg", "--quality", "80", "--name", "{stem}-{width}x{height}.{ext}")[1] == [
+        assert sr("a.png", "--format", "jpg", "--quality", "80", "--filename", "{stem}-{width}x{height}.{ext}")[1] == [
             "a-16x12.jpg"
         ]
         assert sr("a.png", "-o", "new/folder")[1] == ["new/folder/a_2x.png"]
@@ -126,7 +126,7 @@ class TestFiles:
         assert code == 0
         assert [json.loads(line)["input"] for line in out[:-1]] == odd
         assert all((here / name.replace(".png", "_2x.png")).is_file() for name in odd)
-        code, out, _ = sr("--exist", "overwrite", "--", *odd)
+        code, out, _ = sr("--if-exists", "overwrite", "--", *odd)
         assert len(out) == len(odd)  # a name is one line, whatever is in it
 
     def test_sizes(self, sr, here):
@@ -135,7 +135,7 @@ class TestFiles:
             (["--scale", "1.5"], (30, 15)), (["--scale", "6"], (120, 60)), (["--size", "31x17"], (31, 17)),
             (["--width", "50"], (50, 25)), (["--height", "50"], (100, 50)), (["--max-pixels", "450"], (30, 15)),
         ]:  # fmt: skip
-            code, out, _ = sr("a.png", *arguments, "--exist", "rename")
+            code, out, _ = sr("a.png", *arguments, "--if-exists", "rename")
             assert code == 0
             assert Image.open(here / out[0]).size == size
 
@@ -170,7 +170,7 @@ class TestFiles:
         Image.new("RGB", (8, 6)).save(here / "a.jpg", exif=exif)
         sr("a.jpg")
         assert Image.open(here / "a_2x.jpg").getexif()[0x010F] == "Maker"
-        sr("a.jpg", "--metadata", "strip", "--exist", "overwrite")
+        sr("a.jpg", "--metadata", "strip", "--if-exists", "overwrite")
         assert 0x010F not in Image.open(here / "a_2x.jpg").getexif()
 
     def test_a_comparison(self, sr, here):
@@ -224,7 +224,7 @@ class TestMachines:
     def test_quiet_and_verbose(self, sr, here):
         paint(here / "a.png")
         assert sr("a.png", "--quiet") == (0, [], [])
-        code, out, err = sr("a.png", "--verbose", "--exist", "overwrite")
+        code, out, err = sr("a.png", "--verbose", "--if-exists", "overwrite")
         assert (code, out) == (0, ["a_2x.png"])
         assert "8×6 → 16×12" in err[0]
         assert sr("a.png", "-q", "-v")[0] == 2
@@ -269,7 +269,7 @@ def broken(here):
         (["a.png", "--size", "huge"], 2, "huge"),
         (["a.png", "--tile", "0"], 2, "--tile"),
         (["a.png", "--format", "docx"], 2, "docx"),
-        (["a.png", "--name", "{who}.png"], 2, "{who}"),
+        (["a.png", "--filename", "{who}.png"], 2, "{who}"),
         (["a.png", "--shard", "4/3"], 2, "4/3"),
         (["a.png", "--device", "abacus"], 6, "abacus"),
         (["a.png", "-o", "a.png"], 2, "a.png"),

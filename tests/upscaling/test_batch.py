@@ -85,7 +85,7 @@ class TestSizes:
         assert parse_size("1920x1080") == parse_size("1920 × 1080") == (1920, 1080)
         assert parse_pixels("20M") == parse_pixels("20MP") == parse_pixels("20000000") == 20_000_000
         for text in ("x", "20", "20x", "-1x5"):
-            with pytest.raises(ValueError, match="; write"):
+            with pytest.raises(ValueError, match="; use"):
                 parse_size(text)
         with pytest.raises(ValueError, match="; write"):
             parse_pixels("lots")

@@ -1,6 +1,6 @@
 """The command line, one file per command: each parses, calls the core and prints."""
 
-from sr_cli.cli.app import app
+from sr_cli.cli.app import Command, app, examples
 from sr_cli.cli.download_weights import download_weights
 from sr_cli.cli.evaluate import evaluate
 from sr_cli.cli.export import export
@@ -9,12 +9,28 @@ from sr_cli.cli.models import models
 from sr_cli.cli.train import TrainCommand, train
 from sr_cli.cli.upscale import upscale
 
-app.command("upscale")(upscale)
-app.command("train", cls=TrainCommand)(train)
-app.command("evaluate")(evaluate)
-app.command("download-weights")(download_weights)
-app.command("export")(export)
-app.command("models")(models)
-app.command("info")(info)
+_COMMANDS = (
+    (upscale, Command, (
+        "sr upscale photo.jpg",
+        "sr upscale photos -r -o large --scale 2",
+        "sr upscale scan.tif --width 6000 --format png",
+    )),
+    (train, TrainCommand, (
+        "sr train photos --steps 20000",
+        "sr train --resume compact-x4 --steps 40000",
+        "sr train photos --degradation real --time 8h",
+    )),
+    (evaluate, Command, (
+        "sr evaluate Set5/HR --model compact-x4",
+        "sr evaluate photos --model runs/compact-x4 --report page.html",
+    )),
+    (download_weights, Command, ("sr download-weights --list", "sr download-weights vgg16")),
+    (export, Command, ("sr export compact-x4 -o compact-x4.onnx",)),
+    (models, Command, ()),
+    (info, Command, ()),
+)  # fmt: skip
+
+for _function, _class, _examples in _COMMANDS:
+    app.command(cls=_class, epilog=examples(*_examples) if _examples else None)(_function)
 
 __all__ = ["app"]

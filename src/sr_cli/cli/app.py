@@ -1,16 +1,63 @@
 """The Typer application; `sr_cli.cli` adds the commands."""
 
-from typing import Annotated
+import os
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from sr_cli import __version__
 
+CommandLineError: type[Any] = typer.BadParameter.__mro__[1]
+"""What Typer raises for a wrong command line: its own class or Click's, depending on its version."""
+
+
+class Command(TyperCommand):
+    """A command whose ``--help`` shows no type where that says nothing."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        _hide_types(self, ctx)
+        super().format_help(ctx, formatter)
+
+
+class Group(TyperGroup):
+    """``sr``: a picture in place of a command is upscaled, and ``sr help COMMAND`` is ``sr COMMAND --help``."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        _hide_types(self, ctx)
+        super().format_help(ctx, formatter)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        first = args[0]
+        if first == "help":
+            if len(args) == 1:
+                typer.echo(ctx.get_help())
+                raise typer.Exit
+            args = [args[1], "--help"]
+        elif first not in self.commands and (os.path.lexists(first) or "." in first or "/" in first):
+            args = ["upscale", *args]
+        return super().resolve_command(ctx, args)
+
+
+def _hide_types(command: Any, ctx: Any) -> None:
+    for each in command.get_params(ctx):
+        if each.param_type_name == "argument":
+            each.display_type_rich = lambda **_: ""  # its name says it
+        elif each.is_flag:
+            each.metavar = ""
+
+
+def examples(*lines: str) -> str:
+    """Commands to show at the end of a ``--help``."""
+    return "\n".join(["[bold]Examples[/]", "", *(f"  {line}".replace("[", "\\[") for line in lines)])
+
+
 app = typer.Typer(
     name="sr",
-    help="Make small images large: train super-resolution networks with perceptual losses, upscale with them, "
-    "and measure how good they are.",
-    no_args_is_help=True,
+    cls=Group,
+    help="Make photos larger with small neural networks; train such networks, and measure how good they are.",
+    epilog=examples("sr photo.jpg", "sr upscale photos -o large", "sr help upscale"),
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -25,8 +72,10 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ctx: typer.Context,
+    _version: Annotated[
+        bool, typer.Option("--version", "-V", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    pass
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from sr_cli import console
+from sr_cli.cli.completion import completer
 from sr_cli.cli.options import options
 from sr_cli.config import MEASURING, MODELS, REPORT_IMAGES, EvaluateConfig
 from sr_cli.console import evaluation as view
@@ -26,7 +27,16 @@ Format = Literal["table", "json", "csv", "markdown"]
 def _option(
     panel: str, help: str, *flags: str, metavar: str | None = None, shown: str | bool = True, min: int | None = None
 ) -> Any:
-    return typer.Option(*flags, help=help, metavar=metavar, show_default=shown, min=min, rich_help_panel=panel)
+    completes = completer((flags or ("",))[0].strip("-"))
+    return typer.Option(
+        *flags,
+        help=help,
+        metavar=metavar,
+        show_default=shown,
+        min=min,
+        rich_help_panel=panel,
+        autocompletion=completes,
+    )
 
 
 @options(EvaluateConfig)
@@ -36,7 +46,7 @@ def evaluate(
     ],
     *,
     model: Annotated[
-        list[str] | None, _option(MODELS, "Weights to judge; may be repeated.", metavar="NAME|FILE")
+        list[str] | None, _option(MODELS, "Weights to judge; may be repeated.", "--model", "-m", metavar="NAME|FILE")
     ] = None,
     sr: Annotated[
         list[Path] | None, _option(MODELS, "Another tool's results to judge; may be repeated.", metavar="FOLDER")
@@ -56,7 +66,7 @@ def evaluate(
             shown="quick",
         ),
     ] = None,
-    device: Annotated[str, _option(MODELS, "auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Annotated[str, _option(MODELS, "auto, cpu, cuda, cuda:1, mps.", "--device", metavar="NAME")] = "auto",
     per_image: Annotated[bool, _option(OUTPUT, "Print a table for every picture, too.", "--per-image")] = False,
     json: Annotated[bool, _option(OUTPUT, "Print JSON.", "--json")] = False,
     csv: Annotated[bool, _option(OUTPUT, "Print CSV, a line per picture and method.", "--csv")] = False,

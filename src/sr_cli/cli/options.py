@@ -4,10 +4,11 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, fields
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
+from sr_cli.cli.completion import completer
 from sr_cli.errors import UsageError
 
 
@@ -53,7 +54,15 @@ def option(
     Args:
         shown: what the help shows in place of the default.
     """
-    return typer.Option(*flags, help=help, rich_help_panel=panel, metavar=metavar, show_default=shown, min=min)
+    return typer.Option(
+        *flags,
+        help=help,
+        rich_help_panel=panel,
+        metavar=metavar,
+        show_default=shown,
+        min=min,
+        autocompletion=completer(flags[0].strip("-")),
+    )
 
 
 def show_defaults(parameters: Iterable[Any], config: Any) -> None:
@@ -81,10 +90,11 @@ def _parameter(setting: Field[Any]) -> inspect.Parameter:
         *(about["flags"] or (flag(setting),)),
         help=about["help"],
         rich_help_panel=about["panel"],
-        metavar=about["metavar"],
+        metavar=about["metavar"] or _metavar(setting),
         show_default=_shown(setting, setting.default),
         min=about["min"],
         max=about["max"],
+        autocompletion=completer(setting.name),
     )
     kind, default = setting.type, setting.default
     if get_origin(kind) is tuple:
@@ -94,6 +104,16 @@ def _parameter(setting: Field[Any]) -> inspect.Parameter:
     return inspect.Parameter(
         setting.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
     )
+
+
+def _metavar(setting: Field[Any]) -> str | None:
+    """What ``--help`` shows in place of the value: choices with spaces, at which a narrow terminal breaks the line."""
+    for kind in (setting.type, *get_args(setting.type)):
+        if get_origin(kind) is Literal:
+            return " | ".join(get_args(kind))
+        if kind in (int, float):
+            return "N"
+    return None
 
 
 def _shown(setting: Field[Any], value: object) -> bool | str:

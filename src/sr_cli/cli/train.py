@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from sr_cli import console
+from sr_cli.cli.app import Command
 from sr_cli.cli.options import option, options, show_defaults
 from sr_cli.cli.settings import fresh_config, read_settings, resumed_config, run_folder
 from sr_cli.cli.signals import save_on_signals
@@ -21,7 +21,7 @@ from sr_cli.console.weights import obtain
 from sr_cli.errors import EXIT_INTERRUPTED, UsageError
 
 
-class TrainCommand(TyperCommand):
+class TrainCommand(Command):
     """``sr train``, whose ``--help`` shows the defaults of the recipe that ``--arch`` names."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -1,5 +1,8 @@
 """``sr upscale``: images in, larger images out."""
 
+import glob
+import os
+import shlex
 import sys
 import time
 from contextlib import ExitStack
@@ -40,6 +43,8 @@ def upscale(
         str | None,
         option("Inputs, one per line or null-separated; - for stdin.", BATCH, "--from-file", metavar="FILE"),
     ] = None,
+    overwrite: Annotated[bool, option("Replace results that exist.", OUTPUT, "--overwrite", "-y")] = False,
+    skip_existing: Annotated[bool, option("Keep results that exist.", OUTPUT, "--skip-existing")] = False,
     dry_run: Annotated[bool, option("List what would be written, and the time needed.", BATCH, "--dry-run")] = False,
     as_json: Annotated[bool, option("Print a JSON object per picture, and a summary.", OUTPUT, "--json")] = False,
     quiet: Annotated[bool, option("Print only errors.", OUTPUT, "--quiet", "-q")] = False,
@@ -53,8 +58,13 @@ def upscale(
     """Upscale images. Inputs are never changed; results are written atomically."""
     inputs = inputs or []
     _check_pipes(inputs, from_file, output, as_json=as_json, dry_run=dry_run)
+    _check_output(inputs, output)
     if quiet and verbose:
         raise UsageError("--quiet and --verbose exclude each other")
+    if overwrite + skip_existing + ("if_exists" in given) > 1:
+        raise UsageError("--overwrite, --skip-existing and --if-exists exclude each other")
+    if overwrite or skip_existing:
+        given["if_exists"] = "overwrite" if overwrite else "skip"
     if preview and not console.shows_color():
         console.note("--preview needs a color terminal; --compare FILE writes an image instead")
     limit_openmp_spin()
@@ -157,6 +167,28 @@ def _check_pipes(inputs: list[str], from_file: str | None, output: str | None, *
         raise UsageError("-o - writes the picture to stdout: redirect it to a file or a pipe, and leave out --json")
     if dry_run and PIPE in (output, *inputs):
         raise UsageError("--dry-run is for files, not for pipes")
+
+
+def _check_output(inputs: list[str], output: str | None) -> None:
+    """Refuse what other programs would take for the output, before anything is done."""
+    for text in inputs:
+        if text.startswith(("http://", "https://")):
+            raise UsageError(f"{text}: download the picture first, or pipe it: curl -L URL | sr upscale - -o FILE")
+    if output is None and len(inputs) > 1 and not glob.has_magic(inputs[-1]):
+        last = Path(inputs[-1])
+        is_new = not os.path.lexists(last) and (len(inputs) == 2 or not last.suffix)
+        if is_new or (last.is_dir() and not any(last.iterdir())):
+            what = "is empty" if last.is_dir() else "doesn't exist"
+            raise UsageError(f"{last}: {what}; if the results belong there, write -o {shlex.quote(inputs[-1])}")
+    if output is None or output.endswith(os.sep) or Path(output).exists():
+        return
+    suffix = Path(output).suffix.lower()
+    if len(inputs) == 1 and Path(inputs[0]).is_file() and 2 <= len(suffix) <= 5 and suffix[1:].isalpha():
+        from sr_cli.images import FORMATS, SUFFIXES
+
+        if suffix not in SUFFIXES:
+            known = " ".join(each.suffixes[0] for each in FORMATS.values())
+            raise UsageError(f"-o {output}: unknown format; choose from {known}, or write {output}/ for a folder")
 
 
 def _read_list(file: str) -> list[str]:

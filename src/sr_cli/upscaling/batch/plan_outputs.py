@@ -13,7 +13,7 @@ from sr_cli.images import FORMATS, SUFFIXES
 from sr_cli.upscaling.batch.find_inputs import Source, canonical_path
 
 FIELDS = ("stem", "ext", "scale", "model", "width", "height")
-"""The placeholders of ``--name``."""
+"""The placeholders of ``--filename``."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Naming:
         try:
             fields = {field for _, field, _, _ in string.Formatter().parse(self.template) if field is not None}
         except ValueError as error:
-            raise UsageError(f"--name {self.template}: {error}") from error
+            raise UsageError(f"--filename {self.template}: {error}") from error
         unknown = sorted(fields - set(FIELDS))
         if unknown:
             known = " ".join(f"{{{field}}}" for field in FIELDS)
-            raise UsageError(f"--name {self.template}: unknown field {{{unknown[0]}}}; choose from {known}")
+            raise UsageError(f"--filename {self.template}: unknown field {{{unknown[0]}}}; choose from {known}")
 
     @property
     def template(self) -> str:
@@ -78,13 +78,13 @@ class Naming:
                 height=height,
             )
         except (ValueError, IndexError, AttributeError) as error:
-            raise UsageError(f"--name {self.template}: {error}") from error
+            raise UsageError(f"--filename {self.template}: {error}") from error
         folder = source.path.parent if self.output is None else self.output / source.subfolder
         if not name.strip("./") or "\0" in name:
-            raise UsageError(f"--name {self.template}: gives {name!r} for {source.path}")
+            raise UsageError(f"--filename {self.template}: gives {name!r} for {source.path}")
         path = folder / name
         if path.suffix.lower() not in SUFFIXES:
-            raise UsageError(f"{path}: unknown image suffix {path.suffix!r}; end --name in .{{ext}}")
+            raise UsageError(f"{path}: unknown image suffix {path.suffix!r}; end --filename in .{{ext}}")
         return path
 
     def extension(self, source: Path) -> str:
@@ -157,11 +157,11 @@ def resolve_existing(named: Iterable[tuple[Source, Path]], policy: IfExists | No
         exists = os.path.lexists(path)
         is_input = exists and not _identities([path]).isdisjoint(inputs)
         if is_input and (if_exists != "skip" or _identities([path]) & _identities([source.path])):
-            raise UsageError(f"{path}: the result would replace an input; choose another -o or --name")
+            raise UsageError(f"{path}: the result would replace an input; choose another -o or --filename")
         if exists and path.is_dir():
             raise OutputError(f"{path}: is a folder")
         if exists and if_exists == "fail":
-            raise OutputError(f"{path}: already exists; choose --exist overwrite, rename or skip")
+            raise OutputError(f"{path}: already exists; choose --overwrite, --skip-existing or --if-exists rename")
         skip, overwrite = exists and if_exists == "skip", if_exists == "overwrite"
         jobs.append(Job(source=source.path, output=path, skip=skip, overwrite=overwrite))
     return jobs
@@ -190,7 +190,8 @@ def _refuse_collisions(named: Sequence[tuple[Source, Path]]) -> None:
         (first, path), (second, _), *_ = clashes[0]
         more = f" ({len(clashes) - 1} more such names)" if len(clashes) > 1 else ""
         raise UsageError(
-            f"{path}: would be the result of both {first} and {second}{more}; choose another --name, or --exist rename"
+            f"{path}: would be the result of both {first} and {second}{more}; "
+            "choose another --filename, or --if-exists rename"
         )
 
 

@@ -109,7 +109,7 @@ def plan_batch(request: BatchRequest, config: UpscaleConfig, load: Callable[[], 
     if count > 1:
         summary.notes.append(f"shard {index}/{count}: {len(jobs)} of {pictures(len(named))}")
     if any(job.skip for job in jobs):
-        summary.notes.append("skipped pictures have a result already; --exist overwrite or rename upscales them again")
+        summary.notes.append("skipped pictures already have a result; use --overwrite to redo them")
     return Batch(jobs=jobs, upscaler=upscaler, config=config, summary=summary)
 
 

@@ -1,0 +1,53 @@
+"""What TAB completes in the values of options. None of it loads PyTorch."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from sr_cli import weights
+from sr_cli.evaluation.measures import MEASURES
+from sr_cli.networks import registry
+
+FORMATS = ("png", "jpg", "webp", "tif", "bmp", "avif", "gif", "heic")
+LOSSES = ("johnson", "johnson+pixel", "pixel", "psnr", "perceptual")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def _models() -> list[str]:
+    named = [entry.name for entry in weights.entries().values() if entry.kind == "upscaler"]
+    return ["auto", *named, *(f"runs/{name}" for name in _runs())]
+
+
+def _runs() -> list[str]:
+    return sorted(path.parent.name for path in Path("runs").glob("*/config.json"))
+
+
+_NAMES: dict[str, Callable[[], Iterable[str]]] = {
+    "model": _models,
+    "teacher": _models,
+    "init": _models,
+    "format": lambda: FORMATS,
+    "loss": lambda: LOSSES,
+    "arch": registry.built_in,
+    "device": lambda: DEVICES,
+    "resume": _runs,
+    "runs": _runs,
+    "names": weights.entries,
+}
+
+
+def completer(parameter: str) -> Callable[[str], list[str]] | None:
+    """What completes the values of a parameter of this name, if anything does."""
+    if parameter == "metrics":
+        return _measures
+    names = _NAMES.get(parameter)
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names() if name.startswith(incomplete)] if names else []
+
+    return None if names is None else complete
+
+
+def _measures(incomplete: str) -> list[str]:
+    """The last of the names, which are separated by commas."""
+    before = incomplete[: incomplete.rfind(",") + 1]
+    return [before + name for name in ("quick", "all", *MEASURES) if (before + name).startswith(incomplete)]

@@ -1,0 +1,151 @@
+"""What people type from habit: short options, pictures in place of commands, TAB; and the form of help and errors."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from sr_cli.__main__ import main
+from sr_cli.cli import completion
+from sr_cli.cli.completion import completer
+from sr_cli.config import parse_scale, parse_whole_scale
+from sr_cli.images import FORMATS
+from sr_cli.losses.parse import PRESETS
+from support.fast_python import python
+
+COMMANDS = ("upscale", "train", "evaluate", "download-weights", "export", "models", "info")
+
+
+@pytest.fixture
+def sr(monkeypatch, capsys, tmp_path):
+    """Runs ``sr`` in an empty folder: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["sr", *map(str, arguments)])
+        with pytest.raises(SystemExit) as done:
+            main()
+        captured = capsys.readouterr()
+        return done.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def model(weights_of):
+    return weights_of(name="compact", scale=2, width=8, depth=1)
+
+
+def paint(path):
+    path.parent.mkdir(exist_ok=True)
+    Image.new("RGB", (8, 6), (10, 200, 30)).save(path)
+
+
+def test_a_picture_in_place_of_a_command_is_upscaled(sr, tmp_path, model):
+    paint(tmp_path / "a.png")
+    assert sr("a.png", "-m", model, "-s", "2x", "-f", "webp")[:2] == (0, "a_2x.webp\n")
+    assert sr("b.png")[2] == "error: b.png: no such file\n"
+    assert "No such command 'upscle'. Did you mean 'upscale'? (see sr --help)" in sr("upscle", "a.png")[2]
+
+
+def test_what_would_be_an_output_elsewhere_is_refused_before_any_work(sr, tmp_path, model):
+    paint(tmp_path / "a.png")
+    paint(tmp_path / "photos" / "a.png")
+    (tmp_path / "empty").mkdir()
+    for inputs in (
+        ("a.png", "b.png"),
+        ("a.png", "new"),
+        ("a.png", "empty"),
+        ("photos", "out"),
+        ("a.png", "a.png", "new"),
+    ):
+        code, out, err = sr("upscale", "-m", model, *inputs)
+        assert (code, out) == (2, "")
+        assert err.startswith(f"error: {inputs[-1]}: ") and err.endswith(f"-o {inputs[-1]}\n")
+    assert "curl" in sr("upscale", "https://example.com/a.png")[2]
+    assert "unknown format" in sr("upscale", "a.png", "-o", "a.jpgg")[2]
+    assert sorted(path.name for path in tmp_path.rglob("*.png")) == ["a.png", "a.png"]
+    assert sr("upscale", "-m", model, "a.png", "-o", "a.jpgg/")[1] == "a.jpgg/a_2x.png\n"
+
+
+def test_existing_results_are_kept_or_replaced(sr, tmp_path, model):
+    paint(tmp_path / "a.png")
+    (tmp_path / "a_2x.png").write_text("mine")
+    assert sr("a.png", "-m", model)[0] == 7
+    assert sr("a.png", "-m", model, "--skip-existing")[:2] == (0, "")
+    assert (tmp_path / "a_2x.png").read_text() == "mine"
+    assert sr("a.png", "-m", model, "-y")[:2] == (0, "a_2x.png\n")
+    assert sr("a.png", "--overwrite", "--if-exists", "skip")[0] == 2
+
+
+@pytest.mark.parametrize("text", ["4", "4x", "x4", "4X", "×4", "4.0"])
+def test_factors_have_many_spellings(text):
+    assert parse_scale(text) == parse_whole_scale(text) == 4
+
+
+@pytest.mark.parametrize("text", ["", "x", "-4", "4x4", "four", "."])
+def test_what_is_not_a_factor(text):
+    with pytest.raises(ValueError, match="is not a factor"):
+        parse_scale(text)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_no_empty_types_and_breaks_no_word(sr, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = sr(command, "--help")
+    assert code == 0 and "<bool>" not in out and "<list" not in out
+    assert sr("help", command)[1] == out
+    assert ("Examples" in out) == (command not in ("models", "info"))
+    shown = set(re.findall(r"[\w-]+", out))
+    if command == "upscale":
+        assert {"low-frequency", "bfloat16", "overwrite", "rename"} <= shown
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("models", "--colour"), ("nonsense",), ("evaluate",), ("upscale", "--jobs", "0"), ("upscale", "--dtype", "int8")],
+)
+def test_a_wrong_command_line_is_one_error_line(sr, arguments):
+    code, out, err = sr(*arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert re.fullmatch(r"error: .+ \(see sr( \w+)? --help\)\n", err)
+
+
+def test_without_a_command_there_is_help(sr):
+    code, out, err = sr()
+    assert (code, err) == (0, "") and "Usage: sr" in out
+    assert sr("-V") == sr("--version")
+
+
+def test_completed_names_are_those_that_work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert tuple(each.suffixes[0][1:] for each in FORMATS.values()) == completion.FORMATS
+    assert tuple(PRESETS) == completion.LOSSES
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "config.json").write_text(json.dumps({}))
+    assert completer("model")("ph") == ["photo-x4"]
+    assert completer("model")("ru") == ["runs/mine"]
+    assert completer("resume")("") == ["mine"]
+    assert completer("metrics")("psnr,ss") == ["psnr,ssim"]
+    assert completer("tile") is None
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.slow
+def test_shells_are_told(shell):
+    words = "sr upscale --model phot"
+    asked = {
+        "COMP_WORDS": words,
+        "COMP_CWORD": "3",
+        "_TYPER_COMPLETE_ARGS": words,
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }
+    program = "import sys; sys.argv[0] = 'sr'; from sr_cli.__main__ import main; main()"
+    done = subprocess.run(
+        [python(), "-c", program], env={**os.environ, **asked, "_SR_COMPLETE": f"complete_{shell}"}, capture_output=True
+    )
+    assert b"photo-x4" in done.stdout, done.stderr
