@@ -41,6 +41,15 @@ def test_half_precision_halves_the_file(lively, tmp_path, photo):
         torch.testing.assert_close(again(photo), network(photo), rtol=0, atol=2e-3)
 
 
+def test_layers_that_share_their_weights_are_stored(lively, tmp_path, photo):
+    first = lively(name="compact", scale=2, width=8, depth=2)
+    layers = [each for each in first.body if isinstance(each, torch.nn.Conv2d)]
+    layers[1].weight = layers[0].weight
+    save_network(tmp_path / "shared.safetensors", first, about={})
+    second, _ = load_network(tmp_path / "shared.safetensors")
+    torch.testing.assert_close(second(photo), first(photo))
+
+
 def test_what_is_no_checkpoint_is_refused_by_name(tmp_path, lively):
     text = tmp_path / "text.safetensors"
     text.write_text("these are no weights, but long enough to have a header")

@@ -9,12 +9,14 @@ import torch
 from sr_cli.config import recipe
 from sr_cli.errors import UsageError
 from sr_cli.networks import registry
+from sr_cli.training.trainer import Trainer
 
 MODULE = """
 import torch
 from torch import nn
 from torch.nn import functional as F
 from sr_cli import Network
+from sr_cli.networks.base import Geometry
 
 class Right(Network):
     scales = (2, 3)
@@ -66,6 +68,66 @@ class WithoutParameters(Network):
     def forward(self, lr):
         return F.interpolate(lr, scale_factor=self.scale)
 
+class OfOtherScale(Right):
+    @property
+    def geometry(self):
+        return Geometry(scale=self.scale + 1, halo=1)
+
+class NoGeometry(Right):
+    geometry = (2, 1)
+
+class FailsToFuse(Right):
+    def fuse(self):
+        return self
+
+class FusesToNothing(Right):
+    def fuse(self, *, matrix_units=False):
+        pass
+
+class FusesWrongly(Right):
+    def fuse(self, *, matrix_units=False):
+        return self.tail if matrix_units else self
+
+class StreamsNothing(Right):
+    streams = True
+
+class UnsureOfMemory(Right):
+    def memory(self, height, width, *, itemsize=4):
+        return "much"
+
+class WithoutWeights(Right):
+    def weights(self):
+        return [1]
+
+class CannotSayWhatItIs(Right):
+    @property
+    def architecture(self):
+        return {"layer": self.tail}
+
+class KernelsOfText(Right):
+    def kernels_and_output(self):
+        return ["tail.weight"], []
+
+class Unique(Right):
+    def __deepcopy__(self, memo):
+        raise RuntimeError("boom")
+
+class Detaches(Right):
+    def forward(self, lr):
+        return super().forward(lr).detach()
+
+class FailsInTraining(Right):
+    def forward(self, lr):
+        assert not self.training, "boom"
+        return super().forward(lr)
+
+class FailsToInitialize(Right):
+    def initialize(self, how):
+        raise KeyError(how)
+
+class OfAFile(Right):
+    described_by_file = True
+
 class ScalesOfText(Right):
     scales = "23"
 
@@ -100,13 +162,24 @@ def outside(tmp_path: Path, monkeypatch) -> str:
     [
         ("WrongSize", r"makes \(1, 12, 19, 23\) of \(1, 3, 19, 23\); it must make \(1, 3, 38, 46\)"),
         ("NoTensor", "makes list"),
-        ("FailsToRun", "fails on 23 × 19 pixels .RuntimeError: boom"),
+        ("FailsToRun", "forward on 23 × 19 pixels fails .RuntimeError: boom"),
         ("FailsToBuild", "cannot be built with .*KeyError: 'boom'"),
         ("Forgets", "must keep its argument channels"),
         ("Alters", "its argument scale is 2, but it keeps 4"),
         ("NotJson", "its argument channels is not a JSON value"),
         ("WithoutScale", "has a fixed scale"),
         ("WithoutParameters", "has no parameters"),
+        ("OfOtherScale", "geometry must be a Geometry of scale 2, not Geometry.scale=3"),
+        ("NoGeometry", "geometry must be a Geometry of scale 2, not .2, 1."),
+        ("FailsToFuse", r"fuse\(\) fails .TypeError"),
+        ("FusesToNothing", r"fuse\(\) must be a module, not None"),
+        ("FusesWrongly", r"the result of fuse\(\) makes \(1, 12, 19, 23\)"),
+        ("StreamsNothing", r"has no stream\(\)"),
+        ("UnsureOfMemory", r"memory\(\) must be an int or None, not 'much'"),
+        ("WithoutWeights", r"weights\(\) fails"),
+        ("CannotSayWhatItIs", "architecture fails .TypeError: .*JSON"),
+        ("KernelsOfText", r"kernels_and_output\(\) must be two lists of parameters"),
+        ("Unique", "deepcopy.* fails .RuntimeError: boom"),
         ("ScalesOfText", "its scales must be a tuple"),
         ("HalfScales", "its scales must be a tuple"),
         ("RecipeOfText", "its recipe must be a dictionary"),
@@ -116,6 +189,25 @@ def test_a_network_that_misbehaves_is_refused_once_it_is_built(outside, name, wh
     with pytest.raises(UsageError, match=f"network {outside}:{name}: .*{why}") as refusal:
         registry.build(name=f"{outside}:{name}", scale=2)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("Detaches", "cannot be trained on LR patches of 18 pixels .RuntimeError: .*does not require grad"),
+        ("FailsInTraining", "cannot be trained on LR patches of 18 pixels .AssertionError: boom"),
+        ("FailsToInitialize", r"initialize\(\) fails .KeyError: 'random'"),
+        ("OfAFile", r"from_file\(\) on any.pth fails .NotImplementedError"),
+    ],
+)
+def test_one_that_cannot_be_trained_is_refused_before_the_first_step(outside, name, why):
+    config = recipe(f"{outside}:{name}", scale=2)
+    with pytest.raises(UsageError, match=f"{outside}:{name}.* {why}"):
+        Trainer(config, torch.device("cpu"), init=Path("any.pth") if name == "OfAFile" else None)
+
+
+def test_one_that_detaches_its_result_still_upscales(outside):
+    assert registry.build(name=f"{outside}:Detaches", scale=2)(torch.rand(1, 3, 5, 5)).shape == (1, 3, 10, 10)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
+from sr_cli.errors import UsageError
 from sr_cli.networks.registry import name_of
 
 
@@ -138,11 +140,26 @@ class Network(nn.Module):
         """Reinitialize as ``--initialization`` says; by default the network starts in its own way."""
 
     def check_trainable(self, side: int) -> None:
-        """Check that the network can be trained with LR patches of ``side`` pixels; by default any can.
+        """Check that a gradient reaches the weights from LR patches of ``side`` pixels.
 
         Raises:
-            UsageError: it cannot.
+            UsageError: it doesn't, or the network fails on them.
         """
+        name, training = self.architecture["name"], self.training
+        buffers = [(buffer, buffer.clone()) for buffer in self.buffers()]
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                self.train()(torch.rand(2, 3, side, side)).sum().backward()
+        except Exception as error:  # whatever a network from outside raises
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise UsageError(f"{name} cannot be trained on LR patches of {side} pixels ({reason})") from error
+        if not any(parameter.grad is not None and parameter.grad.any() for parameter in self.parameters()):
+            raise UsageError(f"{name} cannot be trained: its result has no gradient with respect to its weights")
+        self.zero_grad()
+        self.train(training)
+        for buffer, value in buffers:
+            buffer.data.copy_(value)
 
     def can_start_from(self, other: "Network") -> bool:
         """Whether ``--init`` may take over another network's weights; tensors of other shapes keep their values."""

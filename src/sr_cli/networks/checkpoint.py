@@ -48,6 +48,10 @@ def save_network(path: Path, network: Network, *, about: Mapping[str, Any], dtyp
         key: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
         for key, tensor in network.weights().items()
     }
+    distinct: dict[int, str] = {}
+    for key, tensor in tensors.items():
+        if distinct.setdefault(tensor.data_ptr(), key) != key:  # layers that share weights; safetensors stores no views
+            tensors[key] = tensor.clone()
     write_atomically(path, save(tensors, header))
 
 

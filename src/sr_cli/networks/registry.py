@@ -5,15 +5,15 @@ the group ``sr_cli.networks``; and ``package.module:Class``, literally.
 """
 
 import inspect
-import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sr_cli.errors import UsageError
+from sr_cli.errors import SrError, UsageError
 
 if TYPE_CHECKING:
     from sr_cli.networks.base import Network
@@ -124,48 +124,43 @@ def build(*, name: str, **arguments: Any) -> "Network":
     try:
         built = network(**given)
     except Exception as error:  # whatever a constructor raises
-        raise UsageError(f"network {name}: cannot be built with {given} ({_described(error)})") from error
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UsageError(f"network {name}: cannot be built with {given} ({reason})") from error
     if name not in built_in():
-        _try_out(built, name, given)
+        from sr_cli.networks.trial import try_out
+
+        try_out(built, name, given)
     return built
 
 
-def _try_out(network: "Network", name: str, given: Mapping[str, Any]) -> None:
-    """Check what the package relies on in a network from outside.
+def build_from_file(name: str, path: Path) -> "Network":
+    """Build the network that a file of another project describes, see `sr_cli.networks.base.Network.from_file`.
 
     Raises:
-        UsageError: it keeps another value than it was given, or none, has no parameters, or cannot upscale.
+        UsageError: see `resolve`; or the class fails.
+        WeightsError: the file is of another network, or damaged.
     """
-    import torch
+    network = resolve(name)
+    with blamed(name, f"from_file() on {path}"):
+        return network.from_file(path)
 
-    for argument in inspect.signature(type(network)).parameters:
-        kept = getattr(network, argument, inspect.Parameter.empty)
-        if kept is inspect.Parameter.empty:
-            raise UsageError(f"network {name}: must keep its argument {argument} as an attribute of the same name")
-        try:
-            same = json.dumps(kept) == json.dumps(given.get(argument, kept))
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"network {name}: its argument {argument} is not a JSON value ({error})") from error
-        if not same:
-            raise UsageError(f"network {name}: its argument {argument} is {given[argument]}, but it keeps {kept}")
-    if next(network.parameters(), None) is None:
-        raise UsageError(f"network {name}: has no parameters")
-    height, width = 19, 23
-    training = network.training
+
+@contextmanager
+def blamed(name: str, what: str) -> Iterator[None]:
+    """Turn whatever the code of a network from outside raises into a line that names the network.
+
+    Raises:
+        UsageError: ``what`` failed.
+    """
     try:
-        with torch.no_grad():
-            sr = network.eval()(torch.full((1, 3, height, width), 0.5))
-    except Exception as error:  # whatever a forward pass from outside raises
-        raise UsageError(f"network {name}: fails on {width} × {height} pixels ({_described(error)})") from error
-    network.train(training)
-    expected = (1, 3, network.scale * height, network.scale * width)
-    found = tuple(sr.shape) if isinstance(sr, torch.Tensor) else type(sr).__name__
-    if found != expected:
-        raise UsageError(f"network {name}: makes {found} of (1, 3, {height}, {width}); it must make {expected}")
-
-
-def _described(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+        yield
+    except SrError:
+        raise
+    except Exception as error:
+        if name in built_in():
+            raise
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UsageError(f"network {name}: {what} fails ({reason})") from error
 
 
 @cache

@@ -129,14 +129,7 @@ class ThirdPartyNetwork(Network):
         if not required.check(side, side):
             fitting = side + required.get_padding(side, side)[0]
             raise UsageError(f"{name} cannot take LR patches of {side} pixels; use --crop-size {self.scale * fitting}")
-        self.train()
-        try:
-            self(torch.rand(1, 3, side, side)).sum().backward()
-        except RuntimeError as error:
-            raise UsageError(f"{name} cannot be trained: {_first_line(error)}") from error
-        if not any(parameter.grad is not None and parameter.grad.any() for parameter in self.parameters()):
-            raise UsageError(f"{name} cannot be trained: its form in spandrel is for inference only")
-        self.zero_grad()
+        super().check_trainable(side)
 
 
 def _read_tensors(path: Path) -> object:

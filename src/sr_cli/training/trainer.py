@@ -19,7 +19,7 @@ from sr_cli.losses.parse import ADVERSARIAL, TEACHER, WeightedSum, parse_loss, w
 from sr_cli.losses.self_ensemble import self_ensemble_loss
 from sr_cli.networks.base import Network
 from sr_cli.networks.checkpoint import load_network
-from sr_cli.networks.registry import build, is_described_by_file, resolve
+from sr_cli.networks.registry import blamed, build, build_from_file, built_in, is_described_by_file
 from sr_cli.system.device import dtype_for
 from sr_cli.system.distributed import ALONE, Group, synchronize_batch_norm
 from sr_cli.training.adversary import Adversary
@@ -225,22 +225,26 @@ def _network(config: TrainConfig, init: Path | None) -> Network:
     if is_described_by_file(config.arch):
         if init is None:
             raise UsageError(f"--arch {config.arch} needs --init: a weights file of another project")
-        network = resolve(config.arch).from_file(init)
+        network = build_from_file(config.arch, init)
         if network.scale != config.scale:
             raise UsageError(f"--init {init}: is for scale {network.scale}, not {config.scale}")
     else:
         network = build(name=config.arch, scale=config.scale, width=config.width, depth=config.depth)
-        network.initialize(config.initialization)
+        with blamed(config.arch, "initialize()"):
+            network.initialize(config.initialization)
         if init is not None:
             _start_from(network, init, arch=config.arch)
-    network.check_trainable(config.crop_size // config.scale)
+    if config.arch not in built_in() or is_described_by_file(config.arch):  # the others have tests
+        network.check_trainable(config.crop_size // config.scale)
     return network
 
 
 def _start_from(network: Network, init: Path, *, arch: str) -> None:
     """Load the weights of a file, as far as their shapes match."""
     other, _ = load_network(init, arch=arch)
-    if not network.can_start_from(other):
+    with blamed(arch, "can_start_from()"):
+        suits = network.can_start_from(other)
+    if not suits:
         raise TrainingError(f"{init}: is of {other.architecture}, not of {network.architecture}")
     fresh = network.state_dict()
     fitting = {

@@ -9,7 +9,7 @@ from sr_cli import weights
 from sr_cli.errors import WeightsError
 from sr_cli.networks.base import Network
 from sr_cli.networks.checkpoint import load_network
-from sr_cli.networks.registry import built_in, is_described_by_file, name_of, resolve
+from sr_cli.networks.registry import build_from_file, built_in, is_described_by_file, name_of
 from sr_cli.weights.content import content_of
 from sr_cli.weights.header import read_metadata
 
@@ -58,7 +58,7 @@ def load_weights(path: Path, *, arch: str | None = None) -> tuple[Network, dict[
         return load_network(path, arch=arch)
     if arch is None or not is_described_by_file(arch):
         arch = next(name for name in built_in() if is_described_by_file(name))
-    return resolve(arch).from_file(path), {}
+    return build_from_file(arch, path), {}
 
 
 def interpolate(
