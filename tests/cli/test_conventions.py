@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -149,3 +150,37 @@ def test_shells_are_told(shell):
         [python(), "-c", program], env={**os.environ, **asked, "_SR_COMPLETE": f"complete_{shell}"}, capture_output=True
     )
     assert b"photo-x4" in done.stdout, done.stderr
+
+
+def test_one_picture_is_told_in_a_line(sr, tmp_path, model):
+    paint(tmp_path / "a.png")
+    assert re.fullmatch(r"8×6 → 16×12, compact-x2, 0\.\d s\n", sr("a.png", "-m", model)[2])
+    assert sr("a.png", "-m", model, "-y", "-q")[2] == ""
+
+
+def test_what_is_left_out_is_said_once(sr, tmp_path, model):
+    paint(tmp_path / "photos" / "a.png")
+    paint(tmp_path / "photos" / "b.png")
+    (tmp_path / "photos" / "more").mkdir()
+    frames = [Image.new("RGB", (8, 6), color) for color in ("red", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    err = sr("upscale", "-m", model, "photos", "-o", "out", "--quality", 50)[2]
+    assert err.count("--quality has no effect on PNG") == 1
+    assert err.count("photos: 1 subfolder not searched; -r includes them") == 1
+    assert "subfolder" not in sr("upscale", "-m", model, "photos", "-o", "all", "-r")[2]
+    assert "only the first of 2 frames" in sr("a.gif", "-m", model)[2]
+    assert "frames" not in sr("a.gif", "-m", model, "--animate", "-f", "gif")[2]
+    assert "--quality" not in sr("a.gif", "-m", model, "-f", "jpg", "--quality", 50)[2]
+
+
+def test_the_folder_of_a_run_is_a_model(sr, tmp_path, model):
+    paint(tmp_path / "a.png")
+    run = tmp_path / "runs" / "mine"
+    run.mkdir(parents=True)
+    (run / "config.json").write_text("{}")
+    assert "is it a finished run" in sr("a.png", "-m", "runs/mine")[2]
+    shutil.copy(model, run / "model.safetensors")
+    (run / "last.pt").write_bytes(b"state")
+    assert sr("a.png", "-m", "runs/mine", "--filename", "{model}.{ext}")[1] == "mine.png\n"
+    code, _, err = sr("a.png", "-m", "runs/mine/last.pt")
+    assert code == 4 and "use runs/mine/model.safetensors" in err

@@ -39,6 +39,6 @@ def test_onnx_gives_torchs_results_at_any_size(weights_of, tmp_path, architectur
 def test_without_the_extra_it_says_what_to_install(weights_of, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "onnxscript" else object())
     network, header = load_network(weights_of(name="compact", scale=2, width=4, depth=1))
-    with pytest.raises(UsageError, match=r"needs onnxscript: .*sr-cli\[onnx\]"):
+    with pytest.raises(UsageError, match=r"needs onnxscript: .*pip install onnx"):
         export_onnx(network, tmp_path / "model.onnx", header=header)
     assert not (tmp_path / "model.onnx").exists()

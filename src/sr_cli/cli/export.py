@@ -24,7 +24,7 @@ def export(
 ) -> None:
     """Write a model as ONNX, for other programs: any image size, RGB in [0, 1] in and out, checked against torch.
 
-    Needs the extra: python -m pip install "sr-cli\\[onnx]".
+    Needs: python -m pip install onnx onnxruntime onnxscript
     """
     from sr_cli.networks.checkpoint import load_network
     from sr_cli.networks.onnx import export_onnx

@@ -130,7 +130,7 @@ def train(
     if (settings.degradation == "given") != bool(lr_folder):
         raise UsageError("--lr-folder and --degradation given need each other")
     if tensorboard and find_spec("tensorboard") is None:
-        raise UsageError("--tensorboard needs TensorBoard: python -m pip install 'sr-cli[tensorboard]'")
+        raise UsageError("--tensorboard needs TensorBoard: python -m pip install tensorboard")
     if show_pairs is not None or not feature_layers(parse_loss(settings.loss)):
         loss_weights = None
     elif loss_weights is None:

@@ -54,6 +54,7 @@ class UpscalingProgress:
         self._name = ""
         self._printed = time.monotonic()
         self._crops: dict[str, CropCompare] = {}
+        self._alone = total == 1 and not (shown.quiet or shown.as_json or shown.verbose)
         self._batch = bar.add_task("pictures", total=total) if bar and total > 1 else None
         self._tiles = bar.add_task("", total=None, visible=False) if bar else None
 
@@ -100,6 +101,8 @@ class UpscalingProgress:
             console.warning(f"{result.input}: {warning}")
         if self._shown.verbose:
             console.note(f"{result.input}: {_details(result)}")
+        elif self._alone and result.status == "done" and result.output != "-":
+            console.note(f"{_sizes(result)}, {result.model}, {clock(result.seconds or 0)}")
 
     def _show_crop(self, crop: "CropCompare") -> None:
         from sr_cli.console import preview
@@ -147,7 +150,7 @@ def summarize(summary: "Summary", shown: OutputOptions) -> None:
         for what, count in (("done", summary.done), ("skipped", summary.skipped), ("failed", summary.failed))
         if count or what == "done"
     ]
-    if not shown.quiet and (summary.total > 1 or summary.skipped or summary.interrupted or summary.notes):
+    if not shown.quiet and (summary.total > 1 or summary.skipped or summary.interrupted):
         pace = f" in {clock(summary.seconds)}, {summary.megapixels / summary.seconds:.2f} MP/s" if summary.done else ""
         interrupted = "interrupted: " if summary.interrupted else ""
         left = summary.total - summary.done - summary.skipped - len(summary.failures)

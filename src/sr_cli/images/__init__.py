@@ -2,7 +2,7 @@
 
 from sr_cli.config import MAX_PIXELS
 from sr_cli.images.alpha import bleed
-from sr_cli.images.animation import Animation, Frame, open_animation, write_animation
+from sr_cli.images.animation import Animation, Frame, count_frames, open_animation, write_animation
 from sr_cli.images.color_space import encode_color, to_tensor
 from sr_cli.images.find import find_images
 from sr_cli.images.formats import ANIMATED_FORMATS, FORMATS, SUFFIXES, check_side, format_of_suffix, losses
@@ -25,6 +25,7 @@ __all__ = [
     "bands",
     "bleed",
     "check_side",
+    "count_frames",
     "encode_color",
     "find_images",
     "format_of_suffix",

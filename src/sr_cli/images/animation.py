@@ -80,6 +80,15 @@ def open_animation(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> 
         yield animation
 
 
+def count_frames(path: Path) -> int:
+    """The frames of an animation; 1 for a still picture, and for a file that cannot be read."""
+    try:
+        with open_seekable(path, MAX_PIXELS) as (file, name), raise_image_errors(name):
+            return int(getattr(open_by_pillow(file, MAX_PIXELS), "n_frames", 1))
+    except ImageError:
+        return 1
+
+
 def _frames(image: Image.Image, name: str, indices: range) -> Iterator[Frame]:
     for index in indices:
         with raise_image_errors(name):

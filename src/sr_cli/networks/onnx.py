@@ -51,7 +51,7 @@ def export_onnx(network: Network, path: Path, *, header: Mapping[str, Any], over
     """
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing:
-        raise UsageError(f"exporting needs {', '.join(missing)}: python -m pip install 'sr-cli[onnx]'")
+        raise UsageError(f"exporting needs {', '.join(missing)}: python -m pip install onnx onnxruntime onnxscript")
     if path.exists() and not overwrite:
         raise OutputError(f"{path}: already exists")
     clamped = _Clamped(network).eval()

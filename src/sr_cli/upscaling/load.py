@@ -15,12 +15,21 @@ from sr_cli.weights.header import read_metadata
 
 
 def find_weights(model: str | Path) -> Path:
-    """The weights file of a model: by its name, or the path itself (anything with a suffix or a folder in it).
+    """The weights file of a model: by its name, the folder of its run, or the path (with a suffix or a folder in it).
+
+    Of a run, the weights with the best validation count, else the last ones.
 
     Raises:
-        WeightsError: the file doesn't exist, or no model has that name.
+        WeightsError: the file doesn't exist, or is a training's state, or no model has that name.
     """
     path = Path(model)
+    if path.is_dir() and (len(path.parts) > 1 or (path / "config.json").is_file()):
+        found = [file for name in ("best", "model") if (file := path / f"{name}.safetensors").is_file()]
+        if not found:
+            raise WeightsError(f"{path}: has no best.safetensors or model.safetensors; is it a finished run?")
+        return found[0]
+    if path.name == "last.pt" and (path.parent / "config.json").is_file():
+        raise WeightsError(f"{path}: is the state of a training; use {path.parent / 'model.safetensors'}")
     if path.suffix or len(path.parts) > 1:
         if not path.is_file():
             raise WeightsError(f"{path}: no such weights file")

@@ -97,7 +97,8 @@ class Upscaler:
         network, header = load_weights(path, arch=config.arch)
         if config.strength not in (None, 1):
             network = interpolate(network, header, config.strength, name=path.stem, arch=config.arch)
-        return cls(network, config, name=path.stem, header=header, on_step_down=on_step_down)
+        name = Path(model).name if Path(model).is_dir() else path.stem
+        return cls(network, config, name=name, header=header, on_step_down=on_step_down)
 
     @property
     def device(self) -> torch.device:

@@ -34,10 +34,12 @@ class Inputs:
     Attributes:
         sources: each file once.
         problems: what could not be read, such as folders without permission.
+        notes: what was left out.
     """
 
     sources: Sequence[Source]
     problems: Sequence[SrError]
+    notes: Sequence[str] = ()
 
 
 def find_inputs(
@@ -85,7 +87,9 @@ def find_inputs(
             kept[path] = source
     if not kept:
         raise problems[0] if problems else ImageError("no images to upscale")
-    return Inputs(sources=list(reversed(kept.values())), problems=problems)
+    folders = [] if recursive else [Path(each) for each in [*given, *listed] if _is_folder(Path(each))]
+    left_out = [f"{folder}: {count} not searched; -r includes them" for folder in folders if (count := _count(folder))]
+    return Inputs(sources=list(reversed(kept.values())), problems=problems, notes=left_out)
 
 
 def read_list(content: bytes) -> list[str]:
@@ -126,6 +130,15 @@ def _matching(pattern: str) -> list[Source]:
     if not pictures:
         raise ImageError(f"{pattern}: no image matches this pattern")
     return [Source(path=path, subfolder=path.relative_to(Path(*parts[:first])).parent) for path in pictures]
+
+
+def _count(folder: Path) -> str:
+    """``1 subfolder``, ``2 subfolders``; empty for none."""
+    try:
+        number = sum(each.is_dir() and not each.name.startswith(".") for each in folder.iterdir())
+    except OSError:
+        return ""  # it is among the problems
+    return f"{number} subfolder{'s' * (number > 1)}" if number else ""
 
 
 def _is_folder(path: Path) -> bool:

@@ -160,7 +160,7 @@ class _Pipeline:
             size = self._target_size(job, picture)
             format = self.config.format or images.format_of_suffix(job.output)
             images.check_side(format, *size)
-            lost = images.losses(picture, format)
+            animated = self.config.animate and all(each in images.ANIMATED_FORMATS for each in (format, picture.format))
             writing.pixels = size[0] * size[1]
             writing.facts = replace(
                 writing.facts,
@@ -170,13 +170,12 @@ class _Pipeline:
                 passes=upscaler.passes((picture.height, picture.width), size[::-1]),
                 model=upscaler.name,
                 decode_seconds=decoded.seconds,
-                warnings=(f"{format} doesn't hold {', '.join(lost)}",) if lost else (),
+                warnings=_warnings(job, picture, format, animated=animated),
             )
             on_strip = self.watcher.on_picture(job, picture, size)
             if upscaler.device.type == "cuda":  # on a CPU it would give back the memory that the next picture reuses
                 reset_peak_memory(upscaler.device)
             began = time.perf_counter()
-            animated = self.config.animate and all(each in images.ANIMATED_FORMATS for each in (format, picture.format))
             if animated:
                 frames = yield from self._upscale_frames(writing, format, on_strip)
             else:
@@ -223,3 +222,12 @@ class _Pipeline:
             return target_size(self.config, picture.width, picture.height, network_scale=self.upscaler.scale)
         except ValueError as error:
             raise ImageError(f"{job.source}: {error}") from error
+
+
+def _warnings(job: Job, picture: Picture, format: str, *, animated: bool) -> tuple[str, ...]:
+    """What of a file doesn't get into its result."""
+    lost = images.losses(picture, format)
+    found = [f"{format} doesn't hold {', '.join(lost)}"] if lost else []
+    if picture.format in images.ANIMATED_FORMATS and not animated and (count := images.count_frames(job.source)) > 1:
+        found.append(f"only the first of {count} frames is upscaled; --animate does all, as GIF, WebP, AVIF or PNG")
+    return tuple(found)

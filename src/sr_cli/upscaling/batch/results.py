@@ -27,7 +27,7 @@ class Result:
             run, the time that the network is expected to take.
         megapixels_per_second: of output, during these seconds.
         peak_memory: bytes; on a GPU PyTorch's peak for this picture, else the process's peak so far.
-        warnings: what the output format cannot hold.
+        warnings: what of the file the result lacks: what its format cannot hold, and frames.
         error: what went wrong, in one line.
         exit_code: the error's.
     """

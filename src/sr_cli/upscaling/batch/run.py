@@ -104,6 +104,10 @@ def plan_batch(request: BatchRequest, config: UpscaleConfig, load: Callable[[], 
     share = named[index - 1 :: count]  # neighbors in a folder are often alike in size, so the shares are too
     jobs = resolve_existing(share, config.if_exists)
     summary = Summary(total=len(jobs), problems=inputs.problems if index == 1 else ())
+    summary.notes.extend(inputs.notes)
+    unused = {SUFFIXES[job.output.suffix.lower()] for job in jobs if job.output.suffix.lower() in SUFFIXES}
+    if config.quality is not None and unused and all(FORMATS[each].quality is None for each in unused):
+        summary.notes.append(f"--quality has no effect on {', '.join(sorted(unused))}")
     if left_out:
         summary.notes.append(f"{left_out} results of an earlier run were not used as inputs")
     if count > 1:
