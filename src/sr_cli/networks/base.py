@@ -75,8 +75,8 @@ class Network(nn.Module):
     tolerates_bfloat16: ClassVar[bool] = True
     """Whether ``--dtype auto`` may choose bfloat16 on CPUs."""
 
-    channels: int = 3
-    """Channels of its input; with 4 it takes, and makes, RGBA as well as RGB."""
+    takes_alpha: bool = False
+    """Whether it takes, and makes, RGBA as well as RGB."""
 
     tolerates_float16: bool = True
     """Whether ``--dtype auto`` may choose float16 on GPUs."""

@@ -55,6 +55,7 @@ class ThirdPartyNetwork(Network):
         self.descriptor = descriptor
         self.tolerates_float16 = descriptor.supports_half
         self.channels = descriptor.input_channels
+        self.takes_alpha = self.channels == 4
 
     @classmethod
     def from_file(cls, path: Path) -> "ThirdPartyNetwork":

@@ -157,7 +157,7 @@ class Upscaler:
         """
         shape = (picture.height, picture.width)
         wanted = (shape[0] * self.scale, shape[1] * self.scale) if size is None else (size[1], size[0])
-        rgba = picture.alpha is not None and self.network.channels == 4 and self.color_match == "none"
+        rgba = picture.alpha is not None and self.network.takes_alpha and self.color_match == "none"
         alpha = None if picture.alpha is None or rgba else _AlphaRows(picture.alpha, wanted)
         if picture.alpha is not None and not rgba:
             bled = images.bleed(picture.color, picture.alpha)
