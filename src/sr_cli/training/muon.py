@@ -34,31 +34,35 @@ class Muon(torch.optim.Optimizer):
     def step(self) -> None:  # type: ignore[override]
         """Move every kernel that has a gradient."""
         for group in self.param_groups:
+            alike: dict[tuple[int, ...], list[Tensor]] = {}
             for kernel in group["params"]:
-                if kernel.grad is None:
-                    continue
-                if not self.state[kernel]:
-                    self.state[kernel]["momentum"] = torch.zeros_like(kernel)
-                mean = self.state[kernel]["momentum"]
-                mean.lerp_(kernel.grad, 1 - group["momentum"])
-                ahead = kernel.grad.lerp(mean, group["momentum"]).flatten(1)
-                size = _ADAM_RMS * math.sqrt(max(ahead.shape))
-                kernel.add_(orthogonal(ahead).reshape(kernel.shape), alpha=-group["lr"] * size)
+                if kernel.grad is not None:
+                    alike.setdefault(kernel.shape, []).append(kernel)
+                    if not self.state[kernel]:
+                        self.state[kernel]["momentum"] = torch.zeros_like(kernel)
+            for kernels in alike.values():  # together, since a GPU takes as long to launch a product as to compute it
+                gradients = [kernel.grad for kernel in kernels if kernel.grad is not None]
+                means = [self.state[kernel]["momentum"] for kernel in kernels]
+                torch._foreach_lerp_(means, gradients, 1 - group["momentum"])
+                ahead = torch.stack(torch._foreach_lerp(gradients, means, group["momentum"])).flatten(2)
+                size = _ADAM_RMS * math.sqrt(max(ahead.shape[1:]))
+                steps = orthogonal(ahead).reshape(len(kernels), *kernels[0].shape)
+                torch._foreach_add_(kernels, list(steps), alpha=-group["lr"] * size)
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
-    """A matrix with the same singular vectors whose singular values lie between about 0.7 and 1.2.
+def orthogonal(matrices: Tensor) -> Tensor:
+    """Matrices with the same singular vectors whose singular values lie between about 0.7 and 1.2.
 
     Args:
-        matrix: ``(rows, columns)``; zeros stay zeros.
+        matrices: ``(..., rows, columns)``; zeros stay zeros.
 
     Source: the Newton-Schulz iteration of Jordan et al. 2024.
     """
     a, b, c = _COEFFICIENTS
-    tall = matrix.shape[0] > matrix.shape[1]
-    x: Tensor = matrix.t() if tall else matrix
-    x = x / (x.norm() + 1e-7)
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x: Tensor = matrices.mT if tall else matrices
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(_ITERATIONS):
-        square = x @ x.t()
+        square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
-    return x.t() if tall else x
+    return x.mT if tall else x
