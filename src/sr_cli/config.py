@@ -401,9 +401,9 @@ class UpscaleConfig:
 
     model: str | None = setting(
         None,
-        "Weights: a name (see sr models), or a file of this or another project.",
+        "Weights: a name (see sr models), or a file or URL of this or another project.",
         flags=("--model", "-m"),
-        metavar="NAME|FILE",
+        metavar="NAME|FILE|URL",
         shown=f"{DEFAULT_MODEL}, or chosen by --scale and --strength",
     )
     arch: str | None = setting(

@@ -21,9 +21,9 @@ from sr_cli.weights.download import download
 from sr_cli.weights.registry import check_url
 from support.loopback import Served, serving
 
-CONTENT = random.Random(0).randbytes(300_000)
+CONTENT = b"\x80\x02" + random.Random(0).randbytes(300_000)  # as a pickle begins
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-OTHER = random.Random(1).randbytes(300_000)
+OTHER = b"\x80\x02" + random.Random(1).randbytes(300_000)
 QUICK = RetryPolicy(attempts=3, connect=5, read=5, backoff=0.001)
 ONCE = RetryPolicy(attempts=1)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from sr_cli import weights
 from sr_cli.evaluation.measures import MEASURES
 from sr_cli.networks import registry
+from sr_cli.weights import catalog
 
 FORMATS = ("png", "jpg", "webp", "tif", "bmp", "avif", "gif", "heic")
 LOSSES = ("johnson", "johnson+pixel", "pixel", "psnr", "perceptual")
@@ -14,7 +15,8 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 def _models() -> list[str]:
     named = [entry.name for entry in weights.entries().values() if entry.kind == "upscaler"]
-    return ["auto", *named, *(f"runs/{name}" for name in _runs())]
+    others = (name for name in catalog.tables() if name not in named)
+    return ["auto", *named, *(f"runs/{name}" for name in _runs()), *others]
 
 
 def _runs() -> list[str]:
@@ -31,7 +33,7 @@ _NAMES: dict[str, Callable[[], Iterable[str]]] = {
     "device": lambda: DEVICES,
     "resume": _runs,
     "runs": _runs,
-    "names": weights.entries,
+    "names": lambda: dict.fromkeys([*weights.entries(), *catalog.tables()]),
 }
 
 

@@ -9,16 +9,23 @@ from typing import Annotated
 import typer
 
 from sr_cli import console, weights
+from sr_cli.cli.completion import completer
 from sr_cli.console import weights as view
 from sr_cli.errors import EXIT_SOME_FAILED, SrError, UsageError, WeightsError
 
 
 def download_weights(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="Names of weights; see --list.", show_default=False)
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME",
+            help="Names of weights; see --list, and sr models --catalog.",
+            show_default=False,
+            autocompletion=completer("names"),
+        ),
     ] = None,
     *,
-    everything: Annotated[bool, typer.Option("--all", help="All weights that have a name.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All weights that --list names.")] = False,
     listed: Annotated[bool, typer.Option("--list", help="List names, kinds, sizes and states.")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Check every SHA-256, and list what is damaged.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Delete the files.")] = False,
@@ -102,7 +109,9 @@ def _download_from(url: str, name: str, *, force: bool) -> None:
         entry = replace(weights.entry_or_new(name, url), urls=(url,))
     except ValueError as error:
         raise UsageError(str(error)) from error
-    console.out.print(str(view.fetch(entry, force=force)), markup=False)
+    is_new = entry.sha256 is None and entry.name not in weights.entries()
+    fetch = view.fetch_new if is_new else view.fetch
+    console.out.print(str(fetch(entry, force=force)), markup=False)
 
 
 def _remove(entries: Sequence[weights.Entry]) -> None:

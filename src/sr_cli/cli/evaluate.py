@@ -7,10 +7,10 @@ import typer
 
 from sr_cli import console
 from sr_cli.cli.completion import completer
-from sr_cli.cli.options import options
+from sr_cli.cli.options import options, yes_option
 from sr_cli.config import MEASURING, MODELS, REPORT_IMAGES, EvaluateConfig
 from sr_cli.console import evaluation as view
-from sr_cli.console.weights import obtain
+from sr_cli.console.weights import obtain, obtain_model
 from sr_cli.errors import EXIT_SOME_FAILED, QualityError, SrError, UsageError
 from sr_cli.evaluation import thresholds
 from sr_cli.evaluation.measures import MEASURES, parse_measures, without_reference
@@ -46,8 +46,10 @@ def evaluate(
     ],
     *,
     model: Annotated[
-        list[str] | None, _option(MODELS, "Weights to judge; may be repeated.", "--model", "-m", metavar="NAME|FILE")
+        list[str] | None,
+        _option(MODELS, "Weights to judge; may be repeated.", "--model", "-m", metavar="NAME|FILE|URL"),
     ] = None,
+    yes: Annotated[bool, yes_option(MODELS)] = False,
     sr: Annotated[
         list[Path] | None, _option(MODELS, "Another tool's results to judge; may be repeated.", metavar="FOLDER")
     ] = None,
@@ -114,6 +116,7 @@ def evaluate(
         raise UsageError(str(error)) from error
     tolerances = thresholds.parse_tolerances(tolerance or ())
     old = thresholds.read_report(baseline) if baseline else None
+    models = [obtain_model(each, yes=yes) for each in model or ()]
     _download_learned(config)
 
     from sr_cli.evaluation import evaluate as run
@@ -132,7 +135,7 @@ def evaluate(
 
         try:
             found = run.evaluate(
-                hr, lr=lr, sr=sr or (), models=model or (), config=config, device=chosen_device, on_step=on_step
+                hr, lr=lr, sr=sr or (), models=models, config=config, device=chosen_device, on_step=on_step
             )
         except NothingMeasuredError as error:
             view.show_failures(error.failures[1:])  # the message has the first

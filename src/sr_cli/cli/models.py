@@ -1,17 +1,63 @@
 """``sr models``."""
 
 import json
-from typing import Annotated
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 
 from sr_cli import weights
+from sr_cli.cli.completion import completer
 from sr_cli.config import DEFAULT_MODEL
 from sr_cli.console import models as view
+from sr_cli.errors import UsageError
+from sr_cli.weights import catalog
+
+CATALOG = "Catalog"
 
 
-def models(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the models for `sr upscale --model`: scale, size, purpose, and which is the default."""
+def _filter(help: str, *flags: str, metavar: str) -> Any:
+    return typer.Option(*flags, help=help, metavar=metavar, rich_help_panel=CATALOG, show_default=False)
+
+
+def models(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME|WORDS",
+            help="A model to show; with --catalog, words to search for.",
+            show_default=False,
+            autocompletion=completer("names"),
+        ),
+    ] = None,
+    *,
+    in_catalog: Annotated[
+        bool,
+        typer.Option("--catalog", help="Search community models that can be downloaded.", rich_help_panel=CATALOG),
+    ] = False,
+    tag: Annotated[list[str] | None, _filter("For this purpose: photo, anime, …", "--tag", metavar="TAG")] = None,
+    scale: Annotated[int | None, _filter("Of this scale.", "--scale", metavar="N")] = None,
+    license: Annotated[
+        str | None,
+        _filter("free: commercial use allowed; or the beginning of a name.", "--license", metavar="free|NAME"),
+    ] = None,
+    architecture: Annotated[str | None, _filter("Of this kind.", "--architecture", metavar="NAME")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the models for `sr upscale --model`, show one, or search the catalog of community models."""
+    wanted = {"tag": tag, "scale": scale, "license": license, "architecture": architecture}
+    if in_catalog:
+        _search(words or [], wanted, as_json=as_json)
+    elif any(value is not None for value in wanted.values()):
+        raise UsageError("--tag, --scale, --license and --architecture need --catalog")
+    elif words:
+        for name in words:
+            _show(name, as_json=as_json)
+    else:
+        _list(as_json=as_json)
+
+
+def _list(*, as_json: bool) -> None:
     rows = [
         {
             "name": entry.name,
@@ -19,7 +65,7 @@ def models(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
             "size": entry.size,
             "state": weights.state(entry),
             "default": entry.name == DEFAULT_MODEL,
-            "note": entry.note,
+            "note": entry.note or ", ".join(entry.tags),
             "license": entry.license,
         }
         for entry in weights.entries().values()
@@ -29,3 +75,62 @@ def models(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
         typer.echo(json.dumps(rows, indent=2))
     else:
         view.show(rows)
+
+
+def _search(words: list[str], wanted: dict[str, Any], *, as_json: bool) -> None:
+    known = weights.entries()
+    entries = [known.get(name) or weights.catalog_entry(name) for name in catalog.tables()]
+    found = [each for each in entries if _fits(each, words, **wanted)]
+    if as_json:
+        typer.echo(json.dumps([_facts(each) for each in found], indent=2))
+    else:
+        view.show_catalog([(each, weights.state(each)) for each in found], of=len(entries))
+
+
+def _fits(
+    entry: weights.Entry,
+    words: list[str],
+    *,
+    tag: list[str] | None,
+    scale: int | None,
+    license: str | None,
+    architecture: str | None,
+) -> bool:
+    text = catalog.plain(" ".join([entry.name, *entry.urls, entry.author, entry.architecture, *entry.tags]))
+    if license is not None and license.lower() == "free":
+        allowed = catalog.allows_commerce(entry.license)
+    else:
+        allowed = entry.license.lower().startswith((license or "").lower())
+    return (
+        allowed
+        and all(catalog.plain(word) in text for word in words)
+        and all(each.lower() in entry.tags for each in tag or ())
+        and scale in (None, entry.scale)
+        and (architecture is None or catalog.plain(entry.architecture).startswith(catalog.plain(architecture)))
+    )
+
+
+def _show(name: str, *, as_json: bool) -> None:
+    entry = weights.entry(name)
+    facts = _facts(entry)
+    if facts["state"] in ("shipped", "cached") and entry.kind == "upscaler":
+        from sr_cli.upscaling.batch.dry_run import measure_speed
+        from sr_cli.upscaling.upscaler import Upscaler
+
+        upscaler = Upscaler.from_pretrained(entry.name)
+        facts["scale"] = upscaler.scale
+        facts["seconds_per_megapixel"] = round(measure_speed(upscaler, side=64) * 1e6 / upscaler.scale**2, 2)
+        facts["device"] = str(upscaler.device)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+    else:
+        view.show_one(facts)
+
+
+def _facts(entry: weights.Entry) -> dict[str, Any]:
+    facts = asdict(entry) | {
+        "license_in_plain_words": catalog.in_plain_words(entry.license),
+        "state": weights.state(entry),
+        "path": str(weights.path_of(entry)),
+    }
+    return {key: value for key, value in facts.items() if value not in ("", (), None)}

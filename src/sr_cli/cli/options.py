@@ -47,7 +47,12 @@ def options(config: type) -> Callable[[Callable[..., None]], Callable[..., None]
 
 
 def option(
-    help: str, panel: str, *flags: str, metavar: str | None = None, shown: bool | str = True, min: float | None = None
+    help: str,
+    panel: str,
+    *flags: str,
+    metavar: str | None = None,
+    shown: bool | str = True,
+    min: float | None = None,
 ) -> Any:
     """An option that isn't a setting.
 
@@ -63,6 +68,11 @@ def option(
         min=min,
         autocompletion=completer(flags[0].strip("-")),
     )
+
+
+def yes_option(panel: str) -> Any:
+    """The option ``--yes`` of commands that take models by name."""
+    return option("Download a model that is missing without asking.", panel, "--yes", "-y")
 
 
 def show_defaults(parameters: Iterable[Any], config: Any) -> None:

@@ -12,12 +12,12 @@ import typer
 
 from sr_cli import console
 from sr_cli.cli.app import Command
-from sr_cli.cli.options import option, options, show_defaults
+from sr_cli.cli.options import option, options, show_defaults, yes_option
 from sr_cli.cli.settings import fresh_config, read_settings, resumed_config, run_folder
 from sr_cli.cli.signals import save_on_signals
 from sr_cli.config import DATA, DEFAULT_ARCH, LEARNING, MACHINE, NETWORK, RUN, TrainConfig, recipe
 from sr_cli.console import training as view
-from sr_cli.console.weights import obtain
+from sr_cli.console.weights import obtain, obtain_model
 from sr_cli.errors import EXIT_INTERRUPTED, UsageError
 
 
@@ -53,9 +53,10 @@ def train(
             "Weights to start from, of any scale of the network, or of another project.",
             NETWORK,
             "--init",
-            metavar="NAME|FILE",
+            metavar="NAME|FILE|URL",
         ),
     ] = None,
+    yes: Annotated[bool, yes_option(NETWORK)] = False,
     loss_weights: Annotated[
         Path | None, option("VGG-16 weights of the loss.", LEARNING, "--loss-weights", metavar="FILE")
     ] = None,
@@ -121,6 +122,9 @@ def train(
     else:
         if lr_folder and "degradation" in given:
             raise UsageError("--degradation makes LR from HR; leave it out with --lr-folder")
+        init = init and obtain_model(init, yes=yes)
+        if given.get("teacher"):
+            given["teacher"] = obtain_model(given["teacher"], yes=yes)
         if init and "arch" not in given:
             given = settings_of_file(find_weights(init)) | given
         settings = fresh_config(given | ({"degradation": "given"} if lr_folder else {}))

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sr_cli import console
-from sr_cli.cli.options import option, options
+from sr_cli.cli.options import option, options, yes_option
 from sr_cli.cli.signals import Interruption
-from sr_cli.config import BATCH, OUTPUT, PERCEPTUAL_MODEL, PIPE, UpscaleConfig
+from sr_cli.config import BATCH, OUTPUT, PERCEPTUAL_MODEL, PIPE, PROCESSING, UpscaleConfig
 from sr_cli.console import upscaling as view
-from sr_cli.console.weights import obtain
+from sr_cli.console.weights import obtain_model
 from sr_cli.errors import ImageError, UsageError
 from sr_cli.system.cpu_tuning import keep_freed_memory, limit_openmp_spin
 
@@ -49,6 +49,7 @@ def upscale(
     as_json: Annotated[bool, option("Print a JSON object per picture, and a summary.", OUTPUT, "--json")] = False,
     quiet: Annotated[bool, option("Print only errors.", OUTPUT, "--quiet", "-q")] = False,
     verbose: Annotated[bool, option("Print details of each picture.", OUTPUT, "--verbose", "-v")] = False,
+    yes: Annotated[bool, yes_option(PROCESSING)] = False,
     preview: Annotated[bool, option("Show a crop before and after in the terminal.", OUTPUT, "--preview")] = False,
     compare: Annotated[
         Path | None,
@@ -84,7 +85,7 @@ def upscale(
     )
 
     def load() -> "Upscaler":
-        return _load(config, quiet=quiet)
+        return _load(config, quiet=quiet, yes=yes)
 
     with ExitStack() as stack:
         if PIPE in (output, *inputs):
@@ -130,7 +131,7 @@ def _config(given: dict[str, Any]) -> UpscaleConfig:
         raise UsageError(str(error)) from error
 
 
-def _load(config: UpscaleConfig, *, quiet: bool) -> "Upscaler":
+def _load(config: UpscaleConfig, *, quiet: bool, yes: bool) -> "Upscaler":
     """The network that was asked for, downloaded if necessary."""
     from sr_cli.system import distributed
     from sr_cli.upscaling.batch.target_size import available_scales, model_for
@@ -139,9 +140,8 @@ def _load(config: UpscaleConfig, *, quiet: bool) -> "Upscaler":
     keep_freed_memory()
     default = PERCEPTUAL_MODEL if config.strength is not None else model_for(config.scale, available_scales())
     model = config.model or default
-    is_file = bool(Path(model).suffix) or len(Path(model).parts) > 1
     upscaler = Upscaler.from_pretrained(
-        model if is_file else obtain(model, "upscaler"),
+        obtain_model(model, yes=yes),
         config,
         device=distributed.spread_over_gpus(config.device),
         on_step_down=lambda message: None if quiet else console.warning(message),

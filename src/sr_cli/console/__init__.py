@@ -4,6 +4,7 @@ import sys
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 out = Console(soft_wrap=True, highlight=False, emoji=False)
 """For results."""
@@ -25,6 +26,13 @@ def warning(message: str) -> None:
 def note(message: str) -> None:
     """Print a plain line on stderr."""
     err.print(escape(one_line(message)))
+
+
+def print_whole(table: Table) -> None:
+    """Print a table on stdout, fitted to a terminal, uncut elsewhere."""
+    if not out.is_terminal:
+        out.width = 1000
+    out.print(table)
 
 
 def one_line(text: str) -> str:

@@ -1,12 +1,12 @@
 """How ``sr models`` looks."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
-from sr_cli import console
+from sr_cli import console, weights
 from sr_cli.system.quantities import megabytes
 
 
@@ -22,3 +22,59 @@ def show(models: Iterable[Mapping[str, Any]]) -> None:
         table.add_row(escape(name), scale, size, model["state"], escape(model["note"]))
     console.out.print(table)
     console.out.print("* the default")
+    console.note("`sr models --catalog` lists models of others")
+
+
+def show_catalog(models: Sequence[tuple[weights.Entry, weights.State]], *, of: int) -> None:
+    """Print a row for each model that a search found, with a star at those that are here."""
+    titles = ("model", "scale", "architecture", "size", "license", "for")
+    rows = [
+        (
+            entry.name + " *" * (state == "cached"),
+            f"x{entry.scale}",
+            entry.architecture,
+            megabytes(entry.size) if entry.size else "",
+            entry.license,
+            ", ".join(entry.tags),
+        )
+        for entry, state in models
+    ]
+    table = Table(box=None, pad_edge=False)
+    for title, *cells in zip(titles, *rows, strict=True):
+        width = None if title == "for" else max(map(len, cells), default=0)
+        table.add_column(title, min_width=width, no_wrap=True, justify="right" if title == "size" else "left")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    if models:
+        console.print_whole(table)
+    console.note(f"{len(models)} of {of} models; * is here; `sr models NAME` shows one, `sr download-weights` gets it")
+
+
+def show_one(facts: Mapping[str, Any]) -> None:
+    """Print what is known of a model, a line for each fact."""
+    license = " – ".join(filter(None, (facts.get("license"), facts.get("license_in_plain_words"))))
+    speed = facts.get("seconds_per_megapixel")
+    lines = {
+        "model": facts["name"],
+        "scale": f"x{facts['scale']}" if facts.get("scale") else None,
+        "architecture": facts.get("architecture"),
+        "author": facts.get("author"),
+        "date": facts.get("date"),
+        "license": license,
+        "for": facts.get("note") or ", ".join(facts.get("tags", ())),
+        "size": megabytes(facts["size"]) if facts.get("size") else None,
+        "SHA-256": facts.get("sha256"),
+        "from": ", ".join(facts.get("urls", ())) or facts.get("source"),
+        "state": facts["state"],
+        "file": facts["path"],
+        "time": f"{speed:g} s per megapixel of the result, on {facts['device']}" if speed else None,
+    }
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for name, value in lines.items():
+        if value:
+            table.add_row(name, escape(str(value)))
+    console.print_whole(table)
+    if facts["state"] == "missing":
+        console.note(f"to get it: sr download-weights {facts['name']}")

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -13,12 +13,15 @@ from rich.table import Table
 from sr_cli import console, weights
 from sr_cli.errors import WeightsError
 from sr_cli.system.quantities import megabytes
+from sr_cli.weights.catalog import in_plain_words
+from sr_cli.weights.checksums import sha256_of
 
 Rows = Sequence[tuple[weights.Entry, weights.State]]
 
 
 def obtain(name: str, kind: weights.Kind) -> Path:
-    """The path of weights that a command needs; missing ones are downloaded, on a terminal after a question.
+    """The path of loss networks and metrics that a command needs; missing ones are downloaded, on a terminal after a
+    question.
 
     Raises:
         WeightsError: the name is unknown, the user declined, or ``SR_OFFLINE`` is set.
@@ -28,8 +31,46 @@ def obtain(name: str, kind: weights.Kind) -> Path:
     if weights.state(entry) in ("shipped", "cached") or weights.offline() or not entry.urls:
         return weights.locate(name, kind=kind)
     if console.on_a_terminal() and not _confirm(entry):
-        raise WeightsError(f"{name} is needed. {weights.remedy(entry)}")
+        raise WeightsError(f"{entry.name} is needed. {weights.remedy(entry)}")
     return fetch(entry)
+
+
+def obtain_model(model: str, *, yes: bool = False) -> str:
+    """The name or the file of a model that a command needs and that is here now, for `upscaling.load.find_weights`.
+
+    What is missing is downloaded: on a terminal after a question, elsewhere only with ``yes``.
+
+    Args:
+        model: a name, a file, or a URL, which is downloaded once and then remembered with its SHA-256.
+
+    Raises:
+        WeightsError: the name is unknown, or the model isn't here and may not be downloaded.
+        DownloadError, OutputError: see `weights.fetch`.
+    """
+    if not weights.is_url(model) and (Path(model).suffix or len(Path(model).parts) > 1):
+        return model
+    entry = weights.entry_of_url(model) if weights.is_url(model) else weights.entry(model, kind="upscaler")
+    if weights.state(entry) in ("shipped", "cached"):
+        return entry.name
+    if weights.offline() or not entry.urls:
+        return str(weights.locate(entry.name, kind="upscaler"))
+    if not yes and not (console.on_a_terminal() and _confirm(entry)):
+        command = f"sr download-weights {entry.name}" + (f" --url {model}" if weights.is_url(model) else "")
+        raise WeightsError(f"{entry.name} is not here yet: run `{command}`, or add --yes")
+    if weights.is_url(model) and entry.sha256 is None:
+        fetch_new(entry)
+    else:
+        fetch(entry)
+    return entry.name
+
+
+def fetch_new(entry: weights.Entry, *, force: bool = False) -> Path:
+    """`fetch` what nothing vouches for yet; its SHA-256 is shown, and remembered with the URL."""
+    path = fetch(entry, force=force)
+    digest = sha256_of(path)
+    console.note(f"{entry.name}: SHA-256 {digest}; remembered in {weights.user_registry_path()}")
+    weights.remember(replace(entry, sha256=digest, size=path.stat().st_size))
+    return path
 
 
 def fetch(entry: weights.Entry, *, force: bool = False) -> Path:
@@ -98,7 +139,8 @@ def _progress(entry: weights.Entry) -> Iterator[weights.OnProgress]:
 
 def _confirm(entry: weights.Entry) -> bool:
     size = megabytes(entry.size) if entry.size else "unknown size"
-    license = f", license: {entry.license}" if entry.license else ""
+    meaning = in_plain_words(entry.license)
+    license = f", license: {entry.license}{meaning and f' ({meaning})'}" if entry.license else ""
     console.note(f"{entry.name} is needed: {size} from {entry.urls[0]}{license}")
     try:
         return Confirm.ask(f"Download it to {weights.data_dir()}?", console=console.err, default=True)

@@ -17,6 +17,7 @@ from sr_cli.system.atomic_files import write_atomically
 from sr_cli.system.quantities import megabytes
 from sr_cli.weights import http
 from sr_cli.weights.checksums import sha256_of
+from sr_cli.weights.content import WEIGHTS, content_of
 from sr_cli.weights.http import ConnectionBrokenError, URLError
 from sr_cli.weights.registry import Entry, without_password
 from sr_cli.weights.types import DEFAULT_RETRIES, OnProgress, Progress, RetryPolicy, ignore
@@ -130,6 +131,9 @@ class _Transfer:
         while True:
             self._complete(url)
             digest = sha256_of(self.partial.path) if self.entry.sha256 else None
+            if digest is None and (content := content_of(self.partial.path)) not in WEIGHTS:
+                self.partial.discard()
+                raise URLError(f"the file is {content}")
             if digest == self.entry.sha256:
                 return
             was_pieced = self.partial.is_pieced

@@ -1,9 +1,12 @@
 """Names of weights: those in the package's registry, the user's own, and those that ship with the package.
 
-``store`` knows which of them are on this machine.
+Names that none of them has are looked up in the catalog of community models. ``store`` knows which files are on this
+machine.
 """
 
 import difflib
+import hashlib
+import json
 import os
 import re
 import sys
@@ -17,6 +20,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import platformdirs
 
 from sr_cli.errors import WeightsError
+from sr_cli.system.atomic_files import write_atomically
+from sr_cli.weights import catalog
 from sr_cli.weights.header import read_metadata
 from sr_cli.weights.types import KINDS, Kind
 
@@ -27,7 +32,7 @@ else:
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
 REGISTRY = "registry.toml"
-SUFFIXES = (".safetensors", ".pth", ".pt")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".onnx")
 """Suffixes of the weights files in the data folder that need no entry in a registry."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
@@ -46,6 +51,8 @@ class Entry:
         size: in bytes, if known.
         sha256: 64 lower-case hexadecimal digits, if known.
         scale: upscaling factor; upscalers only.
+        architecture: of the network, as the catalog calls it.
+        tags: what it is for, in the catalog's words.
         path: of weights that ship with the package.
     """
 
@@ -56,6 +63,10 @@ class Entry:
     size: int | None = None
     sha256: str | None = None
     scale: int | None = None
+    architecture: str = ""
+    author: str = ""
+    date: str = ""
+    tags: tuple[str, ...] = ()
     license: str = ""
     source: str = ""
     note: str = ""
@@ -87,10 +98,11 @@ def user_registry_path() -> Path:
 
 
 def entries() -> dict[str, Entry]:
-    """All entries by name: the package's, the user's, and the files that describe themselves.
+    """All entries by name: the package's, the user's, and the files that describe themselves; not all of the catalog.
 
     A table in the user's registry overrides single keys of the package's table of that name, so a mirror takes one
-    line. Other weights files in the data folder are entries under their stem; their content tells the kind.
+    line. Other weights files in the data folder are entries under their stem; the catalog describes them, or their
+    content tells the kind.
 
     Raises:
         WeightsError: a registry cannot be read, or has an invalid entry.
@@ -98,7 +110,8 @@ def entries() -> dict[str, Entry]:
     registered = _read_tables(PRETRAINED / REGISTRY)
     known = {name: _entry(name, table, PRETRAINED / REGISTRY) for name, table in registered.items()}
     for name, table in _read_tables(user_registry_path()).items():
-        known[name] = _entry(name, {**registered.get(name, {}), **table}, user_registry_path())
+        inherited = registered.get(name) or catalog.tables().get(name, {})
+        known[name] = _entry(name, {**inherited, **table}, user_registry_path())
     for path in sorted(PRETRAINED.glob("*.safetensors")):
         known[path.stem] = replace(_describe(path), source="ships with the package", path=path)
     owners: dict[str, str] = {}
@@ -108,26 +121,49 @@ def entries() -> dict[str, Entry]:
     for path in sorted(data_dir().glob("*")):
         if path.suffix in SUFFIXES and path.name.lower() not in owners and path.stem not in known:
             with suppress(OSError, ValueError):  # gone by now, or a file name that no entry can have
-                known[path.stem] = _describe(path)
+                listed = catalog.tables().get(path.stem)
+                is_listed = listed is not None and listed["file"] == path.name
+                known[path.stem] = catalog_entry(path.stem) if is_listed else _describe(path)
     return known
 
 
+def catalog_entry(name: str) -> Entry:
+    """A model of the catalog."""
+    return _entry(name, catalog.tables()[name], catalog.CATALOG)
+
+
 def entry(name: str, *, kind: Kind | None = None) -> Entry:
-    """Look up an entry.
+    """Look up an entry, or a model of the catalog, by its name or an alias; see `catalog.plain`.
 
     Raises:
-        WeightsError: no entry has that name, or it is of another kind; the message lists the known names.
+        WeightsError: nothing has that name, or it is of another kind; the message suggests names.
     """
     known = entries()
-    found = known.get(name)
+    found = _find(name, known)
     if found and kind in (None, found.kind):
         return found
     names = [each.name for each in known.values() if kind in (None, each.kind)]
-    close = difflib.get_close_matches(name, names, n=len(names) or 1, cutoff=0.6)
-    ordered = close + [each for each in names if each not in close]
     problem = f"{name} is of kind {found.kind}, not {kind}" if found else f"no {kind or 'weights'} called {name!r}"
-    guess = f"; did you mean {close[0]}?" if close else "."
-    raise WeightsError(f"{problem}{guess} Known: {', '.join(ordered) or 'none'}")
+    called = {catalog.plain(each): [each] for each in names}
+    if kind in (None, "upscaler"):
+        called = catalog.names() | called
+    wanted = catalog.plain(name)
+    near = [each for each in called if wanted and wanted in each] or difflib.get_close_matches(wanted, called, n=3)
+    close = list(dict.fromkeys(each for key in near for each in called[key]))[:5]
+    guess = f"; did you mean {' or '.join(close)}?" if close else "."
+    raise WeightsError(
+        f"{problem}{guess} Known: {', '.join(names) or 'none'}; `sr models --catalog WORD` searches those of others"
+    )
+
+
+def _find(name: str, known: Mapping[str, Entry]) -> Entry | None:
+    if name in known:
+        return known[name]
+    wanted = catalog.plain(name)
+    models = [each for each in known if catalog.plain(each) == wanted] or catalog.names().get(wanted, [])
+    if len(models) != 1:
+        return None
+    return known.get(models[0]) or catalog_entry(models[0])
 
 
 def entry_or_new(name: str, source: str) -> Entry:
@@ -142,8 +178,9 @@ def entry_or_new(name: str, source: str) -> Entry:
         WeightsError: a new name is no plain name, or its source has none of the `SUFFIXES`, or not the suffix of
             the file that it replaces.
     """
-    found = entries().get(name)
-    if found and (found.path or name in _read_tables(PRETRAINED / REGISTRY) | _read_tables(user_registry_path())):
+    found = _find(name, entries())
+    listed = _read_tables(PRETRAINED / REGISTRY) | _read_tables(user_registry_path()) | catalog.tables()
+    if found and (found.path or found.name in listed):
         return found
     suffix = Path(urlsplit(source).path).suffix
     if suffix not in SUFFIXES:
@@ -156,6 +193,49 @@ def entry_or_new(name: str, source: str) -> Entry:
         return Entry(name=name, kind="upscaler", file=name + suffix)
     except ValueError as error:
         raise WeightsError(str(error)) from error
+
+
+def is_url(text: str) -> bool:
+    """Whether a model is named by its URL."""
+    return text.lower().startswith(("https://", "http://"))
+
+
+def entry_of_url(url: str) -> Entry:
+    """The entry that has this URL, or a new one, named after the URL's last part.
+
+    Raises:
+        WeightsError: the URL is not allowed (see `check_url`), or doesn't end like a weights file.
+    """
+    for each in (*entries().values(), *map(catalog_entry, catalog.tables())):
+        if url in each.urls:
+            return each
+    file = Path(re.sub(r"[^A-Za-z0-9._+-]+", "-", unquote(urlsplit(url).path.rpartition("/")[2])).lstrip("-._+"))
+    name = file.stem
+    if _find(name, entries()):  # another file of that name
+        name += f"-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
+    try:
+        return replace(entry_or_new(name, file.name), urls=(url,))
+    except ValueError as error:
+        raise WeightsError(str(error)) from error
+
+
+def remember(entry: Entry) -> None:
+    """Write an entry into the user's registry.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    path = user_registry_path()
+    values = {
+        "kind": entry.kind,
+        "urls": [without_password(url) for url in entry.urls],
+        "file": entry.file,
+        "size": entry.size,
+        "sha256": entry.sha256,
+    }
+    table = "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items() if value)
+    before = path.read_text("utf-8") if path.exists() else ""
+    write_atomically(path, f'{before.rstrip()}\n\n["{entry.name}"]\n{table}'.lstrip())
 
 
 def check_url(url: str) -> None:
@@ -195,7 +275,7 @@ def _read_tables(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _entry(name: str, table: Mapping[str, Any], path: Path) -> Entry:
-    types = {"urls": list, "size": int, "scale": int}
+    types = {"urls": list, "tags": list, "size": int, "scale": int}
     known = {field.name for field in fields(Entry)} - {"name", "path"}
     try:
         for key, value in table.items():
@@ -212,7 +292,8 @@ def _entry(name: str, table: Mapping[str, Any], path: Path) -> Entry:
         if not file:
             raise ValueError("needs urls or file")
         sha256 = table["sha256"].lower() if "sha256" in table else None
-        return Entry(**{**table, "name": name, "urls": urls, "file": file, "sha256": sha256})
+        tags = tuple(map(str, table.get("tags", ())))
+        return Entry(**{**table, "name": name, "urls": urls, "tags": tags, "file": file, "sha256": sha256})
     except ValueError as error:
         raise WeightsError(f"{path}: [{name}]: {error}") from error
 

@@ -59,7 +59,7 @@ def locate(name: str, *, kind: Kind) -> Path:
     found = entry(name, kind=kind)
     path, found_state = path_of(found), state(found)
     if found_state in ("missing", "corrupt"):
-        problem = f"{name} is missing" if found_state == "missing" else f"{path} is damaged"
+        problem = f"{found.name} is missing" if found_state == "missing" else f"{path} is damaged"
         raise WeightsError(f"{problem}. {remedy(found)}")
     return path
 
@@ -123,6 +123,7 @@ def add(name: str, source: Path) -> Path:
         OutputError: the folder cannot be written, or the disk is full.
     """
     wanted = entry_or_new(name, str(source))
+    name = wanted.name
     if wanted.path:
         raise WeightsError(f"{name} ships with the package; nothing to add")
     if problem := mismatch(source, size=wanted.size, sha256=wanted.sha256):

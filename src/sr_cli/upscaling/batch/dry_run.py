@@ -37,10 +37,10 @@ def dry_run(jobs: Sequence[Job], upscaler: Upscaler, config: UpscaleConfig) -> I
         yield replace(result, input_size=(width, height), output_size=size, seconds=pixels * seconds_per_pixel)
 
 
-def measure_speed(upscaler: Upscaler) -> float:
-    """Seconds that the network takes per LR pixel on this machine."""
-    lr = torch.rand(1, 3, _TRIAL_SIDE, _TRIAL_SIDE)
+def measure_speed(upscaler: Upscaler, *, side: int = _TRIAL_SIDE) -> float:
+    """Seconds that the network takes per LR pixel on this machine, in a trial on ``side`` × ``side`` pixels."""
+    lr = torch.rand(1, 3, side, side)
     upscaler.runner(lr)
     began = time.perf_counter()
     upscaler.runner(lr)
-    return (time.perf_counter() - began) / _TRIAL_SIDE**2
+    return (time.perf_counter() - began) / side**2
