@@ -1,5 +1,6 @@
 """The settings and their defaults. This is the only place that has them; the options are generated from them."""
 
+import math
 import operator
 import re
 from collections.abc import Callable
@@ -75,6 +76,8 @@ def check_settings(config: Any) -> None:
 def check_setting(each: Field[Any], value: Any) -> None:
     """Check the value of one field, see `check_settings`."""
     _check_type(each.name, each.type, value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{each.name} must be finite, not {value}")
     for name, (words, holds) in _LIMITS.items():
         limit = each.metadata.get(name)
         if limit is not None and value is not None and not holds(value, limit):
@@ -153,8 +156,10 @@ class TrainConfig:
         4, "Enlargement factor, one that the network comes in.", NETWORK, flags=("--scale", "-s"), metavar="N", min=2,
         parse=parse_whole_scale,
     )  # fmt: skip
-    width: int | None = setting(None, "Channels, if the network has a choice.", NETWORK, shown=_OWN, min=1)
-    depth: int | None = setting(None, "Inner convolutions, if the network has a choice.", NETWORK, shown=_OWN, min=0)
+    width: int | None = setting(None, "Channels, if the network has a choice.", NETWORK, shown=_OWN, min=1, max=4096)
+    depth: int | None = setting(
+        None, "Inner convolutions, if the network has a choice.", NETWORK, shown=_OWN, min=0, max=1024
+    )
     initialization: Initialization = setting(
         "random", "Start from random weights, or as bilinear interpolation if the network can.", NETWORK
     )
@@ -185,27 +190,27 @@ class TrainConfig:
     discriminator: Discriminator = setting(
         "unet", "Network of the loss term adversarial: it judges every pixel, or patches of 70×70.", LEARNING
     )
-    discriminator_width: int = setting(64, "Channels of the discriminator's first layer.", LEARNING, min=1)
+    discriminator_width: int = setting(64, "Channels of the discriminator's first layer.", LEARNING, min=1, max=1024)
     discriminator_lr: float = setting(
-        1e-4, "Learning rate of the discriminator; it follows --schedule too.", LEARNING, above=0
+        1e-4, "Learning rate of the discriminator; it follows --schedule too.", LEARNING, above=0, max=1000
     )
     adversarial_start: int = setting(0, "Steps before the discriminator and its loss term set in.", LEARNING, min=0)
-    epochs: float | None = setting(5, "Stop after this many patches from each photo.", LEARNING, above=0)
-    steps: int | None = setting(None, "Stop after this many steps.", LEARNING, shown="no limit", min=1)
+    epochs: float | None = setting(5, "Stop after this many patches from each photo.", LEARNING, above=0, max=10**9)
+    steps: int | None = setting(None, "Stop after this many steps.", LEARNING, shown="no limit", min=1, max=10**12)
     hours: float | None = setting(
         None, "Stop after this time.", LEARNING, flags=("--time",), metavar="2h30m", shown="no limit", above=0,
-        parse=hours,
+        max=10**6, parse=hours,
     )  # fmt: skip
     patience: int | None = setting(
         None, "Stop after this many validations without improvement.", LEARNING, shown="never", min=1
     )
     optimizer: Optimizer = setting("adam", "Adam, or Muon for the inner kernels, which needs fewer steps.", LEARNING)
-    lr: float = setting(1e-3, "Learning rate.", LEARNING, above=0)
+    lr: float = setting(1e-3, "Learning rate.", LEARNING, above=0, max=1000)
     schedule: Schedule = setting("constant", "Keep the learning rate, or lower it to zero along a cosine.", LEARNING)
     warmup: int = setting(0, "Steps over which the learning rate rises linearly.", LEARNING, min=0)
     # Adam moves all 5,184 weights behind an output value of johnson at once, by lr each: its tanh would saturate
     # within a few steps.
-    output_lr: float = setting(1.0, "Learning rate of the output layer, relative to --lr.", LEARNING, above=0)
+    output_lr: float = setting(1.0, "Learning rate of the output layer, relative to --lr.", LEARNING, above=0, max=1000)
     ema: float = setting(0.0, "Decay of the moving average of the weights; 0 turns it off.", LEARNING, min=0, below=1)
     self_ensemble_weight: float = setting(
         0.0,
@@ -214,37 +219,37 @@ class TrainConfig:
         min=0,
     )
     clip: float | None = setting(None, "Largest gradient norm.", LEARNING, shown="no limit", above=0)
-    seed: int = setting(0, "Seed of everything random.", LEARNING, min=0)
+    seed: int = setting(0, "Seed of everything random.", LEARNING, min=0, max=2**63 - 1)
     on_nan: OnNan = setting(
         "stop", "If a loss is not finite: stop, or go back to the last state and halve --lr.", LEARNING
     )
 
-    crop_size: int = setting(288, "Side of the HR patches, in pixels.", DATA, min=1)
+    crop_size: int = setting(288, "Side of the HR patches, in pixels.", DATA, min=1, max=2**16)
     # A downscaled photo is sharper, and a patch of it shows more.
     min_downscale: float = setting(
         1.0, "Smallest random downscale, applied to half of the patches; 1 turns it off.", DATA, above=0, max=1
     )
-    batch_size: int = setting(4, "Patches per step, over all processes.", DATA, min=1)
+    batch_size: int = setting(4, "Patches per step, over all processes.", DATA, min=1, max=2**16)
     degradation: TrainDegradation = setting("paper", "How LR is made from HR; given: see --lr-folder.", DATA)
     real: RealDegradation | None = None  # what degradation `real` draws from
     validation_photos: int | None = setting(
         None, "Photos held out to choose the best weights by.", DATA, shown="a twentieth, at most 16", min=0
     )
     validation_side: int = setting(
-        256, "Largest side of what is validated of each of them: its center, in pixels of HR.", DATA, min=64
+        256, "Largest side of what is validated of each of them: its center, in pixels of HR.", DATA, min=64, max=2**16
     )
     validate_every: int = setting(200, "Steps between validations.", DATA, min=1)
     best: str = setting(
         "psnr", "Measure that picks the best weights: psnr, ssim, niqe, dists, or another of sr evaluate's.", DATA,
         metavar="METRIC",
     )  # fmt: skip
-    samples: int = setting(4, "Validation patches drawn at each validation.", DATA, min=0)
+    samples: int = setting(4, "Validation patches drawn at each validation.", DATA, min=0, max=1024)
     workers: int | None = setting(
-        None, "Processes that load photos.", DATA, shown="0 on a CPU, up to 8 beside a GPU", min=0
+        None, "Processes that load photos.", DATA, shown="0 on a CPU, up to 8 beside a GPU", min=0, max=1024
     )
     cache_gib: float = setting(
         4.0, "Memory for decoded photos, over all processes of a machine, in GiB.", DATA,
-        flags=("--cache",), metavar="GIB", min=0,
+        flags=("--cache",), metavar="GIB", min=0, max=2**20,
     )  # fmt: skip
 
     log_every: int = setting(20, "Steps between rows of metrics.csv.", RUN, min=1)

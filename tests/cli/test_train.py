@@ -103,7 +103,7 @@ def test_resume_overrides_only_what_is_given(photo_folder, tmp_path):
     assert header["resumed_by"] == [resumed["command"]]
 
     again = sr_train("--resume", "a", folder=tmp_path)
-    assert again.returncode == 0 and "has reached its end (--steps 4);" in again.stderr
+    assert again.returncode == 0 and "ended by --steps 4 at step 4; continue" in again.stderr
     assert again.stdout.strip() == "runs/a/model.safetensors"
 
 
@@ -114,7 +114,6 @@ def test_resume_overrides_only_what_is_given(photo_folder, tmp_path):
         (["--resume", "a", "--name", "b"], 2, "--name"),
         (["--resume", "nothing"], 8, "nothing"),
         (["photos", "--name", "a"], 8, "--resume"),
-        (["photos", "--name", "unbegun"], 8, "never started; remove it"),
         ([], 2, "photos"),
         (["photos", "--config", "bad.toml"], 2, "learning_rate"),
         (["photos", "--config", "worse.toml", "--name", "c"], 2, "lr"),
@@ -141,8 +140,6 @@ def finished_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     folder_of_photos(folder / "photos", "abcd")
     folder_of_photos(folder / "other", "efgh")
-    (folder / "runs/unbegun").mkdir(parents=True)
-    (folder / "runs/unbegun/config.json").write_text("{}")
     (folder / "bad.toml").write_text("learning_rate = 1e-3\n")
     (folder / "worse.toml").write_text('lr = "fast"\n')
     done = sr_train("photos", *OPTIONS, "--steps", 2, "--name", "a", folder=folder)
@@ -164,6 +161,19 @@ def test_without_tensorboard_no_run_is_begun(finished_run):
     done = sr_train("photos", *OPTIONS, "--tensorboard", "--name", "board", folder=finished_run)
     assert done.returncode == 2 and "sr-cli[tensorboard]" in done.stderr
     assert not (finished_run / "runs/board").exists()
+
+
+@pytest.mark.slow
+def test_a_run_that_ended_by_time_says_so(finished_run):
+    options = [*OPTIONS, "--time", "1s", "--steps", 100_000, "--name", "short"]
+    done = sr_train("photos", *options, folder=finished_run)
+    assert done.returncode == 0 and "ended by --time" in done.stderr, done.stderr
+    again = sr_train("--resume", "short", folder=finished_run)
+    assert again.returncode == 0 and "ended by --time" in again.stderr, again.stderr
+    more = sr_train("--resume", "short", "--steps", 100_001, folder=finished_run)
+    assert more.returncode == 8, "what was asked for is not done"
+    last = more.stderr.strip().splitlines()[-1]
+    assert last.startswith("error:") and "ended by --time" in last and "before --steps 100001" in last
 
 
 @pytest.mark.slow

@@ -289,6 +289,29 @@ def test_too_little_memory_is_an_error_with_a_remedy(photo_folder, tmp_path, mon
         trained(photo_folder, tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"width": 4096, "depth": 1024}, "compact of 15.* parameters: .* smaller --width"),
+        ({"batch_size": 2**16, "crop_size": 2**16}, "batches of 65536 patches .* smaller --batch-size"),
+    ],
+    ids=["network", "batch"],
+)
+def test_what_no_machine_holds_is_refused_before_it_is_made(changes, complaint):
+    with pytest.raises(DeviceError, match=complaint):
+        Trainer(replace(TINY, **changes), CPU)
+
+
+def test_a_run_without_a_step_gives_way(photo_folder, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(L1Loss, "forward", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            trained(photo_folder, tmp_path / "run", width=16)
+    assert load_state(tmp_path / "run/last.pt")["step"] == 0
+    assert trained(photo_folder, tmp_path / "run")[-1].step == 6
+    assert read_header(tmp_path / "run/model.safetensors")["architecture"]["width"] == 8
+
+
 def test_a_vanished_photo_leaves_a_state_to_go_on_from(photo_folder, tmp_path):
     folder = photo_folder.rename(tmp_path / "elsewhere")
     training = train(TINY, photos_in(folder), CPU, run=tmp_path / "run")

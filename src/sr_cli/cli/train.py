@@ -3,6 +3,7 @@
 import re
 import shlex
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,13 +13,13 @@ import typer
 
 from sr_cli import console
 from sr_cli.cli.app import Command
-from sr_cli.cli.options import option, options, show_defaults, yes_option
-from sr_cli.cli.settings import fresh_config, read_settings, resumed_config, run_folder
+from sr_cli.cli.options import flag, option, options, show_defaults, yes_option
+from sr_cli.cli.settings import SETTINGS, fresh_config, read_settings, resumed_config, run_folder
 from sr_cli.cli.signals import save_on_signals
 from sr_cli.config import DATA, DEFAULT_ARCH, LEARNING, MACHINE, NETWORK, RUN, TrainConfig, recipe
 from sr_cli.console import training as view
 from sr_cli.console.weights import obtain, obtain_model
-from sr_cli.errors import EXIT_INTERRUPTED, UsageError
+from sr_cli.errors import EXIT_INTERRUPTED, TrainingError, UsageError
 
 
 class TrainCommand(Command):
@@ -101,6 +102,7 @@ def train(
     from sr_cli.training import Stop
     from sr_cli.training import train as steps_of
     from sr_cli.training.first_batch import draw_first_batch
+    from sr_cli.training.loop import where_it_stands
     from sr_cli.training.provenance import file_record
     from sr_cli.training.run_folder import check_free
     from sr_cli.upscaling.load import find_weights, settings_of_file
@@ -186,15 +188,25 @@ def train(
         with save_on_signals(stop, resume=hint, tell=group.writes), progress.live(found, run=run, device=local):
             for step in steps:
                 progress.show(step)
-        interrupted = stop.wanted and not progress.complete
+        done, limits = group.broadcast(where_it_stands(run, settings, found) if group.writes else None)
+        reached = [name for name, is_reached in limits.items() if is_reached]
+        why = f"ended by {_limits(settings, reached)} at step {done}" if reached else f"stopped after step {done}"
         if group.writes:
-            progress.show_end(run, interrupted=interrupted, g_per_kwh=carbon_intensity)
-            if interrupted:
-                console.note(f"saved; to continue: {hint}")
-            else:
+            progress.show_end(run, why=why, g_per_kwh=carbon_intensity)
+            if reached:
                 typer.echo(run / "model.safetensors")
-    if interrupted:
+            else:
+                console.note(f"saved; to continue: {hint}")
+    if not reached:
         raise typer.Exit(EXIT_INTERRUPTED)
+    missed = [name for name in ("steps", "epochs", "hours") if name in given and not limits[name]]
+    if missed and before and given.keys().isdisjoint(reached):
+        raise TrainingError(f"{run}: {why}, before {_limits(settings, missed)}; raise the former, too")
+
+
+def _limits(settings: TrainConfig, names: Iterable[str]) -> str:
+    values = {name: f"{flag(SETTINGS[name])} {getattr(settings, name):g}" for name in names}
+    return " and ".join(text + "h" * (name == "hours") for name, text in values.items())
 
 
 def _commands(before: dict[str, Any]) -> dict[str, Any]:

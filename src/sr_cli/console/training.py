@@ -47,11 +47,6 @@ class TrainingProgress:
         self._seconds = self._loading = self._teaching = 0.0
         self.last: TrainStep | None = None
 
-    @property
-    def complete(self) -> bool:
-        """Whether the training has reached one of its limits."""
-        return self.last is None or self.last.fraction >= 1
-
     def show(self, step: "TrainStep") -> None:
         """Draw a step or, off a terminal, print it if it is time."""
         if self.last is None:
@@ -89,19 +84,14 @@ class TrainingProgress:
                     self._live = stack.enter_context(Live(console=console.err, refresh_per_second=4))
             yield
 
-    def show_end(self, run: Path, *, interrupted: bool, g_per_kwh: float | None) -> None:
-        """Print why the training ended, if that isn't obvious, and the energy that it consumed."""
-        config, last = self._config, self.last
-        if last is None:
-            limits = {"steps": config.steps, "epochs": config.epochs, "time": config.hours, "patience": config.patience}
-            text = ", ".join(f"--{name} {limit:g}{'h' * (name == 'time')}" for name, limit in limits.items() if limit)
-            console.note(f"{run}: this run has reached its end ({text}); continue it with a higher limit")
-        elif last.energy is not None:
-            if not self.complete and not interrupted:
-                console.note(f"ended by --patience {config.patience}: no improvement in that many validations")
+    def show_end(self, run: Path, *, why: str, g_per_kwh: float | None) -> None:
+        """Print why the training ended, where its best weights are, and the energy that it consumed."""
+        last = self.last
+        console.note(f"{run}: {why}{'; continue it with a higher limit' if last is None else ''}")
+        if last is not None and last.energy is not None:
             if last.best_yet is not None:
                 best, step = last.best_yet
-                console.note(f"best.safetensors: {_value(config.best, best)} at step {step}")
+                console.note(f"best.safetensors: {_value(self._config.best, best)} at step {step}")
             for label, value in last.energy.rows(epochs=last.epoch, g_per_kwh=g_per_kwh):
                 console.note(f"{label + ':':16} {value}")
 

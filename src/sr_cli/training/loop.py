@@ -23,7 +23,7 @@ from sr_cli.system.telemetry import EnergyMeter, EnergyReport, in_parallel
 from sr_cli.training.recorder import Recorder, open_run
 from sr_cli.training.recovery import recover
 from sr_cli.training.run_folder import WEIGHTS, read_state
-from sr_cli.training.schedule import ends_epoch, fraction_done, learning_rate
+from sr_cli.training.schedule import ends_epoch, fraction_done, learning_rate, limits_reached
 from sr_cli.training.state import Progress, Stop, TrainStep
 from sr_cli.training.teacher import with_absolute_teacher
 from sr_cli.training.trainer import NotFinite, Trainer
@@ -181,6 +181,13 @@ def train(
                 energy=energy,
             )
             remarks.clear()
+
+
+def where_it_stands(run: Path, config: TrainConfig, photos: Photos) -> tuple[int, dict[str, bool]]:
+    """The steps that a run has done, and `limits_reached`."""
+    progress = Progress(**read_state(run)["progress"])
+    to_train_on = len(photos) - validation_count(config, len(photos))
+    return progress.step, limits_reached(config, progress, photos=to_train_on)
 
 
 def check_group(group: Group, config: TrainConfig, photos: Photos) -> None:

@@ -36,19 +36,24 @@ class Run:
 
     @classmethod
     def create(cls, path: Path, config: Mapping[str, Any]) -> "Run":
-        """Begin a run in a folder that is missing or empty.
+        """Begin a run in a folder that is missing, empty, or of a run that did no step.
 
         Raises:
-            TrainingError: the folder is not empty.
+            TrainingError: the folder holds something else.
             OutputError: it cannot be written.
         """
         check_free(path)
         run = cls._lock_folder(path)
         try:
-            write_atomically(path / CONFIG, _json(config), overwrite=False)
-        except OutputError:
+            check_free(path)  # another process may have been faster
+            for name in (STATE, WEIGHTS, METRICS, VALIDATION, ENERGY):
+                (path / name).unlink(missing_ok=True)
+            write_atomically(path / CONFIG, _json(config))
+        except OSError as error:
             run.close()
-            check_free(path)  # another process was faster
+            raise output_error(path, error) from error
+        except (OutputError, TrainingError):
+            run.close()
             raise
         return run
 
@@ -140,7 +145,7 @@ class Run:
 
 
 def check_free(path: Path) -> None:
-    """Check that a folder is missing or empty.
+    """Check that a folder is missing or empty, or that the run in it did no step.
 
     Raises:
         TrainingError: it isn't.
@@ -149,10 +154,17 @@ def check_free(path: Path) -> None:
         taken = path.exists() and (not path.is_dir() or any(entry.name != ".lock" for entry in path.iterdir()))
     except OSError as error:
         raise output_error(path, error) from error
-    if taken and (path / CONFIG).is_file() and not (path / STATE).exists():
-        raise TrainingError(f"{path}: left by a training that never started; remove it, or choose another --name")
-    if taken:
+    if taken and not _holds_no_step(path):
         raise TrainingError(f"{path}: already exists; continue it with --resume {path}, or choose another --name")
+
+
+def _holds_no_step(path: Path) -> bool:
+    if not (path / CONFIG).is_file() or _earlier_states(path):
+        return False
+    try:
+        return not (path / STATE).exists() or load_state(path / STATE)["step"] == 0
+    except TrainingError:
+        return False
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import math
 
 from sr_cli.config import TrainConfig
+from sr_cli.training.state import Progress
 
 
 def learning_rate(config: TrainConfig, step: int, fraction: float) -> float:
@@ -26,14 +27,25 @@ def fraction_done(config: TrainConfig, step: int, *, elapsed: float, photos: int
         elapsed: seconds that they took.
         photos: number of photos to train on.
     """
-    fractions = []
+    return max(_fractions(config, step, elapsed=elapsed, photos=photos).values())
+
+
+def limits_reached(config: TrainConfig, progress: Progress, *, photos: int) -> dict[str, bool]:
+    """Whether each limit of a training is reached, by the names of their settings."""
+    fractions = _fractions(config, progress.step, elapsed=progress.elapsed, photos=photos)
+    patience = {} if config.patience is None else {"patience": progress.stale >= config.patience}
+    return {name: fraction >= 1 for name, fraction in fractions.items()} | patience
+
+
+def _fractions(config: TrainConfig, step: int, *, elapsed: float, photos: int) -> dict[str, float]:
+    fractions = {}
     if config.steps is not None:
-        fractions.append(step / config.steps)
+        fractions["steps"] = step / config.steps
     if config.epochs is not None:
-        fractions.append(step * config.batch_size / (config.epochs * photos))
+        fractions["epochs"] = step * config.batch_size / (config.epochs * photos)
     if config.hours is not None:
-        fractions.append(elapsed / (3600 * config.hours))
-    return max(fractions)
+        fractions["hours"] = elapsed / (3600 * config.hours)
+    return fractions
 
 
 def ends_epoch(config: TrainConfig, step: int, *, photos: int) -> bool:

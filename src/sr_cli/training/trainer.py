@@ -22,9 +22,12 @@ from sr_cli.networks.checkpoint import load_network
 from sr_cli.networks.registry import blamed, build, build_from_file, built_in, is_described_by_file
 from sr_cli.system.device import dtype_for
 from sr_cli.system.distributed import ALONE, Group, synchronize_batch_norm
+from sr_cli.system.memory import memory
+from sr_cli.system.quantities import megabytes
 from sr_cli.training.adversary import Adversary
 from sr_cli.training.muon import Muon
 from sr_cli.training.teacher import Teacher
+from sr_cli.upscaling.runner import is_out_of_memory
 
 
 class NotFinite(ArithmeticError):  # noqa: N818
@@ -60,6 +63,8 @@ class Trainer:
         group: Group = ALONE,
     ) -> None:
         self.config, self.device, self.group = config, device, group
+        patches = f"batches of {config.batch_size} patches of {config.crop_size}×{config.crop_size}"
+        _check_fits(12 * config.batch_size * config.crop_size**2, patches, "a smaller --batch-size or --crop-size")
         self.autocast = _autocast(config, device)
         self.teacher = Teacher.load(config, device)  # before the seed: its network starts from random weights, too
         torch.manual_seed(config.seed)
@@ -96,12 +101,12 @@ class Trainer:
         """
         try:
             return self._learn(batch)
-        except torch.OutOfMemoryError as error:
-            raise DeviceError(
-                f"{self.device}: not enough memory for {len(batch.paths)} patches of {self.config.crop_size} pixels; "
-                "use a smaller --batch-size or --crop-size, or --precision bfloat16"
-            ) from error
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                raise DeviceError(
+                    f"{self.device}: not enough memory for {len(batch.paths)} patches of {self.config.crop_size} "
+                    "pixels; use a smaller --batch-size or --crop-size, or --precision bfloat16"
+                ) from error
             if self.config.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
                 reason = str(error).strip().splitlines()[0]
                 raise TrainingError(f"torch.compile failed ({reason}); train with --no-compile") from error
@@ -229,7 +234,13 @@ def _network(config: TrainConfig, init: Path | None) -> Network:
         if network.scale != config.scale:
             raise UsageError(f"--init {init}: is for scale {network.scale}, not {config.scale}")
     else:
-        network = build(name=config.arch, scale=config.scale, width=config.width, depth=config.depth)
+        shape: dict[str, Any] = {"scale": config.scale, "width": config.width, "depth": config.depth}
+        if config.arch in built_in():
+            with torch.device("meta"):
+                parameters = sum(each.numel() for each in build(name=config.arch, **shape).parameters())
+            # Weights, gradient, the optimizer's moments, in float32.
+            _check_fits(16 * parameters, f"{config.arch} of {parameters:,} parameters", "a smaller --width or --depth")
+        network = build(name=config.arch, **shape)
         with blamed(config.arch, "initialize()"):
             network.initialize(config.initialization)
         if init is not None:
@@ -237,6 +248,11 @@ def _network(config: TrainConfig, init: Path | None) -> Network:
     if config.arch not in built_in() or is_described_by_file(config.arch):  # the others have tests
         network.check_trainable(config.crop_size // config.scale)
     return network
+
+
+def _check_fits(size: int, what: str, remedy: str) -> None:
+    if size > (total := memory().total):
+        raise DeviceError(f"{what}: takes {megabytes(size)}, and this machine has {megabytes(total)}; use {remedy}")
 
 
 def _start_from(network: Network, init: Path, *, arch: str) -> None:

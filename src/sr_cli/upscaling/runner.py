@@ -164,7 +164,7 @@ class Runner:
         try:
             return run()
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         # Not in the handler: the traceback holds the tensors that there is no room for.
         self._step_down(side)
@@ -266,7 +266,7 @@ def _finite(values: Tensor) -> bool:
     return bool(values.sum().isfinite())
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocation failed: CUDA has a class for it; its libraries, the CPU (two of it) and MPS only a text."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
