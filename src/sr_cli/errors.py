@@ -1,5 +1,9 @@
 """The errors that `sr` raises on purpose, with the exit code of each."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 EXIT_SOME_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
@@ -57,3 +61,22 @@ class QualityError(SrError):
     """A measured quality below its threshold or its baseline."""
 
     exit_code = 9
+
+
+@contextmanager
+def reading(path: Path | str, kind: type[SrError]) -> Iterator[None]:
+    """Raise an error of that kind if the system cannot read ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in a line; the name of its class if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def described(error: BaseException) -> str:
+    """The class of an error, and the first line of what it says."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]

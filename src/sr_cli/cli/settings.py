@@ -11,7 +11,7 @@ from typing import Any
 from sr_cli.cli.options import flag
 from sr_cli.config import DEFAULT_ARCH, TrainConfig, check_setting, recipe
 from sr_cli.degradation_table import read_table
-from sr_cli.errors import TrainingError, UsageError
+from sr_cli.errors import TrainingError, UsageError, reading
 from sr_cli.networks.registry import is_registered
 
 if sys.version_info >= (3, 11):
@@ -36,9 +36,8 @@ def read_settings(path: Path) -> dict[str, Any]:
         UsageError: the file cannot be read, is not TOML, or has an unknown key or a value that is out of range.
     """
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+        with reading(path, UsageError):
+            found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not a TOML file ({error})") from error
     options = {flag(each)[2:].replace("-", "_"): name for name, each in SETTINGS.items() if each.metadata}

@@ -17,7 +17,7 @@ from sr_cli.cli.signals import Interruption
 from sr_cli.config import BATCH, OUTPUT, PERCEPTUAL_MODEL, PIPE, PROCESSING, UpscaleConfig
 from sr_cli.console import upscaling as view
 from sr_cli.console.weights import obtain_model
-from sr_cli.errors import ImageError, UsageError
+from sr_cli.errors import ImageError, UsageError, reading
 from sr_cli.system.cpu_tuning import keep_freed_memory, limit_openmp_spin
 
 if TYPE_CHECKING:
@@ -194,7 +194,5 @@ def _check_output(inputs: list[str], output: str | None) -> None:
 def _read_list(file: str) -> list[str]:
     from sr_cli.upscaling.batch.find_inputs import read_list
 
-    try:
+    with reading(file, ImageError):
         return read_list(sys.stdin.buffer.read() if file == PIPE else Path(file).read_bytes())
-    except OSError as error:
-        raise ImageError(f"{file}: cannot be read ({error.strerror or error})") from error

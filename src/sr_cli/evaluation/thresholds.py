@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sr_cli.errors import UsageError
+from sr_cli.errors import UsageError, reading
 from sr_cli.evaluation.measures import COSTS, MEASURES
 from sr_cli.evaluation.result import EvaluationReport, find_measure, from_dict
 
@@ -89,9 +89,8 @@ def read_report(path: Path) -> EvaluationReport:
         UsageError: the file is missing or isn't such a report.
     """
     try:
-        return from_dict(json.loads(path.read_text("utf-8")))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
+        with reading(path, UsageError):
+            return from_dict(json.loads(path.read_text("utf-8")))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path}: not a report that `sr evaluate --json` wrote ({error})") from error
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sr_cli.errors import UsageError
+from sr_cli.errors import UsageError, described
 from sr_cli.networks.registry import name_of
 
 
@@ -152,8 +152,7 @@ class Network(nn.Module):
                 torch.manual_seed(0)
                 self.train()(torch.rand(2, 3, side, side)).sum().backward()
         except Exception as error:  # whatever a network from outside raises
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise UsageError(f"{name} cannot be trained on LR patches of {side} pixels ({reason})") from error
+            raise UsageError(f"{name} cannot be trained on LR patches of {side} pixels ({described(error)})") from error
         if not any(parameter.grad is not None and parameter.grad.any() for parameter in self.parameters()):
             raise UsageError(f"{name} cannot be trained: its result has no gradient with respect to its weights")
         self.zero_grad()

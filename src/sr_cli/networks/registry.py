@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sr_cli.errors import SrError, UsageError
+from sr_cli.errors import SrError, UsageError, described
 
 if TYPE_CHECKING:
     from sr_cli.networks.base import Network
@@ -124,8 +124,7 @@ def build(*, name: str, **arguments: Any) -> "Network":
     try:
         built = network(**given)
     except Exception as error:  # whatever a constructor raises
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UsageError(f"network {name}: cannot be built with {given} ({reason})") from error
+        raise UsageError(f"network {name}: cannot be built with {given} ({described(error)})") from error
     if name not in built_in():
         from sr_cli.networks.trial import try_out
 
@@ -159,8 +158,7 @@ def blamed(name: str, what: str) -> Iterator[None]:
     except Exception as error:
         if name in built_in():
             raise
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UsageError(f"network {name}: {what} fails ({reason})") from error
+        raise UsageError(f"network {name}: {what} fails ({described(error)})") from error
 
 
 @cache

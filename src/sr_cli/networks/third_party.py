@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sr_cli.errors import UsageError, WeightsError
+from sr_cli.errors import UsageError, WeightsError, first_line
 from sr_cli.imageops.color import full_range_luma
 from sr_cli.networks.base import Network
 from sr_cli.weights.content import content_of
@@ -68,7 +68,7 @@ class ThirdPartyNetwork(Network):
         try:
             import spandrel
         except Exception as error:  # its torchvision may be for another PyTorch, and fails in ways of its own
-            raise WeightsError(f"{path}: the package spandrel cannot be imported ({_first_line(error)})") from error
+            raise WeightsError(f"{path}: the package spandrel cannot be imported ({first_line(error)})") from error
         problem = "weights of an architecture that is unknown here"
         for tensors in _candidates(state):
             try:
@@ -76,7 +76,7 @@ class ThirdPartyNetwork(Network):
             except spandrel.UnsupportedModelError:
                 continue
             except Exception as error:  # RuntimeError, KeyError, AssertionError …: spandrel expects a sane file
-                problem = f"its tensors don't fit its architecture ({_first_line(error)})"
+                problem = f"its tensors don't fit its architecture ({first_line(error)})"
                 continue
             if not isinstance(descriptor, spandrel.ImageModelDescriptor):
                 raise WeightsError(f"{path}: {descriptor.architecture.name} is an inpainting model, not an upscaler")
@@ -167,7 +167,3 @@ def _candidates(state: object, *, depth: int = 4) -> Iterator[dict[str, Tensor]]
     for key, each in state.items():
         if key not in _WRAPPERS:
             yield from _candidates(each, depth=depth - 1)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from sr_cli.errors import DeviceError, TrainingError
+from sr_cli.errors import DeviceError, TrainingError, first_line
 
 T = TypeVar("T")
 
@@ -75,7 +75,7 @@ class Group:
         except RuntimeError as error:
             if self.size == 1 or not _is_lost_peer(error):
                 raise
-            raise TrainingError(f"another process of this training has ended ({_first_line(error)}); {hint}") from error
+            raise TrainingError(f"another process of this training has ended ({first_line(error)}); {hint}") from error
 
 
 ALONE = Group()
@@ -144,7 +144,7 @@ def join_group(device: torch.device) -> Iterator[Group]:
         # Losses and decisions are on the CPU: gloo carries them, NCCL the gradients.
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     except (RuntimeError, ValueError) as error:
-        raise TrainingError(f"the processes of this training cannot connect ({_first_line(error)})") from error
+        raise TrainingError(f"the processes of this training cannot connect ({first_line(error)})") from error
     try:
         yield Group(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     finally:
@@ -174,7 +174,3 @@ def _is_lost_peer(error: RuntimeError) -> bool:
         "remote process exited",
     )
     return isinstance(error, dist.DistError) or any(sign in str(error) for sign in signs)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from sr_cli.config import TrainConfig
 from sr_cli.data import Batch
-from sr_cli.errors import DeviceError, TrainingError, UsageError
+from sr_cli.errors import DeviceError, TrainingError, UsageError, first_line
 from sr_cli.imageops import dihedral
 from sr_cli.losses.parse import ADVERSARIAL, TEACHER, WeightedSum, parse_loss, weight_of
 from sr_cli.losses.self_ensemble import self_ensemble_loss
@@ -108,8 +108,7 @@ class Trainer:
                     "pixels; use a smaller --batch-size or --crop-size, or --precision bfloat16"
                 ) from error
             if self.config.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-                reason = str(error).strip().splitlines()[0]
-                raise TrainingError(f"torch.compile failed ({reason}); train with --no-compile") from error
+                raise TrainingError(f"torch.compile failed ({first_line(error)}); train with --no-compile") from error
             raise
 
     def _learn(self, batch: Batch) -> dict[str, float]:

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from sr_cli.errors import WeightsError
+from sr_cli.errors import WeightsError, reading
 from sr_cli.weights.header import read_metadata
 
 _CHUNK = 1 << 20  # bytes
@@ -28,15 +28,14 @@ def mismatch(path: Path, *, size: int | None, sha256: str | None) -> str | None:
     Raises:
         WeightsError: the file cannot be read.
     """
-    try:
+    with reading(path, WeightsError):
         if size not in (None, actual_size := path.stat().st_size):
             return f"it has {actual_size} bytes, expected {size}"
         if sha256 is not None and sha256 != (actual := sha256_of(path)):
             return f"its SHA-256 is {actual}, expected {sha256}"
+    try:
         if path.suffix == ".safetensors":
             read_metadata(path)
     except WeightsError:
         return "it is not a safetensors file, or damaged"
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
     return None

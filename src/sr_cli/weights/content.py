@@ -3,7 +3,7 @@
 import zipfile
 from pathlib import Path
 
-from sr_cli.errors import WeightsError
+from sr_cli.errors import WeightsError, reading
 
 WEIGHTS = ("safetensors", "pickle", "ONNX")
 """What `content_of` says of weights; a zip archive that PyTorch wrote is a pickle too."""
@@ -27,14 +27,12 @@ def content_of(path: Path) -> str:
     Raises:
         WeightsError: the file cannot be read.
     """
-    try:
+    with reading(path, WeightsError):
         with path.open("rb") as file:
             start = file.read(512)
         size = path.stat().st_size
         if start.startswith(b"PK"):
             return _of_zip(path, size)
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size:
         return "safetensors"
     if start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05":

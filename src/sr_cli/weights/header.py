@@ -5,7 +5,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from sr_cli.errors import WeightsError
+from sr_cli.errors import WeightsError, reading
 
 _LONGEST_HEADER = 100_000_000  # bytes; the safetensors library has the same limit
 
@@ -19,7 +19,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
         WeightsError: the file is not a safetensors file, or does not have the size that its header states.
     """
     try:
-        with path.open("rb") as file:
+        with reading(path, WeightsError), path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > _LONGEST_HEADER:
                 raise ValueError("its header is too long")
@@ -28,8 +28,6 @@ def read_metadata(path: Path) -> dict[str, Any]:
         end = 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
         if path.stat().st_size != end:
             raise ValueError(f"{path.stat().st_size} bytes where its header says {end}")
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, struct.error, AttributeError, LookupError, TypeError, RecursionError) as error:
         raise WeightsError(f"{path}: not a safetensors file, or damaged ({error})") from error
     return metadata

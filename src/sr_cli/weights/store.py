@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from sr_cli.errors import DownloadError, OutputError, WeightsError
+from sr_cli.errors import DownloadError, OutputError, WeightsError, reading
 from sr_cli.system.atomic_files import atomic_write
 from sr_cli.system.quantities import megabytes
 from sr_cli.weights.checksums import mismatch
@@ -40,11 +40,9 @@ def state(entry: Entry, *, verify: bool = False) -> State:
         WeightsError: the file cannot be read.
     """
     path = path_of(entry)
-    try:
+    with reading(path, WeightsError):
         if not path.is_file():
             return "missing"
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from error
     if mismatch(path, size=entry.size, sha256=entry.sha256 if verify else None):
         return "corrupt"
     return "shipped" if entry.path else "cached"
