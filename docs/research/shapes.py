@@ -56,7 +56,7 @@ def main() -> None:
             *_, last = train(config, photos, torch.device("cpu"), run=Path(run))
         seconds = time.perf_counter() - began
         print(
-            f"{shape:>8} {optimizer:>9} {parameters:>10,} {steps:>6} {seconds:>8.0f} {last.validation:>7.3f}",
+            f"{shape:>8} {optimizer:>9} {parameters:>10,} {steps:>6} {seconds:>8.0f} {last.validation['psnr']:>7.3f}",
             flush=True,
         )
 

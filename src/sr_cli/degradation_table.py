@@ -152,3 +152,14 @@ def _check(table: RealDegradation | DegradationOrder) -> None:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+PHOTO = RealDegradation(
+    clean=0, kernels={"isotropic": 1.0}, modes={"bicubic": 2.0, "bilinear": 1.0}, poisson=0, gray_noise=0, webp=0,
+    full_chroma=0.5, second_order=0, last_sinc=0, last_compress=0,
+    first=DegradationOrder(
+        blur=1, sigma=(0.0, 0.4), resize=1, size=(1.0, 1.0), noise=0.5, noise_sigma=(0.0, 6.0), sharpen=0, compress=0.9,
+        quality=(45.0, 95.0),
+    ),
+)  # fmt: skip
+"""The preset ``photo``: a little blur, and at the size of LR a little noise and JPEG."""

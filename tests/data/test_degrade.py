@@ -59,6 +59,16 @@ def test_photo_differs_from_draw_to_draw_and_repeats_with_the_same_one(photo):
     assert not torch.equal(one, other)
 
 
+def test_photo_is_blur_noise_and_jpeg_at_the_size_of_lr(photo):
+    for seed in range(20):
+        log: list[str] = []
+        degrade(photo, 4, kind="photo", rng=np.random.default_rng(seed), log=log)
+        blur, resize, *rest = log
+        assert blur.startswith("blur ") and float(blur.split()[1]) <= 1.6
+        assert resize.split() in (["bicubic", "to", "21×15"], ["bilinear", "to", "21×15"])
+        assert [step.split()[0] for step in rest] in ([], ["Gaussian"], ["JPEG"], ["Gaussian", "JPEG"])
+
+
 def test_a_side_that_does_not_divide_is_refused(photo):
     with pytest.raises(ValueError, match="not a multiple of scale 8"):
         degrade(photo, 8)

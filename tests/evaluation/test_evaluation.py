@@ -165,7 +165,7 @@ def test_lr_is_made_the_same_way_every_time(tmp_path, degradation):
     first, second = evaluate(hr, config=config), evaluate(hr, config=config)
     assert first.images == second.images
     assert first.protocol.lr == degradation
-    assert first.protocol.seed == (0 if degradation == "real" else None)
+    assert first.protocol.seed == (0 if degradation in ("photo", "real") else None)
     if degradation in ("photo", "real"):
         other = EvaluateConfig(measures=("psnr", "lr_psnr"), degradation=degradation, seed=1)
         assert evaluate(hr, config=other).images != first.images

@@ -110,7 +110,7 @@ def evaluate(
         channel=config.channel,
         shave=scale if config.shave is None else config.shave,
         lr=made_by or ("pictures" if config.no_reference else "given"),
-        seed=config.seed if made_by == "real" else None,
+        seed=config.seed if made_by in ("photo", "real") else None,
     )
     meters = {method.name: CostMeter(method) for method in methods}
     scorer = _Scorer(measures, protocol, torch.device(device))

@@ -50,7 +50,7 @@ def lr_psnr(sr: Tensor, lr: Tensor, *, scale: int, degradation: str, channel: Ch
         sr: ``(N, 3, scale · h, scale · w)`` in [0, 1]; rounded to 8 bit here.
         lr: ``(N, 3, h, w)`` in [0, 1].
         degradation: how LR was made. ``paper`` is repeated; for all others SR is downsampled bicubically, since the
-            random steps of ``photo`` cannot be repeated.
+            random steps of ``photo`` and ``real`` cannot be repeated.
         channel: as for `psnr`.
     """
     # Degraded in float32, the precision that LR was made in.
