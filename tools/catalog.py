@@ -16,7 +16,7 @@ from sr_cli.weights.catalog import CATALOG
 
 PAGES = ("drive.google.com", "mega.nz", "1drv.ms", "onedrive.live.com", "mediafire.com", "www.mediafire.com")
 """Hosts that answer with a page."""
-UNKNOWN = ("hma",)
+UNKNOWN = ("hma", "srformer")
 """Architectures that spandrel doesn't know."""
 
 

@@ -115,7 +115,7 @@ def test_with_yes_it_is_downloaded_and_a_wrong_file_is_refused(here, served):
 def test_an_address_is_downloaded_once_and_remembered(here, served, model):
     served.files["mine.pth"] = Served(model)
     url = served.url("mine.pth")
-    upscale = ["upscale", "photos/small.png", "-o", "large.png", "--exist", "overwrite", "--model"]
+    upscale = ["upscale", "photos/small.png", "-o", "large.png", "--if-exists", "overwrite", "--model"]
     assert sr(here, *upscale, url).returncode == 4
     done = sr(here, *upscale, url, "--yes")
     assert done.returncode == 0, done.stderr

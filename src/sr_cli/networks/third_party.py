@@ -3,6 +3,7 @@
 import argparse
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -54,6 +55,7 @@ class ThirdPartyNetwork(Network):
         self.model = descriptor.model
         self.descriptor = descriptor
         self.tolerates_float16 = descriptor.supports_half
+        self._mixed = False
         self.channels = descriptor.input_channels
         self.takes_alpha = self.channels == 4
 
@@ -110,9 +112,20 @@ class ThirdPartyNetwork(Network):
             return sr
         height, width = lr.shape[-2:]
         border = max(0, -(-(_LEAST - min(height, width)) // 2))
-        sr = self.descriptor(F.pad(lr, [border] * 4, mode="replicate"))
+        sr = self._run(F.pad(lr, [border] * 4, mode="replicate"))
         start = border * self.scale
         return sr[..., start : start + height * self.scale, start : start + width * self.scale]
+
+    def _run(self, lr: Tensor) -> Tensor:
+        """The descriptor's result, even if the network makes float32 tensors of its own in half precision."""
+        try:
+            with torch.autocast(lr.device.type, lr.dtype) if self._mixed else nullcontext():
+                return self.descriptor(lr)  # type: ignore[no-any-return]
+        except RuntimeError as error:
+            if self._mixed or lr.dtype == torch.float32 or "dtype" not in str(error):
+                raise
+        self._mixed = True
+        return self._run(lr)
 
     def train(self, mode: bool = True) -> "ThirdPartyNetwork":
         super().train(mode)
