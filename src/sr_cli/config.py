@@ -325,6 +325,12 @@ DEFAULT_MODEL = "compact-x4"
 PERCEPTUAL_MODEL = "photo-x4"
 """The default weights of ``sr upscale --strength``."""
 
+AUTO = "auto"
+"""As the model of ``sr upscale``: the one that suits each picture."""
+
+MODEL_FOR = {"clean": DEFAULT_MODEL, "photo": PERCEPTUAL_MODEL, "drawing": PERCEPTUAL_MODEL, "text": DEFAULT_MODEL}
+"""The model for each kind of picture, see `sr_cli.images.content` and docs/research/auto-model.md."""
+
 MAX_SCALE = 64
 """The largest factor between a result and its input, along a side."""
 
@@ -409,7 +415,10 @@ class UpscaleConfig:
         "Weights: a name (see sr models), or a file or URL of this or another project.",
         flags=("--model", "-m"),
         metavar="NAME|FILE|URL",
-        shown=f"{DEFAULT_MODEL}, or chosen by --scale and --strength",
+        shown="auto: what suits the picture, --scale and --strength",
+    )
+    kind: Literal["photo", "drawing", "text", "clean"] | None = setting(
+        None, "Choose the model for such pictures.", flags=("--for",), shown="what each file looks like"
     )
     arch: str | None = setting(
         None, "Network class of the weights, if it comes from another package.", metavar="PACKAGE.MODULE:CLASS"
@@ -515,6 +524,8 @@ class UpscaleConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if self.kind is not None and (self.model is not None or self.strength is not None):
+            raise ValueError("--for chooses a model; leave out --model and --strength")
         sizes = (self.scale is not None, self.size is not None, self.width is not None or self.height is not None)
         if sum(sizes) > 1:
             raise ValueError("--scale, --size and --width/--height exclude each other")

@@ -79,7 +79,7 @@ def test_existing_results_are_kept_or_replaced(sr, tmp_path, model):
     assert sr("a.png", "-m", model)[0] == 7
     assert sr("a.png", "-m", model, "--skip-existing")[:2] == (0, "")
     assert (tmp_path / "a_2x.png").read_text() == "mine"
-    assert sr("a.png", "-m", model, "-y")[:2] == (0, "a_2x.png\n")
+    assert sr("a.png", "-m", model, "--overwrite")[:2] == (0, "a_2x.png\n")
     assert sr("a.png", "--overwrite", "--if-exists", "skip")[0] == 2
 
 
@@ -155,7 +155,7 @@ def test_shells_are_told(shell):
 def test_one_picture_is_told_in_a_line(sr, tmp_path, model):
     paint(tmp_path / "a.png")
     assert re.fullmatch(r"8×6 → 16×12, compact-x2, 0\.\d s\n", sr("a.png", "-m", model)[2])
-    assert sr("a.png", "-m", model, "-y", "-q")[2] == ""
+    assert sr("a.png", "-m", model, "--overwrite", "-q")[2] == ""
 
 
 def test_what_is_left_out_is_said_once(sr, tmp_path, model):
@@ -184,3 +184,20 @@ def test_the_folder_of_a_run_is_a_model(sr, tmp_path, model):
     assert sr("a.png", "-m", "runs/mine", "--filename", "{model}.{ext}")[1] == "mine.png\n"
     code, _, err = sr("a.png", "-m", "runs/mine/last.pt")
     assert code == 4 and "use runs/mine/model.safetensors" in err
+
+
+def test_the_model_is_chosen_by_the_picture(sr, tmp_path):
+    smooth = Image.linear_gradient("L").resize((24, 16)).convert("RGB")
+    smooth.save(tmp_path / "a.png")
+    smooth.save(tmp_path / "b.jpg", quality=80)
+    assert "compact-x4 (clean, " in sr("a.png")[2]
+    assert "photo-x4 (photo, JPEG of quality 80)" in sr("b.jpg", "-o", "b.png")[2]
+    assert "compact-x4 for 1, photo-x4 for 1; --model or --for" in sr("upscale", "a.png", "b.jpg", "-o", "out")[2]
+    assert "photo-x4, " in sr("a.png", "--for", "photo", "-o", "photo.png")[2]
+    assert sr("b.jpg", "-m", "photo-x4", "-o", "named.png")[0] == 0
+    assert (tmp_path / "named.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert sr("a.png", "--for", "photo", "-m", "photo-x4")[0] == 2
+    reasons = [
+        json.loads(line).get("reason") for line in sr("upscale", "b.jpg", "-o", "c.png", "--json")[1].splitlines()
+    ]
+    assert reasons == ["photo, JPEG of quality 80", None]

@@ -204,7 +204,7 @@ class TestFiles:
     def test_every_default_is_in_the_help(self, sr):
         _, out, _ = sr("--help", model=False)
         text = re.sub(r"[\s│]+", " ", " ".join(out))
-        for default in ("compact-x4, or chosen", "the network's", "268M", "95; AVIF", "beside the input", "else skip"):
+        for default in ("auto: what suits", "the network's", "268M", "95; AVIF", "beside the input", "else skip"):
             assert f"[default: ({default}" in text or default in text, default
 
 

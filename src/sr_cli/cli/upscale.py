@@ -14,7 +14,17 @@ import typer
 from sr_cli import console
 from sr_cli.cli.options import option, options, yes_option
 from sr_cli.cli.signals import Interruption
-from sr_cli.config import BATCH, OUTPUT, PERCEPTUAL_MODEL, PIPE, PROCESSING, UpscaleConfig
+from sr_cli.config import (
+    AUTO,
+    BATCH,
+    DEFAULT_MODEL,
+    MODEL_FOR,
+    OUTPUT,
+    PERCEPTUAL_MODEL,
+    PIPE,
+    PROCESSING,
+    UpscaleConfig,
+)
 from sr_cli.console import upscaling as view
 from sr_cli.console.weights import obtain_model
 from sr_cli.errors import ImageError, UsageError, reading
@@ -43,7 +53,7 @@ def upscale(
         str | None,
         option("Inputs, one per line or null-separated; - for stdin.", BATCH, "--from-file", metavar="FILE"),
     ] = None,
-    overwrite: Annotated[bool, option("Replace results that exist.", OUTPUT, "--overwrite", "-y")] = False,
+    overwrite: Annotated[bool, option("Replace results that exist.", OUTPUT, "--overwrite")] = False,
     skip_existing: Annotated[bool, option("Keep results that exist.", OUTPUT, "--skip-existing")] = False,
     dry_run: Annotated[bool, option("List what would be written, and the time needed.", BATCH, "--dry-run")] = False,
     as_json: Annotated[bool, option("Print a JSON object per picture, and a summary.", OUTPUT, "--json")] = False,
@@ -138,15 +148,19 @@ def _load(config: UpscaleConfig, *, quiet: bool, yes: bool) -> "Upscaler":
     from sr_cli.upscaling.upscaler import Upscaler
 
     keep_freed_memory()
+    named = None if config.model == AUTO else config.model
     default = PERCEPTUAL_MODEL if config.strength is not None else model_for(config.scale, available_scales())
-    model = config.model or default
+    if config.kind is not None and MODEL_FOR[config.kind] != DEFAULT_MODEL:
+        default = MODEL_FOR[config.kind]
+    model = named or default
+    is_free = named is None and config.kind is None and config.arch is None
     upscaler = Upscaler.from_pretrained(
-        obtain_model(model, yes=yes),
+        AUTO if is_free and model == DEFAULT_MODEL else obtain_model(model, yes=yes),
         config,
         device=distributed.spread_over_gpus(config.device),
         on_step_down=lambda message: None if quiet else console.warning(message),
     )
-    if config.model and config.scale in (2, 3, 4, 8) and config.scale != upscaler.scale and upscaler.network.scales:
+    if named and config.scale in (2, 3, 4, 8) and config.scale != upscaler.scale and upscaler.network.scales:
         raise UsageError(
             f"{model} upscales by {upscaler.scale}, not by {config.scale:g}; leave out --model for a network that "
             "does, or use --width, --height or --size"

@@ -102,7 +102,8 @@ class UpscalingProgress:
         if self._shown.verbose:
             console.note(f"{result.input}: {_details(result)}")
         elif self._alone and result.status == "done" and result.output != "-":
-            console.note(f"{_sizes(result)}, {result.model}, {clock(result.seconds or 0)}")
+            why = f" ({result.reason})" if result.reason else ""
+            console.note(f"{_sizes(result)}, {result.model}{why}, {clock(result.seconds or 0)}")
 
     def _show_crop(self, crop: "CropCompare") -> None:
         from sr_cli.console import preview
@@ -156,6 +157,9 @@ def summarize(summary: "Summary", shown: OutputOptions) -> None:
         left = summary.total - summary.done - summary.skipped - len(summary.failures)
         not_done = f", {left} not done" if left and summary.interrupted else ""
         console.note(f"{interrupted}{', '.join(counts)}{not_done}{pace}")
+    if summary.chosen and summary.total > 1 and not shown.quiet and not shown.as_json:
+        models = ", ".join(f"{name} for {count}" for name, count in summary.chosen.most_common())
+        console.note(f"chosen by what they look like: {models}; --model or --for overrides")
     for note in summary.notes if not shown.quiet else ():
         console.note(note)
     for problem in summary.problems:

@@ -11,9 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from sr_cli import images
-from sr_cli.config import COLOR_MATCHES, DEFAULT_MODEL, UpscaleConfig
+from sr_cli.config import AUTO, COLOR_MATCHES, DEFAULT_MODEL, MODEL_FOR, UpscaleConfig
 from sr_cli.imageops.streaming_resize import bicubic_weights, resize_strips
 from sr_cli.images import Picture
+from sr_cli.images.content import classify, measure
 from sr_cli.networks.base import Network
 from sr_cli.system import device as devices
 from sr_cli.upscaling.color_match import match_histogram, match_low_frequencies
@@ -51,6 +52,8 @@ class Upscaler:
         on_step_down: Callable[[str], None] = lambda _: None,
     ) -> None:
         config = config or UpscaleConfig()
+        self._others: dict[str, Upscaler] = {}
+        self._load_other: Callable[[str], Upscaler] | None = None
         self.network, self.name, self.header, self.scale = network, name, header or {}, network.scale
         wanted = str(self.header.get("color_match", "none"))
         self.color_match = (
@@ -80,6 +83,7 @@ class Upscaler:
         """Load weights by name (shipped or downloaded) or from a file of this or another project.
 
         Args:
+            model: ``"auto"`` chooses for each picture, see `suited_to`.
             config: the settings; ``None``: the defaults.
             on_step_down: see `Upscaler`.
             fields: of `UpscaleConfig`, to be changed in ``config``: ``device`` (such as ``"cuda:1"``), ``dtype``,
@@ -93,12 +97,35 @@ class Upscaler:
             DeviceError: the device is absent, or doesn't support the dtype.
         """
         config = replace(config or UpscaleConfig(), **fields)
+        if model == AUTO:
+            upscaler = cls.from_pretrained(DEFAULT_MODEL, config, on_step_down=on_step_down)
+            upscaler._load_other = lambda name: cls.from_pretrained(name, config, on_step_down=on_step_down)
+            return upscaler
         path = find_weights(model)
         network, header = load_weights(path, arch=config.arch)
         if config.strength not in (None, 1):
             network = interpolate(network, header, config.strength, name=path.stem, arch=config.arch)
         name = Path(model).name if Path(model).is_dir() else path.stem
         return cls(network, config, name=name, header=header, on_step_down=on_step_down)
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether it chooses the model for each picture."""
+        return self._load_other is not None
+
+    def suited_to(self, picture: Picture, path: Path | None = None) -> tuple["Upscaler", str | None]:
+        """The upscaler for a picture and why, if it was loaded as ``"auto"``; else itself and ``None``.
+
+        Args:
+            path: the picture's file, which tells the JPEG quality.
+        """
+        if self._load_other is None:
+            return self, None
+        kind, reason = classify(measure(picture, path))
+        name = MODEL_FOR[kind]
+        if name != self.name and name not in self._others:
+            self._others[name] = self._load_other(name)
+        return self._others.get(name, self), f"{kind}, {reason}"
 
     @property
     def device(self) -> torch.device:

@@ -153,10 +153,11 @@ class _Pipeline:
 
     def _upscale(self, writing: Writing, decoded: _Decoded) -> Iterator[None]:
         """Run the network and hand its output to an encoder; yields after each strip, so that results get out."""
-        job, picture, upscaler = writing.job, decoded.picture, self.upscaler
+        job, picture = writing.job, decoded.picture
         try:
             if picture is None:
                 raise decoded.error or ImageError(f"{job.source}: cannot be read")
+            upscaler, reason = self.upscaler.suited_to(picture, job.source)
             size = self._target_size(job, picture)
             format = self.config.format or images.format_of_suffix(job.output)
             images.check_side(format, *size)
@@ -169,6 +170,7 @@ class _Pipeline:
                 scale=upscaler.scale,
                 passes=upscaler.passes((picture.height, picture.width), size[::-1]),
                 model=upscaler.name,
+                reason=reason,
                 decode_seconds=decoded.seconds,
                 warnings=_warnings(job, picture, format, animated=animated),
             )
@@ -177,7 +179,7 @@ class _Pipeline:
                 reset_peak_memory(upscaler.device)
             began = time.perf_counter()
             if animated:
-                frames = yield from self._upscale_frames(writing, format, on_strip)
+                frames = yield from self._upscale_frames(writing, upscaler, format, on_strip)
             else:
                 frames = 1
                 writing.encode_seconds = self.encoders.submit(write_strips, writing, picture, size, format, self.config)
@@ -203,13 +205,15 @@ class _Pipeline:
         except Exception as error:
             writing.fail(error)
 
-    def _upscale_frames(self, writing: Writing, format: str, on_strip: OnStrip | None) -> Generator[None, None, int]:
+    def _upscale_frames(
+        self, writing: Writing, upscaler: Upscaler, format: str, on_strip: OnStrip | None
+    ) -> Generator[None, None, int]:
         """Upscale every frame of an animation (a still picture counts as one frame); returns their number."""
         with images.open_animation(writing.job.source, max_pixels=self.config.max_input) as animation:
             writing.encode_seconds = self.encoders.submit(write_frames, writing, animation.loop, format, self.config)
             for index, frame in enumerate(animation.frames):
                 size = self._target_size(writing.job, frame.picture)
-                large = self.upscaler.upscale_picture(frame.picture, size=size)
+                large = upscaler.upscale_picture(frame.picture, size=size)
                 if on_strip and index == 0:
                     on_strip(large)
                 writing.pipe.put(replace(frame, picture=large))

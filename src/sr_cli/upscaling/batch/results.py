@@ -1,5 +1,6 @@
 """The outcome of each picture and of the batch, as data: the console draws it, ``--json`` prints it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -22,6 +23,7 @@ class Result:
         frames: number of frames of an animation.
         scale: the network's.
         passes: how often the network ran, each time on the result before.
+        reason: why this model was chosen; ``None`` if it was named.
         tile: largest height and width of a tile in LR pixels; ``None`` without tiles.
         seconds: network, color matching and resizing; without decoding and encoding, which run in parallel. In a dry
             run, the time that the network is expected to take.
@@ -41,6 +43,7 @@ class Result:
     scale: int | None = None
     passes: int | None = None
     model: str | None = None
+    reason: str | None = None
     device: str | None = None
     dtype: str | None = None
     tile: tuple[int, int] | None = None
@@ -63,6 +66,7 @@ class Summary:
         problems: errors that belong to no picture, such as an unreadable folder.
         seconds: from the first picture to the last.
         megapixels: of output.
+        chosen: how many pictures each model was chosen for.
         interrupted: whether Ctrl-C or SIGTERM ended it.
         notes: remarks, such as results of an earlier run that were left out.
     """
@@ -74,6 +78,7 @@ class Summary:
     failures: list[Result] = field(default_factory=list)
     seconds: float = 0.0
     megapixels: float = 0.0
+    chosen: Counter[str] = field(default_factory=Counter)
     interrupted: bool = False
     notes: list[str] = field(default_factory=list)
 
@@ -81,6 +86,8 @@ class Summary:
         """Count a result."""
         self.done += result.status == "done"
         self.skipped += result.status == "skipped"
+        if result.status == "done" and result.reason and result.model:
+            self.chosen[result.model] += 1
         if result.status == "failed":
             self.failures.append(result)
         elif result.status == "done" and result.output_size:

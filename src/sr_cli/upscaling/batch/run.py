@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from sr_cli.config import PIPE, UpscaleConfig
+from sr_cli.config import AUTO, PIPE, UpscaleConfig
 from sr_cli.errors import OutputError, UsageError
 from sr_cli.images import FORMATS, SUFFIXES
 from sr_cli.images.header import detect_format, size_or_none
@@ -98,7 +98,13 @@ def plan_batch(request: BatchRequest, config: UpscaleConfig, load: Callable[[], 
             return None  # reported when it is the picture's turn
 
     single = folder is not None and _is_file_name(folder)
-    naming = Naming(config, model=upscaler.name, network_scale=upscaler.scale, output=folder, single=single)
+    naming = Naming(
+        config,
+        model=AUTO if upscaler.is_auto else upscaler.name,
+        network_scale=upscaler.scale,
+        output=folder,
+        single=single,
+    )
     named, left_out = name_outputs(inputs.sources, naming, size_of)
     index, count = config.shard or (1, 1)
     share = named[index - 1 :: count]  # neighbors in a folder are often alike in size, so the shares are too
