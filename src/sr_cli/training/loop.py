@@ -107,7 +107,8 @@ def train(
                 run, config, photos, to_validate_on, device=device, processes=group.size, about=about, notes=notes,
                 resumed_at=step,
             )  # fmt: skip
-            recorder = stack.enter_context(Recorder(folder, config, meter, about=about, tensorboard=tensorboard))
+            recorder = Recorder(folder, config, meter, about=about, tensorboard=tensorboard)
+            stack.callback(recorder.close)
             if not resume:
                 recorder.save(trainer, progress)
         loader = stack.enter_context(closing(make_loader(config, to_train_on, device, group)))

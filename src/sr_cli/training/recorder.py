@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -33,7 +32,7 @@ SAVING_SHARE = 0.02
 
 
 class Recorder:
-    """Writes into the folder of a run.
+    """Writes into the folder of a run. Close it at the end.
 
     Args:
         run: the folder, open.
@@ -51,12 +50,8 @@ class Recorder:
         self._saving = 0.0
         self._board = _summary_writer(run) if tensorboard else None
 
-    def __enter__(self) -> "Recorder":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close the folder and TensorBoard's files."""
         if self._board is not None:
             self._board.close()
         self.run.close()
