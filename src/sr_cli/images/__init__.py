@@ -7,9 +7,9 @@ from sr_cli.images.color_space import encode_color, to_tensor
 from sr_cli.images.find import find_images
 from sr_cli.images.formats import ANIMATED_FORMATS, FORMATS, SUFFIXES, check_side, format_of_suffix, losses
 from sr_cli.images.picture import Metadata, Picture, Pixels, bands
-from sr_cli.images.reading import read, read_rgb
+from sr_cli.images.reading import from_pillow, read, read_rgb
 from sr_cli.images.strip_writer import STRIP_FORMATS, write_strips
-from sr_cli.images.writing import write
+from sr_cli.images.writing import pillow_options, to_pillow, write
 
 __all__ = [
     "ANIMATED_FORMATS",
@@ -29,10 +29,13 @@ __all__ = [
     "encode_color",
     "find_images",
     "format_of_suffix",
+    "from_pillow",
     "losses",
     "open_animation",
+    "pillow_options",
     "read",
     "read_rgb",
+    "to_pillow",
     "to_tensor",
     "write",
     "write_animation",

@@ -184,9 +184,18 @@ def decode_frame(image: Image.Image) -> Decoded:
         dpi=_usable_dpi(image),
     )
     format = "JPEG" if image.format == "MPO" else str(image.format)
+    if image.mode.startswith("I;16"):
+        gray = np.asarray(image).astype(np.uint16)  # in the machine's byte order
+        return Decoded(pixels=gray[..., None], colors=1, metadata=metadata, format=format)
     image = image if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK") else _expand_palette(image)
     colors = {"L": 1, "LA": 1, "CMYK": 4}.get(image.mode, 3)
     return Decoded(pixels=np.atleast_3d(np.asarray(image)), colors=colors, metadata=metadata, format=format)
+
+
+def from_pillow(image: Image.Image) -> Picture:
+    """The picture that an image of Pillow shows, of any mode: upright, with its profile and metadata."""
+    picture = to_picture(decode_frame(load_pixels(image)))
+    return picture if picture.format in FORMATS else replace(picture, format="PNG")
 
 
 def _expand_palette(image: Image.Image) -> Image.Image:

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
 
 from sr_cli import images
 from sr_cli.config import AUTO, COLOR_MATCHES, DEFAULT_MODEL, MODEL_FOR, UpscaleConfig
+from sr_cli.imageops.resize import resize
 from sr_cli.imageops.streaming_resize import bicubic_weights, resize_strips
 from sr_cli.images import Picture
 from sr_cli.images.content import classify, measure
@@ -146,20 +148,62 @@ class Upscaler:
         self.runner.fit(height, width)
         return upscale_whole(self.runner, lr).to(lr.device)
 
-    def upscale(self, photo: Image.Image, *, size: tuple[int, int] | None = None) -> Image.Image:
-        """Upscale a Pillow image of mode L, LA, RGB or RGBA, which stays; other modes become RGB.
+    def upscale(
+        self,
+        photo: Any,
+        *,
+        size: tuple[int, int] | None = None,
+        scale: float | None = None,
+        progress: OnTile = lambda *_: None,
+    ) -> Any:
+        """Upscale a picture, or several.
 
         Args:
-            size: width and height of the result; by default ``scale`` times those of ``photo``.
+            photo: one of these, or a list or tuple of them:
+
+                - a path, or a Pillow image of any mode: gives a Pillow image, upright, with profile and metadata in its
+                  ``info``; gray of 16 bits stays so, other colors have 8 bits;
+                - a NumPy array, ``(H, W)`` or ``(H, W, C)`` with 1 to 4 channels (gray or RGB, then alpha), uint8,
+                  uint16, or floating point in [0, 1]: gives an array of its dtype;
+                - a tensor ``(3, H, W)`` or ``(N, 3, H, W)`` in [0, 1]: gives one, see `upscale_tensor`.
+            size: width and height of the result.
+            scale: the factor, in place of ``size``; by default the network's.
+            progress: called with the number of finished tiles and their count; for a list, with those of pictures.
+
+        Raises:
+            ImageError: the file is missing, or isn't a picture.
+            ValueError: an array or a tensor of another shape or dtype; both ``size`` and ``scale``.
+            TypeError: something else.
         """
-        mode = photo.mode if photo.mode in ("L", "LA", "RGB", "RGBA") else "RGB"
-        pixels = np.atleast_3d(np.array(photo.convert(mode)))
-        channels = len(mode.removesuffix("A"))
-        alpha = np.ascontiguousarray(pixels[..., channels]) if mode.endswith("A") else None
-        picture = Picture(color=np.ascontiguousarray(pixels[..., :channels]), alpha=alpha)
-        large = self.upscale_picture(picture, size=size)
-        values = large.color if large.alpha is None else np.dstack([large.color, large.alpha])
-        return Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
+        if isinstance(photo, (list, tuple)):
+            results = []
+            for each in photo:
+                results.append(self.upscale(each, size=size, scale=scale))
+                progress(len(results), len(photo))
+            return results
+        if size is not None and scale is not None:
+            raise ValueError("size and scale exclude each other")
+        if isinstance(photo, Tensor):
+            if photo.ndim not in (3, 4) or photo.shape[-3] != 3:
+                raise ValueError(f"the tensor has shape {tuple(photo.shape)}, not (3, H, W) or (N, 3, H, W)")
+            large = self.upscale_tensor(photo if photo.ndim == 4 else photo[None])
+            if size is not None or scale is not None:
+                wide, high = size or (round(photo.shape[-1] * (scale or 1)), round(photo.shape[-2] * (scale or 1)))
+                large = resize(large, (high, wide)).clamp(0, 1)
+            return large if photo.ndim == 4 else large[0]
+        path = Path(photo) if isinstance(photo, (str, Path)) else None
+        if path is not None:
+            picture = images.read(path)
+        elif isinstance(photo, Image.Image):
+            picture = images.from_pillow(photo)
+        elif isinstance(photo, np.ndarray):
+            picture = _from_array(photo)
+        else:
+            raise TypeError(f"cannot upscale {type(photo).__name__}: give a path, a Pillow image, an array or a tensor")
+        if scale is not None:
+            size = round(picture.width * scale), round(picture.height * scale)
+        result = self.suited_to(picture, path)[0].upscale_picture(picture, size=size, on_tile=progress)
+        return _to_array(result, like=photo) if isinstance(photo, np.ndarray) else _to_image(result)
 
     def upscale_picture(
         self, picture: Picture, *, size: tuple[int, int] | None = None, on_tile: OnTile = lambda *_: None
@@ -297,3 +341,33 @@ class _AlphaRows:
         values = torch.from_numpy(self._alpha[needed].astype(np.float32))
         large = self._across.apply(down.apply(values, dim=-2, first=needed.start), dim=-1)
         return (large.clamp_(0, self._top) + 0.5).numpy().astype(self._alpha.dtype)  # type: ignore[return-value]
+
+
+def _from_array(values: npt.NDArray[Any]) -> Picture:
+    pixels = np.atleast_3d(values)
+    if values.ndim not in (2, 3) or not 1 <= pixels.shape[2] <= 4:
+        raise ValueError(f"the array has shape {values.shape}, not (H, W) or (H, W, C) with 1 to 4 channels")
+    if np.issubdtype(values.dtype, np.floating):
+        pixels = np.round(pixels.clip(0, 1) * 65535).astype(np.uint16)
+    elif values.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"the array is {values.dtype}, not uint8, uint16 or floating point")
+    colors = 1 if pixels.shape[2] < 3 else 3
+    alpha = np.ascontiguousarray(pixels[..., colors]) if pixels.shape[2] > colors else None
+    return Picture(color=np.ascontiguousarray(pixels[..., :colors]), alpha=alpha)
+
+
+def _to_array(picture: Picture, *, like: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    color: npt.NDArray[Any] = picture.color
+    values = color if picture.alpha is None else np.dstack([color, picture.alpha])
+    if np.issubdtype(like.dtype, np.floating):
+        values = (values / 65535).astype(like.dtype)
+    return values[..., 0] if like.ndim == 2 else values
+
+
+def _to_image(picture: Picture) -> Image.Image:
+    if picture.bits == 16 and picture.channels == 1:
+        image = Image.fromarray(picture.color[..., 0])
+    else:
+        image = images.to_pillow(picture, "PNG")
+    image.info.update(images.pillow_options(picture, "PNG"))
+    return image
