@@ -25,9 +25,10 @@ class CostMeter:
         self._parameters = self._multiply_adds = None
         if upscaler := method.upscaler:
             self._device = upscaler.device
-            self._parameters = sum(parameter.numel() for parameter in upscaler.network.parameters())
+            self._parameters = sum(parameter.numel() for parameter in upscaler.network.parameters()) or None
             runs = dihedral.COUNT if upscaler.runner.ensemble else 1
-            with suppress(RuntimeError):  # other projects' networks may refuse the small square
+            # Other projects' networks may refuse the small square, or not be PyTorch's.
+            with suppress(RuntimeError, StopIteration):
                 self._multiply_adds = runs * multiply_adds(upscaler.network, scale=upscaler.scale)
         self._seconds: list[float] = []
         self._peaks: list[float] = []

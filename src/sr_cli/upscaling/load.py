@@ -9,6 +9,7 @@ from sr_cli import weights
 from sr_cli.errors import WeightsError
 from sr_cli.networks.base import Network
 from sr_cli.networks.checkpoint import load_network
+from sr_cli.networks.onnx_file import OnnxNetwork
 from sr_cli.networks.registry import build_from_file, built_in, is_described_by_file, name_of
 from sr_cli.weights.content import content_of
 from sr_cli.weights.header import read_metadata
@@ -46,6 +47,8 @@ def settings_of_file(path: Path) -> dict[str, Any]:
     if _is_ours(path):
         return {}
     network, _ = load_weights(path)
+    if not network.described_by_file:
+        raise WeightsError(f"{path}: a network of an ONNX file cannot be trained")
     return {"arch": name_of(type(network)), "scale": network.scale}
 
 
@@ -65,6 +68,8 @@ def load_weights(path: Path, *, arch: str | None = None) -> tuple[Network, dict[
     """
     if _is_ours(path):
         return load_network(path, arch=arch)
+    if content_of(path) == "ONNX":
+        return OnnxNetwork(path), {}
     if arch is None or not is_described_by_file(arch):
         arch = next(name for name in built_in() if is_described_by_file(name))
     return build_from_file(arch, path), {}
