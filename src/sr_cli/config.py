@@ -515,6 +515,7 @@ class UpscaleConfig:
     recursive: bool = setting(
         False, "Include subfolders; the output folder mirrors them.", BATCH, flags=("--recursive", "-r")
     )
+    empty_ok: bool = setting(False, "A folder without pictures is not an error.", BATCH, flags=("--empty-ok",))
     shard: tuple[int, int] | None = setting(
         None, "Process only the I-th of N shares of the pictures.", BATCH, metavar="I/N", parse=parse_shard
     )

@@ -27,6 +27,10 @@ class ImageError(SrError):
     exit_code = 3
 
 
+class NoImagesError(ImageError):
+    """A folder, a pattern or a list without a picture."""
+
+
 class WeightsError(SrError):
     """Weights that are missing, damaged, unknown or of the wrong kind."""
 

@@ -6,10 +6,12 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from sr_cli import console
 from sr_cli.__main__ import main
 from sr_cli.cli import completion
 from sr_cli.cli.completion import completer
@@ -201,3 +203,37 @@ def test_the_model_is_chosen_by_the_picture(sr, tmp_path):
         json.loads(line).get("reason") for line in sr("upscale", "b.jpg", "-o", "c.png", "--json")[1].splitlines()
     ]
     assert reasons == ["photo, JPEG of quality 80", None]
+
+
+def test_the_line_for_cron_mails_only_failures(sr, tmp_path):
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "batches.md"
+    (line,) = re.findall(
+        r"\*/15 \* \* \* \* cd /srv/photos && flock -n .lock sr (.*)", page.read_text(encoding="utf-8")
+    )
+    arguments, log = line.split(), tmp_path / "upscale.log"
+    (tmp_path / "inbox").mkdir()
+    assert sr(*arguments) == (0, "", "")
+    assert "inbox: no images" in log.read_text(encoding="utf-8")
+    paint(tmp_path / "inbox" / "a.png")
+    assert sr(*arguments) == (0, "", "")
+    assert re.search(
+        r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d inbox/a.png → large/a_4x.png: 8×6 → 32×24", log.read_text(), re.M
+    )
+    (tmp_path / "inbox" / "b.png").write_text("no picture")
+    code, out, err = sr(*arguments)
+    assert (code, out) == (1, "") and "inbox/b.png" in err and "inbox/b.png" in log.read_text()
+
+
+def test_an_empty_folder_is_an_error_unless_it_may_be(sr, tmp_path, model):
+    (tmp_path / "empty").mkdir()
+    paint(tmp_path / "a.png")
+    assert sr("upscale", "empty")[0] == 3
+    assert sr("upscale", "empty", "--empty-ok")[0] == 0
+    assert sr("upscale", "missing", "--empty-ok")[0] == 3
+    assert sr("upscale", "empty", "a.png", "-m", model, "-o", "out", "--empty-ok")[:2] == (0, "out/a_2x.png\n")
+    assert sr("upscale", "a.png", "--log-file", "no/such/folder.log")[0] == 7
+
+
+@pytest.fixture(autouse=True)
+def no_log(monkeypatch):
+    monkeypatch.setattr(console, "_log", None)

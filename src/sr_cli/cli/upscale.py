@@ -27,7 +27,7 @@ from sr_cli.config import (
 )
 from sr_cli.console import upscaling as view
 from sr_cli.console.weights import obtain_model
-from sr_cli.errors import ImageError, UsageError, reading
+from sr_cli.errors import ImageError, NoImagesError, UsageError, reading
 from sr_cli.system.cpu_tuning import keep_freed_memory, limit_openmp_spin
 
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ def upscale(
     quiet: Annotated[bool, option("Print only errors.", OUTPUT, "--quiet", "-q")] = False,
     verbose: Annotated[bool, option("Print details of each picture.", OUTPUT, "--verbose", "-v")] = False,
     yes: Annotated[bool, yes_option(PROCESSING)] = False,
+    log_file: Annotated[
+        Path | None, option("Append what happens to this file, with times.", OUTPUT, "--log-file", metavar="FILE")
+    ] = None,
     preview: Annotated[bool, option("Show a crop before and after in the terminal.", OUTPUT, "--preview")] = False,
     compare: Annotated[
         Path | None,
@@ -68,6 +71,8 @@ def upscale(
 ) -> None:
     """Upscale images. Inputs are never changed; results are written atomically."""
     inputs = inputs or []
+    if log_file:
+        console.log_to(log_file)
     _check_pipes(inputs, from_file, output, as_json=as_json, dry_run=dry_run)
     _check_output(inputs, output)
     if quiet and verbose:
@@ -102,7 +107,13 @@ def upscale(
             pipe = plan_pipe(request, config, load, stdin=sys.stdin.buffer, stdout=sys.stdout.fileno())
             batch = stack.enter_context(pipe)
         else:
-            batch = plan_batch(request, config, load)
+            try:
+                batch = plan_batch(request, config, load)
+            except NoImagesError as error:
+                if not config.empty_ok:
+                    raise
+                (console.log if quiet else console.note)(str(error))
+                return
         code = view.show_dry_run(batch.dry_run(), batch.upscaler, shown) if dry_run else _run(batch, shown)
     if not batch.summary.interrupted:
         distributed.wait_for_all()

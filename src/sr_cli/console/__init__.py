@@ -1,10 +1,15 @@
 """Output for people: results on stdout, progress and errors on stderr. One file per subject; shared parts are here."""
 
 import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from sr_cli.errors import OutputError
 
 out = Console(soft_wrap=True, highlight=False, emoji=False)
 """For results."""
@@ -13,18 +18,43 @@ err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 """For progress, warnings and errors."""
 
 
+_log: TextIO | None = None
+
+
+def log_to(path: Path) -> None:
+    """Append to a file, from now on, what is printed on stderr and what `log` is given.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    global _log
+    try:
+        _log = path.open("a", encoding="utf-8", buffering=1)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def log(message: str) -> None:
+    """Write a line with the time to the log file, if there is one."""
+    if _log is not None:
+        _log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {one_line(message)}\n")
+
+
 def error(message: str) -> None:
     """Print one line that begins with ``error:``; control characters in file names are shown as escapes."""
+    log(f"error: {message}")
     err.print(f"[bold red]error:[/] {escape(one_line(message))}")
 
 
 def warning(message: str) -> None:
     """Print one line that begins with ``warning:``."""
+    log(f"warning: {message}")
     err.print(f"[yellow]warning:[/] {escape(one_line(message))}")
 
 
 def note(message: str) -> None:
     """Print a plain line on stderr."""
+    log(message)
     err.print(escape(one_line(message)))
 
 

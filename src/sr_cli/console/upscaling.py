@@ -101,7 +101,9 @@ class UpscalingProgress:
             console.warning(f"{result.input}: {warning}")
         if self._shown.verbose:
             console.note(f"{result.input}: {_details(result)}")
-        elif self._alone and result.status == "done" and result.output != "-":
+        else:
+            console.log(f"{result.input} → {result.output}: {_details(result)}")
+        if self._alone and result.status == "done" and result.output != "-":
             why = f" ({result.reason})" if result.reason else ""
             console.note(f"{_sizes(result)}, {result.model}{why}, {clock(result.seconds or 0)}")
 
@@ -151,12 +153,12 @@ def summarize(summary: "Summary", shown: OutputOptions) -> None:
         for what, count in (("done", summary.done), ("skipped", summary.skipped), ("failed", summary.failed))
         if count or what == "done"
     ]
-    if not shown.quiet and (summary.total > 1 or summary.skipped or summary.interrupted):
+    if shown.quiet or summary.total > 1 or summary.skipped or summary.interrupted:
         pace = f" in {clock(summary.seconds)}, {summary.megapixels / summary.seconds:.2f} MP/s" if summary.done else ""
         interrupted = "interrupted: " if summary.interrupted else ""
         left = summary.total - summary.done - summary.skipped - len(summary.failures)
         not_done = f", {left} not done" if left and summary.interrupted else ""
-        console.note(f"{interrupted}{', '.join(counts)}{not_done}{pace}")
+        (console.log if shown.quiet else console.note)(f"{interrupted}{', '.join(counts)}{not_done}{pace}")
     if summary.chosen and summary.total > 1 and not shown.quiet and not shown.as_json:
         models = ", ".join(f"{name} for {count}" for name, count in summary.chosen.most_common())
         console.note(f"chosen by what they look like: {models}; --model or --for overrides")

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from sr_cli.errors import ImageError
+from sr_cli.errors import ImageError, NoImagesError
 from sr_cli.images.formats import SUFFIXES
 
 
@@ -45,5 +45,5 @@ def find_images(
             if not name.startswith(".") and file.suffix.lower() in SUFFIXES and not file.is_fifo():
                 found.append(file)
     if not found:
-        raise ImageError(f"{path}: no images in this folder" + ("" if recursive else " (subfolders not searched)"))
+        raise NoImagesError(f"{path}: no images in this folder" + ("" if recursive else " (subfolders not searched)"))
     return sorted(found)

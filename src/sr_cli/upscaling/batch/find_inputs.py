@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from sr_cli import images
-from sr_cli.errors import ImageError, SrError
+from sr_cli.errors import ImageError, NoImagesError, SrError
 
 _WILDCARDS = "*?["
 
@@ -86,7 +86,7 @@ def find_inputs(
         if excluded is None or not path.is_relative_to(excluded):
             kept[path] = source
     if not kept:
-        raise problems[0] if problems else ImageError("no images to upscale")
+        raise problems[0] if problems else NoImagesError("no images to upscale")
     folders = [] if recursive else [Path(each) for each in [*given, *listed] if _is_folder(Path(each))]
     left_out = [f"{folder}: {count} not searched; -r includes them" for folder in folders if (count := _count(folder))]
     return Inputs(sources=list(reversed(kept.values())), problems=problems, notes=left_out)
@@ -128,7 +128,7 @@ def _matching(pattern: str) -> list[Source]:
     found = [Path(each) for each in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
     pictures = [path for path in found if path.suffix.lower() in images.SUFFIXES and path.is_file()]
     if not pictures:
-        raise ImageError(f"{pattern}: no image matches this pattern")
+        raise NoImagesError(f"{pattern}: no image matches this pattern")
     return [Source(path=path, subfolder=path.relative_to(Path(*parts[:first])).parent) for path in pictures]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sr_cli.config import AUTO, PIPE, UpscaleConfig
-from sr_cli.errors import OutputError, UsageError
+from sr_cli.errors import NoImagesError, OutputError, UsageError
 from sr_cli.images import FORMATS, SUFFIXES
 from sr_cli.images.header import detect_format, size_or_none
 from sr_cli.system.quantities import pictures
@@ -164,6 +164,8 @@ def plan_pipe(
 def _find(request: BatchRequest, config: UpscaleConfig) -> Inputs:
     output = None if request.output in (None, PIPE) else Path(str(request.output))
     found = find_inputs(request.inputs, listed=request.listed, recursive=config.recursive, output=output)
+    if config.empty_ok:
+        found = replace(found, problems=[each for each in found.problems if not isinstance(each, NoImagesError)])
     one_only = f"-o {output} is a file," if output is not None and _is_file_name(output) else request.one_only
     if one_only and len(found.sources) > 1:
         raise UsageError(f"{one_only} for one picture; there are {len(found.sources)}")
