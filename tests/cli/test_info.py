@@ -177,3 +177,14 @@ def test_sizes_are_in_megabytes():
         "553 MB",
         UNAVAILABLE,
     ]
+
+
+def test_markdown_for_a_bug_report_names_no_folder(capsys):
+    from sr_cli.console.info import show_markdown
+    from sr_cli.info import collect
+
+    found = collect()
+    show_markdown(found)
+    text = capsys.readouterr().out
+    assert "**Version**" in text and "\n- torch: " in text
+    assert found.cache.folder not in text

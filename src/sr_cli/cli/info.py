@@ -7,7 +7,11 @@ from typing import Annotated
 import typer
 
 
-def info(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def info(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a bug report.")] = False,
+) -> None:
     """Show versions, devices, the state of CPU and GPUs, and the weights."""
     from sr_cli.console import info as view
     from sr_cli.info import collect
@@ -15,5 +19,7 @@ def info(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
     found = collect()
     if as_json:
         typer.echo(json.dumps(asdict(found), indent=2))
+    elif markdown:
+        view.show_markdown(found)
     else:
         view.show(found)

@@ -28,6 +28,14 @@ def show(info: SystemInfo) -> None:
     console.out.print(table if console.out.is_terminal else "\n".join(lines))
 
 
+def show_markdown(info: SystemInfo) -> None:
+    """Print a list per section, to paste into a bug report; without the weights' folder, which names the user."""
+    for heading, rows in sections(info):
+        if heading != "Weights":
+            lines = (console.one_line(f"- {label}: {value}" if label else f"- {value}") for label, value in rows)
+            console.out.print(escape("\n".join((f"**{heading}**", "", *lines, ""))))
+
+
 def sections(info: SystemInfo) -> list[Section]:
     """The information as text."""
     versions = [(package, version or "not installed") for package, version in info.versions.items()]

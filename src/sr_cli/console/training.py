@@ -1,5 +1,6 @@
 """A training on the console: a live panel on a terminal, elsewhere a plain line now and then."""
 
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,7 @@ from rich.table import Table
 from sr_cli import console
 from sr_cli.config import TrainConfig
 from sr_cli.evaluation.measures import MEASURES
+from sr_cli.system.quantities import UNAVAILABLE
 
 if TYPE_CHECKING:
     import torch
@@ -93,7 +95,10 @@ class TrainingProgress:
                 best, step = last.best_yet
                 console.note(f"best.safetensors: {_value(self._config.best, best)} at step {step}")
             for label, value in last.energy.rows(epochs=last.epoch, g_per_kwh=g_per_kwh):
-                console.note(f"{label + ':':16} {value}")
+                if UNAVAILABLE not in value:  # the report has those, too
+                    console.note(f"{label + ':':16} {value}")
+            console.note(f"{'report:':16} {run / 'report.html'}")
+            console.note(f"{'to use it:':16} sr upscale PHOTO --model {shlex.quote(str(run))}")
 
     def _rows(self, step: "TrainStep", now: float) -> list[tuple[str, str]]:
         terms = ", ".join(f"{name} {value:.5g}" for name, value in step.losses.items())

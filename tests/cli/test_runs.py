@@ -1,0 +1,55 @@
+"""``sr runs``: what there is, and how two runs differ."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from sr_cli.cli import app
+from sr_cli.errors import TrainingError
+
+
+def begin(folder, lr, psnr):
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(
+        json.dumps({"settings": {"arch": "compact", "scale": 4, "lr": lr, "best": "psnr"}})
+    )
+    (folder / "metrics.csv").write_text("step,loss\n20,0.5\n40,0.4\n")
+    (folder / "validation.csv").write_text("step,psnr\n" + "".join(f"{20 * i + 20},{v}\n" for i, v in enumerate(psnr)))
+
+
+def lines(*arguments):
+    done = CliRunner().invoke(app, ["runs", *arguments])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.output.splitlines()
+
+
+@pytest.fixture(autouse=True)
+def two_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    begin(tmp_path / "runs" / "a", 0.001, [27.5, 28.25])
+    begin(tmp_path / "runs" / "b", 0.002, [29.5, 28.0])
+
+
+def test_all_runs_are_listed_with_their_best_validation():
+    heading, first, second = lines()
+    assert heading.split()[:2] == ["run", "arch"]
+    assert first.split()[0] == "a" and "psnr 28.25" in first and first.split()[-1] == "40"
+    assert "psnr 29.5" in second and second.split()[-1] == "20"
+
+
+def test_a_comparison_shows_only_what_differs():
+    heading, *rows = lines("a", "runs/b")
+    assert "lr" in heading and "arch" not in heading and "scale" not in heading
+    assert [row.split()[1] for row in rows] == ["0.001", "0.002"]
+
+
+def test_json_and_what_is_no_run(tmp_path):
+    assert [run["best"] for run in json.loads("\n".join(lines("--json")))] == ["psnr 28.25", "psnr 29.5"]
+    with pytest.raises(TrainingError, match="not the folder of a run"):
+        lines("c")
+    begin(tmp_path / "others" / "new", 0.1, [])
+    assert lines("--runs-dir", "others")[1].split()[-1] == "–"
+    assert lines("--runs-dir", "nowhere") == ["nowhere: no runs yet; sr train PHOTOS begins one"]
