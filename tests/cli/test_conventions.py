@@ -175,7 +175,7 @@ def test_what_is_left_out_is_said_once(sr, tmp_path, model):
     assert "--quality" not in sr("a.gif", "-m", model, "-f", "jpg", "--quality", 50)[2]
 
 
-def test_the_folder_of_a_run_is_a_model(sr, tmp_path, model):
+def test_the_folder_of_a_run_is_a_model(sr, tmp_path, model, monkeypatch):
     paint(tmp_path / "a.png")
     run = tmp_path / "runs" / "mine"
     run.mkdir(parents=True)
@@ -186,6 +186,8 @@ def test_the_folder_of_a_run_is_a_model(sr, tmp_path, model):
     assert sr("a.png", "-m", "runs/mine", "--filename", "{model}.{ext}")[1] == "mine.png\n"
     code, _, err = sr("a.png", "-m", "runs/mine/last.pt")
     assert code == 4 and "use runs/mine/model.safetensors" in err
+    monkeypatch.chdir(tmp_path / "runs")
+    assert sr("../a.png", "-m", "mine", "--filename", "{model}-again.{ext}")[1] == "../mine-again.png\n"
 
 
 def test_the_model_is_chosen_by_the_picture(sr, tmp_path):

@@ -71,8 +71,8 @@ def option(
 
 
 def yes_option(panel: str) -> Any:
-    """The option ``--yes`` of commands that take models by name; ``-y`` is ``--overwrite``."""
-    return option("Download a model that is missing without asking.", panel, "--yes")
+    """The option ``--yes`` of commands that take models by name."""
+    return option("Download a model that is missing without asking.", panel, "--yes", "-y")
 
 
 def show_defaults(parameters: Iterable[Any], config: Any) -> None:

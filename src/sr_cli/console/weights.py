@@ -47,7 +47,7 @@ def obtain_model(model: str, *, yes: bool = False) -> str:
         WeightsError: the name is unknown, or the model isn't here and may not be downloaded.
         DownloadError, OutputError: see `weights.fetch`.
     """
-    if not weights.is_url(model) and (Path(model).suffix or len(Path(model).parts) > 1):
+    if not weights.is_url(model) and weights.is_path(model):
         return model
     entry = weights.entry_of_url(model) if weights.is_url(model) else weights.entry(model, kind="upscaler")
     if weights.state(entry) in ("shipped", "cached"):

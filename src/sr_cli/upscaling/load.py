@@ -24,18 +24,18 @@ def find_weights(model: str | Path) -> Path:
         WeightsError: the file doesn't exist, or is a training's state, or no model has that name.
     """
     path = Path(model)
-    if path.is_dir() and (len(path.parts) > 1 or (path / "config.json").is_file()):
+    if not weights.is_path(path):
+        return weights.locate(str(model), kind="upscaler")
+    if path.is_dir():
         found = [file for name in ("best", "model") if (file := path / f"{name}.safetensors").is_file()]
         if not found:
             raise WeightsError(f"{path}: has no best.safetensors or model.safetensors; is it a finished run?")
         return found[0]
     if path.name == "last.pt" and (path.parent / "config.json").is_file():
         raise WeightsError(f"{path}: is the state of a training; use {path.parent / 'model.safetensors'}")
-    if path.suffix or len(path.parts) > 1:
-        if not path.is_file():
-            raise WeightsError(f"{path}: no such weights file")
-        return path
-    return weights.locate(str(model), kind="upscaler")
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file")
+    return path
 
 
 def settings_of_file(path: Path) -> dict[str, Any]:

@@ -200,6 +200,12 @@ def is_url(text: str) -> bool:
     return text.lower().startswith(("https://", "http://"))
 
 
+def is_path(model: str | Path) -> bool:
+    """Whether a model is named by its file or the folder of its run: has a suffix or a folder, or is such a folder."""
+    path = Path(model)
+    return bool(path.suffix) or len(path.parts) > 1 or (path / "config.json").is_file()
+
+
 def entry_of_url(url: str) -> Entry:
     """The entry that has this URL, or a new one, named after the URL's last part.
 
