@@ -9,9 +9,12 @@ import sys
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from spandrel.architectures.Compact import Compact
 
+from sr_cli import console, weights
 from sr_cli.cli.completion import completer
+from sr_cli.console import models
 from support.fast_python import python
 from support.loopback import Served, serving
 
@@ -145,6 +148,19 @@ def test_training_takes_names(here):
     loss = ["--loss", "pixel:l1=1+teacher:l1=1"]
     done = sr(here, "train", "photos", "--teacher", "nomos8ksc", *loss, *options, "--name", "b", "--scale", 4)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("terminal", [True, False])
+def test_on_a_narrow_terminal_only_the_purposes_are_cut(monkeypatch, terminal):
+    out = Console(file=io.StringIO(), width=90, force_terminal=terminal, color_system=None)
+    monkeypatch.setattr(console, "out", out)
+    entry = weights.catalog_entry("2x-realesrganv2-animevideo-xsx2")
+    models.show_catalog([(entry, "cached")], of=1)
+    shown = out.file.getvalue()
+    assert all(each in shown for each in (entry.name + " *", "x2", "compact", "2.4 MB", "BSD-3-Clause"))
+    assert (entry.tags[-1] in shown) != terminal
+    assert not terminal or max(map(len, shown.splitlines())) <= 90
 
 
 @pytest.mark.usefixtures("here")

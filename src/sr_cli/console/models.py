@@ -40,9 +40,14 @@ def show_catalog(models: Sequence[tuple[weights.Entry, weights.State]], *, of: i
         for entry, state in models
     ]
     table = Table(box=None, pad_edge=False)
+    left = console.out.width if console.out.is_terminal else None
     for title, *cells in zip(titles, *rows, strict=True):
-        width = None if title == "for" else max(map(len, cells), default=0)
-        table.add_column(title, min_width=width, no_wrap=True, justify="right" if title == "size" else "left")
+        width = max(map(len, (title, *cells)))
+        if title == "for" and left is not None:
+            width = max(3, min(width, left))  # only purposes are cut, where the terminal is narrow
+        elif left is not None:
+            left -= width + 2
+        table.add_column(title, width=width, no_wrap=True, justify="right" if title == "size" else "left")
     for row in rows:
         table.add_row(*map(escape, row))
     if models:
