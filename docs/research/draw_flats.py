@@ -1,6 +1,6 @@
-"""Draw smooth pictures to train on: shading, soft edges and discs. With them a network learns to leave faint noise faint.
+"""Draw smooth pictures to train on: shading, soft edges and discs, so that faint noise stays faint.
 
-    python docs/research/draw_flats.py FOLDER
+python docs/research/draw_flats.py FOLDER
 """
 
 import sys
