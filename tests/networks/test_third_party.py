@@ -17,6 +17,7 @@ from sr_cli.errors import WeightsError
 from sr_cli.imageops.color import full_range_luma
 from sr_cli.images import Picture
 from sr_cli.networks.third_party import ThirdPartyNetwork
+from sr_cli.system.device import has_fast_bfloat16
 from sr_cli.upscaling.upscaler import Upscaler
 from support.pictures import gradient
 
@@ -170,6 +171,32 @@ class TestOneChannel:
     def test_gray_pictures_stay_gray(self, upscaler):
         large = upscaler.upscale_picture(picture_of(30, 33, channels=1))
         assert large.color.shape == (60, 66, 1)
+
+
+class TestBfloat16:
+    def loaded(self, path, *, factor=1.0):
+        torch.manual_seed(0)
+        network = ESRGAN(in_nc=3, out_nc=3, num_filters=8, num_blocks=1, scale=2)
+        with torch.no_grad():
+            network.model[-1].weight.mul_(factor)
+        torch.save(network.state_dict(), path)
+        return ThirdPartyNetwork.from_file(path)
+
+    def test_it_is_tried_only_on_a_cpu_that_is_fast_in_it(self, tmp_path):
+        self.loaded(tmp_path / "a.pth")
+        upscaler = Upscaler.from_pretrained(tmp_path / "a.pth")
+        assert (upscaler.network.bfloat16_difference is not None) == has_fast_bfloat16()
+
+    def test_the_largest_difference_is_known(self, tmp_path):
+        network = self.loaded(tmp_path / "a.pth")
+        network.tolerates_bfloat16()
+        assert 0 < network.bfloat16_difference < 16
+
+    def test_a_network_that_rounds_too_much_stays_in_float32(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("time.perf_counter", iter((0.0, 2.0, 3.0) * 2).__next__)  # as if it were twice as fast
+        assert self.loaded(tmp_path / "a.pth").tolerates_bfloat16()
+        network = self.loaded(tmp_path / "b.pth", factor=1000)
+        assert not network.tolerates_bfloat16() and network.bfloat16_difference > 16
 
 
 class TestFourChannels:

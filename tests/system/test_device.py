@@ -43,7 +43,7 @@ def test_absent_cuda_is_refused_with_the_reason():
 def test_a_cpu_computes_in_float32_unless_it_has_fast_bfloat16_or_is_told_otherwise():
     cpu = torch.device("cpu")
     assert device.dtype_for(cpu) == (torch.bfloat16 if device.has_fast_bfloat16() else torch.float32)
-    assert device.dtype_for(cpu, bfloat16=False) == torch.float32
+    assert device.dtype_for(cpu, bfloat16=lambda: False) == torch.float32
     assert device.dtype_for(cpu, "bfloat16") == torch.bfloat16
     assert device.dtype_for(cpu, "float16") == torch.float16
 

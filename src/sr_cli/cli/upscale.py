@@ -154,6 +154,8 @@ def _config(given: dict[str, Any]) -> UpscaleConfig:
 
 def _load(config: UpscaleConfig, *, quiet: bool, yes: bool) -> "Upscaler":
     """The network that was asked for, downloaded if necessary."""
+    import torch
+
     from sr_cli.system import distributed
     from sr_cli.upscaling.batch.target_size import available_scales, model_for
     from sr_cli.upscaling.upscaler import Upscaler
@@ -171,6 +173,12 @@ def _load(config: UpscaleConfig, *, quiet: bool, yes: bool) -> "Upscaler":
         device=distributed.spread_over_gpus(config.device),
         on_step_down=lambda message: None if quiet else console.warning(message),
     )
+    difference = upscaler.network.bfloat16_difference
+    if difference is not None and upscaler.runner.dtype == torch.bfloat16 and not quiet:
+        console.note(
+            f"{upscaler.name} runs in bfloat16, which is faster here: at most {difference:.0f} of 255 from float32 on "
+            "a test picture; --dtype float32 is exact"
+        )
     if named and config.scale in (2, 3, 4, 8) and config.scale != upscaler.scale and upscaler.network.scales:
         raise UsageError(
             f"{model} upscales by {upscaler.scale}, not by {config.scale:g}; leave out --model for a network that "

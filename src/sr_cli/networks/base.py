@@ -72,8 +72,8 @@ class Network(nn.Module):
     described_by_file: ClassVar[bool] = False
     """Whether a weights file alone says what the network is: `from_file` builds it, so training needs ``--init``."""
 
-    tolerates_bfloat16: ClassVar[bool] = True
-    """Whether ``--dtype auto`` may choose bfloat16 on CPUs."""
+    bfloat16_difference: float | None = None
+    """How far results in bfloat16 are from float32 at most, in 8-bit values, if `tolerates_bfloat16` had to try."""
 
     takes_alpha: bool = False
     """Whether it takes, and makes, RGBA as well as RGB."""
@@ -138,6 +138,10 @@ class Network(nn.Module):
 
     def initialize(self, how: str) -> None:
         """Reinitialize as ``--initialization`` says; by default the network starts in its own way."""
+
+    def tolerates_bfloat16(self) -> bool:
+        """Whether ``--dtype auto`` may choose bfloat16 on CPUs that are fast in it."""
+        return True
 
     def check_trainable(self, side: int) -> None:
         """Check that a gradient reaches the weights from LR patches of ``side`` pixels.

@@ -3,7 +3,7 @@
 import copy
 import itertools
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,6 @@ class OnnxNetwork(Network):
         WeightsError: ONNX Runtime isn't installed or refuses the file, or it is no upscaler.
     """
 
-    tolerates_bfloat16: ClassVar[bool] = False
     tolerates_float16 = False
 
     def __init__(self, path: Path) -> None:
@@ -74,6 +73,9 @@ class OnnxNetwork(Network):
 
     def __deepcopy__(self, _: dict[int, Any]) -> "OnnxNetwork":
         return copy.copy(self)  # a session cannot be copied, and need not be
+
+    def tolerates_bfloat16(self) -> bool:
+        return False
 
     def forward(self, lr: Tensor) -> Tensor:
         picture = lr.detach().float().cpu()

@@ -1,7 +1,7 @@
 """The choice of device and dtype, and the memory of a device."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -45,13 +45,16 @@ def name_of(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else machine.cpu_name()
 
 
-def dtype_for(device: torch.device, name: str = "auto", *, bfloat16: bool = True, float16: bool = True) -> torch.dtype:
+def dtype_for(
+    device: torch.device, name: str = "auto", *, bfloat16: Callable[[], bool] = lambda: True, float16: bool = True
+) -> torch.dtype:
     """The dtype to run a network in.
 
     Args:
         name: ``float32``, ``float16``, ``bfloat16``, or ``auto``: float16 on CUDA GPUs of compute
             capability 7.0 and above, bfloat16 on CPUs that are faster in it, float32 on everything else.
-        bfloat16, float16: whether ``auto`` may choose it, see `sr_cli.networks.base.Network.tolerates_bfloat16`.
+        bfloat16, float16: whether ``auto`` may choose it, see `sr_cli.networks.base.Network.tolerates_bfloat16`; the
+            former is called only if the answer matters.
 
     Raises:
         DeviceError: the device does not support that dtype.
@@ -60,7 +63,7 @@ def dtype_for(device: torch.device, name: str = "auto", *, bfloat16: bool = True
     if name == "auto":
         if float16 and device.type == "cuda" and torch.cuda.get_device_capability(device) >= (7, 0):
             return torch.float16
-        if device.type == "cpu" and bfloat16 and has_fast_bfloat16():
+        if device.type == "cpu" and has_fast_bfloat16() and bfloat16():
             return torch.bfloat16
         return torch.float32
     if name not in DTYPES:
