@@ -187,12 +187,13 @@ def test_the_command_line_wins_over_the_file(photo_folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_energy_at_the_end_is_a_figure_or_unavailable(finished_run):
+def test_energy_at_the_end_is_a_figure_or_left_out(finished_run):
     done = sr_train("--resume", "a", "--steps", 3, "--carbon-intensity", 56, folder=finished_run)
     assert done.returncode == 0, done.stderr
     lines = dict(re.findall(r"^(\w[\w ]*): +(.*)$", done.stderr, re.MULTILINE))
-    assert {"device", "before", "mean", "peak", "utilization", "energy", "energy per epoch", "CO2e"} <= lines.keys()
+    assert "device" in lines and "unavailable" not in done.stderr
+    known = json.loads((finished_run / "runs/a/energy.json").read_text())["watt_hours"] is not None
     for label in ("energy", "energy per epoch", "CO2e"):
-        assert lines[label].startswith("unavailable") or float(lines[label].split()[0]) > 0
+        assert (label in lines) == known and (not known or float(lines[label].split()[0]) > 0)
     assert json.loads((finished_run / "runs/a/config.json").read_text())["carbon_intensity"] == 56
     assert " at 56 g/kWh" in (finished_run / "runs/a/report.html").read_text()
