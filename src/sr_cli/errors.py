@@ -84,3 +84,8 @@ def first_line(error: BaseException) -> str:
 def described(error: BaseException) -> str:
     """The class of an error, and the first line of what it says."""
     return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def one_line(text: str) -> str:
+    """The text with line breaks and other control characters as backslash escapes, lone surrogates too."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -26,6 +26,8 @@ def test_settings_are_called_as_their_options(tmp_path):
         ("batchsize = 4\n", "did you mean batch_size"),
         ("crop-size = 96\ncrop_size = 48\n", "set twice"),
         ("lr = \n", "not a TOML file"),
+        ("lr = " + "9" * 5000, "not a TOML file"),
+        ("lr = " + "[" * 50_000, "not a TOML file"),
         ("lr = 'fast'", "lr must be a number"),
         ("batch_size = 0", "batch_size must be at least 1"),
         ("our = 1\n", "the settings are adversarial_start, arch, "),

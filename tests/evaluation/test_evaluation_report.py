@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sr_cli.errors import UsageError
 from sr_cli.evaluation.evaluate import Comparison
 from sr_cli.evaluation.report import as_csv, as_markdown
 from sr_cli.evaluation.report.gallery import Gallery, window_of_difference
 from sr_cli.evaluation.report.page import page
 from sr_cli.evaluation.result import Failure, ImageResult
+from sr_cli.evaluation.thresholds import read_report
 from support.chromium import PROGRAM, Page, chromium
 from support.evaluations import photo, report
 
@@ -52,6 +54,17 @@ def test_csv_has_a_line_for_every_picture_and_method_and_the_protocol_in_each():
     }
     assert [float(line["psnr"]) for line in lines if line["method"] == "two"] == [25, 25, math.inf]
     assert lines[-1]["ssim"] == ""
+
+
+def test_names_are_neither_formulas_nor_control_sequences():
+    found = report({"=1+1": {"psnr": [20.0]}, "@a\x1b[31m": {"psnr": [21.0]}, "-b\n": {"psnr": [-1.5]}})
+    named = tuple(dataclasses.replace(each, name="+\r\x07" + each.name) for each in found.images)
+    found = dataclasses.replace(found, images=named)
+    lines = list(csv.DictReader(io.StringIO(as_csv(found))))
+    assert [line["method"] for line in lines] == ["'=1+1", "'@a\\x1b[31m", "'-b\\n"]
+    assert all(line["image"].startswith("'+\\r\\x07") for line in lines) and lines[2]["psnr"] == "-1.5"
+    for text in (as_csv(found), as_markdown(found)):
+        assert all(character.isprintable() or character == "\n" for character in text)
 
 
 def test_markdown_marks_the_best_and_says_what_is_missing():
@@ -311,3 +324,10 @@ def test_text_stands_out_in_light_and_dark(tab, scheme):
     assert contrast(paper, ink) > 7
     assert contrast(paper, faint) > 4.5
     assert contrast(best, ink) > 7
+
+
+def test_a_baseline_nested_without_end_is_refused_in_a_line(tmp_path):
+    path = tmp_path / "deep.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(UsageError, match="not a report"):
+        read_report(path)

@@ -129,6 +129,13 @@ class TestInputs:
         assert read_list(b"a.png\r\nb c.png\n\n") == ["a.png", "b c.png"]
         assert read_list(b"new\nline.png\0-dash.png\0") == ["new\nline.png", "-dash.png"]
         assert os.fsencode(read_list(b"\xff.png")[0]) == b"\xff.png"
+        assert read_list(b"a.png\r\n\r\n\r\n") == ["a.png"]
+        for encoding in ("utf-8-sig", "utf-16"):
+            assert read_list("a\u00e9.png\r\n\r\nb.png\r\n".encode(encoding)) == ["a\u00e9.png", "b.png"]
+
+    def test_an_empty_name_is_not_the_current_folder(self):
+        with pytest.raises(UsageError, match="empty"):
+            find_inputs([""])
 
     def test_links_in_circles_and_unreadable_folders(self, here):
         paint(here / "p" / "a.png")

@@ -11,7 +11,7 @@ from typing import Any
 from sr_cli.cli.options import flag
 from sr_cli.config import DEFAULT_ARCH, TrainConfig, check_setting, recipe
 from sr_cli.degradation_table import read_table
-from sr_cli.errors import TrainingError, UsageError, reading
+from sr_cli.errors import TrainingError, UsageError, first_line, reading
 from sr_cli.networks.registry import is_registered
 
 if sys.version_info >= (3, 11):
@@ -38,8 +38,8 @@ def read_settings(path: Path) -> dict[str, Any]:
     try:
         with reading(path, UsageError):
             found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not a TOML file ({error})") from error
+    except (ValueError, RecursionError) as error:  # ValueError: TOML or UTF-8 that isn't, numbers without end
+        raise UsageError(f"{path}: not a TOML file ({first_line(error)})") from error
     options = {flag(each)[2:].replace("-", "_"): name for name, each in SETTINGS.items() if each.metadata}
     known = options | {name: name for name in options.values()}
     settings: dict[str, Any] = {}

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sr_cli.errors import OutputError
+from sr_cli.errors import OutputError, one_line
 
 out = Console(soft_wrap=True, highlight=False, emoji=False)
 """For results."""
@@ -63,11 +63,6 @@ def print_whole(table: Table) -> None:
     if not out.is_terminal:
         out.width = 1000
     out.print(table)
-
-
-def one_line(text: str) -> str:
-    """The text with line breaks and other control characters as backslash escapes, lone surrogates too."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def on_a_terminal() -> bool:

@@ -91,7 +91,7 @@ def read_report(path: Path) -> EvaluationReport:
     try:
         with reading(path, UsageError):
             return from_dict(json.loads(path.read_text("utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{path}: not a report that `sr evaluate --json` wrote ({error})") from error
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 
+from sr_cli.errors import one_line
 from sr_cli.evaluation.report.table import mean_rows, remarks
 from sr_cli.evaluation.result import EvaluationReport, as_dict
 
@@ -14,7 +15,10 @@ def as_json(report: EvaluationReport) -> str:
 
 
 def as_csv(report: EvaluationReport) -> str:
-    """A line for every picture and method, with the protocol; a missing value is an empty field."""
+    """A line for every picture and method, with the protocol; a missing value is an empty field.
+
+    Names that a spreadsheet would take for formulas begin with an apostrophe, which makes them text.
+    """
     text = io.StringIO()
     protocol = report.protocol
     lines = csv.writer(text, lineterminator="\n")
@@ -23,7 +27,7 @@ def as_csv(report: EvaluationReport) -> str:
     for image in report.images:
         for method, scores in image.scores.items():
             values = ("" if (value := scores.get(name)) is None else repr(value) for name in report.measures)
-            lines.writerow([image.name, image.width, image.height, method, *values, *measured])
+            lines.writerow([_cell(image.name), image.width, image.height, _cell(method), *values, *measured])
     return text.getvalue()
 
 
@@ -40,7 +44,11 @@ def as_markdown(report: EvaluationReport) -> str:
         lines.append(_line([row.method, *(f"**{cell.text}**" if cell.best else cell.text for cell in row.cells)]))
     lines += ["", *(f"- {remark}" for remark in remarks(report))]
     lines += [f"  - `{failure.file}`: {failure.reason}" for failure in report.failures]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join(map(one_line, lines)).rstrip() + "\n"
+
+
+def _cell(text: str) -> str:
+    return "'" * text.startswith(("=", "+", "-", "@")) + one_line(text)
 
 
 def _line(cells: list[str]) -> str:

@@ -1,5 +1,6 @@
 """The pictures that the command line names: files, folders, patterns, lists."""
 
+import codecs
 import glob
 import os
 from collections.abc import Iterable, Sequence
@@ -7,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from sr_cli import images
-from sr_cli.errors import ImageError, NoImagesError, SrError
+from sr_cli.errors import ImageError, NoImagesError, SrError, UsageError
 
 _WILDCARDS = "*?["
 
@@ -55,8 +56,11 @@ def find_inputs(
 
     Raises:
         ImageError: there is no picture at all.
+        UsageError: a name is empty; it would stand for the current folder.
     """
     given, listed = list(given), list(listed)
+    if "" in given:
+        raise UsageError("an input is an empty name; the current folder is .")
     problems: list[SrError] = []
     sources: list[Source] = []
     several = sum(_is_folder(Path(each)) for each in [*given, *listed]) > 1
@@ -93,13 +97,18 @@ def find_inputs(
 
 
 def read_list(content: bytes) -> list[str]:
-    """The names in a list: one per line, or null-separated (``find -print0``) if it contains a null character."""
-    separator = b"\0" if b"\0" in content else b"\n"
-    return [
-        os.fsdecode(name.removesuffix(b"\r") if separator == b"\n" else name)
-        for name in content.split(separator)
-        if name
-    ]
+    """The names in a list: one per line, or null-separated (``find -print0``) if it contains a null character.
+
+    Empty names are nothing; a byte order mark is understood, that of UTF-16 too.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        content = content.decode("utf-16", "replace").encode("utf-8", "replace")
+    content = content.removeprefix(codecs.BOM_UTF8)
+    if b"\0" in content:
+        names = content.split(b"\0")
+    else:
+        names = [line.removesuffix(b"\r") for line in content.split(b"\n")]
+    return [os.fsdecode(name) for name in names if name]
 
 
 def canonical_path(path: Path) -> Path:
