@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 from dataclasses import replace
 
 import imagecodecs
@@ -199,6 +200,22 @@ def test_formats_without_metadata_say_so(format):
     metadata = images.Metadata(icc=rgb_profile(), exif=exif(1), xmp=XMP)
     lost = images.losses(images.Picture(color=gradient(), metadata=metadata), format)
     assert {"ICC profile", "EXIF", "XMP"} <= set(lost)
+
+
+def test_metadata_made_to_be_slow_is_not():
+    count = 5400  # that many EXIF directories, all of them the main one
+    directory = struct.pack("<H", count) + struct.pack("<HHII", 0x8769, 4, 1, 8) * count + bytes(4)
+    metadata = images.Metadata(exif=b"II*\0\x08\0\0\0" + directory, xmp=b"<xmp:Thumbnails>" * 50_000)
+    began = time.process_time()
+    fitted = fit_to_size(make_upright(metadata)[0], 80, 60)
+    assert fitted.xmp == metadata.xmp
+    assert time.process_time() - began < 1
+
+
+def test_thumbnails_in_xmp_are_cut_out():
+    thumbnail = b"<xmp:Thumbnails>\n<x/></xmp:Thumbnails>"
+    xmp = b"<a/>" + thumbnail + b"<b/>" + thumbnail + b"<xmp:Thumbnails>"
+    assert fit_to_size(images.Metadata(xmp=xmp), 8, 8).xmp == b"<a/><b/><xmp:Thumbnails>"
 
 
 @settings(deadline=None)

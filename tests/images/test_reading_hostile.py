@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -138,6 +139,35 @@ def test_tiff_whose_directory_points_to_itself(tmp_path):
     struct.pack_into("<I", content, link, directory)
     path.write_bytes(content)
     assert images.read(path).color.shape == (60, 80, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"ImageWidth": 8192, "ImageLength": 8192, "SamplesPerPixel": 60}, "channels"),
+        ({"ImageWidth": 16384, "ImageLength": 16384}, "more than its file can hold"),
+    ],
+)
+def test_tiff_that_would_take_memory_that_it_has_no_pixels_for(tmp_path, changes, named):
+    path = tmp_path / "large.tif"
+    tifffile.imwrite(path, np.zeros((8, 8), np.uint8), compression="zlib")
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        for name, value in changes.items():
+            tiff.pages.first.tags[name].overwrite(value)
+    tracemalloc.start()
+    with pytest.raises(ImageError, match=named):
+        images.read(path)
+    assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    tracemalloc.stop()
+
+
+def test_tiff_with_more_tiles_than_bytes(tmp_path):
+    path = tmp_path / "tiles.tif"
+    tags = ((256, 16384), (257, 16384), (258, 8), (259, 1), (262, 1), (277, 1), (322, 1), (323, 1), (324, 8), (325, 1))
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    path.write_bytes(b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4))
+    with pytest.raises(ImageError, match="more than its file can hold"):
+        images.read(path)
 
 
 def test_a_file_that_lies_about_its_suffix_is_read_for_what_it_is(tmp_path):

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sr_cli.errors import OutputError, one_line
+from sr_cli.errors import OutputError
+from sr_cli.errors import one_line as one_line
 
 out = Console(soft_wrap=True, highlight=False, emoji=False)
 """For results."""

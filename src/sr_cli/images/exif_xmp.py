@@ -52,8 +52,17 @@ def fit_to_size(metadata: Metadata, width: int, height: int) -> Metadata:
         for name, value in (numbers | {b"tiff:ImageLength": height, b"exif:PixelYDimension": height}).items():
             # an attribute (name="6") or an element (<name>6<)
             xmp = re.sub(rb"(" + name + rb"""\s*=\s*["']|<""" + name + rb">)\d+", rb"\g<1>%d" % value, xmp)
-        xmp = re.sub(rb"<xmp:Thumbnails>.*?</xmp:Thumbnails>", b"", xmp, flags=re.DOTALL)
+        xmp = _cut_out(xmp, b"<xmp:Thumbnails>", b"</xmp:Thumbnails>")
     return replace(metadata, exif=content, xmp=xmp)
+
+
+def _cut_out(text: bytes, start: bytes, end: bytes) -> bytes:
+    """The text without the parts from ``start`` to ``end``; linear in time, as a lazy regular expression isn't."""
+    kept, at = [], 0
+    while (first := text.find(start, at)) >= 0 and (last := text.find(end, first)) >= 0:
+        kept.append(text[at:first])
+        at = last + len(end)
+    return b"".join([*kept, text[at:]])
 
 
 class _Exif:
@@ -76,8 +85,8 @@ class _Exif:
         return 1
 
     def set_size(self, width: int, height: int) -> None:
-        inner = [self._value(at) for tag, at in self._entries(self._main) if tag == _EXIF_DIRECTORY]
-        for directory in (self._main, *inner):
+        inner = {tag: self._value(at) for tag, at in self._entries(self._main) if tag == _EXIF_DIRECTORY}
+        for directory in (self._main, *inner.values()):  # of many, the last counts, as for Pillow
             for tag, at in self._entries(directory):
                 if tag in _WIDTH + _HEIGHT:
                     self._pack("HHII", at, tag, _LONG, 1, width if tag in _WIDTH else height)

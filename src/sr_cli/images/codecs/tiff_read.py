@@ -1,5 +1,6 @@
 """TIFF decoding: pixels at full depth, and the tags worth keeping."""
 
+import math
 from dataclasses import replace
 from typing import Any, BinaryIO
 
@@ -10,7 +11,7 @@ from PIL import Image
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, SAMPLEFORMAT, TiffPage
 
 from sr_cli.images.codecs.tiff_tags import read_tags
-from sr_cli.images.picture import Decoded, Unfit, bands, check_size
+from sr_cli.images.picture import Decoded, Unfit, bands, check_size, describe_limit
 
 _CHANNELS = {
     PHOTOMETRIC.MINISWHITE: 1,
@@ -23,6 +24,8 @@ _CHANNELS = {
 _KINDS = {SAMPLEFORMAT.INT: "signed integer", SAMPLEFORMAT.IEEEFP: "float", SAMPLEFORMAT.UINT: "integer"}
 _ALPHA = (EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA)
 _JPEG = (COMPRESSION.JPEG, COMPRESSION.JPEG_2000_LOSSY)
+_USUAL_SAMPLES = 4
+_MAX_RATIO = 1 << 16  # Deflate and LZW end at about 1,000; Zstandard and JPEG XL pack one color much tighter
 _UNITS = {2: 1, 3: 2.54}  # per inch of the unit: inch, centimeter
 
 
@@ -38,6 +41,7 @@ def read_tiff(file: BinaryIO, *, max_pixels: int) -> Decoded:
         if not isinstance(page, TiffPage):
             raise Unfit("has no page")
         check_size(page.imagewidth, page.imagelength, max_pixels)
+        _check_memory(page, max_pixels, file.seek(0, 2))
         channels = _check_colors(page)
         orientation = page.tags.valueof("Orientation", default=1)
         dpi = _dpi(page)
@@ -49,6 +53,15 @@ def read_tiff(file: BinaryIO, *, max_pixels: int) -> Decoded:
     colors = 3 if page.photometric == PHOTOMETRIC.PALETTE else channels
     metadata = replace(read_tags(file), dpi=dpi)
     return Decoded(pixels=pixels, colors=colors, metadata=metadata, format="TIFF", orientation=orientation)
+
+
+def _check_memory(page: TiffPage, max_pixels: int, file_size: int) -> None:
+    """Refuse what would take far more memory than its pixels, or is more than so small a file can hold."""
+    if page.imagewidth * page.imagelength * page.samplesperpixel > _USUAL_SAMPLES * max_pixels:
+        size = f"{page.imagewidth} × {page.imagelength} pixels of {page.samplesperpixel} channels"
+        raise Unfit(f"has {size}, more than those of {_USUAL_SAMPLES} channels at {describe_limit(max_pixels)}")
+    if math.prod(page.chunked) > file_size or page.nbytes > file_size * _MAX_RATIO:
+        raise Unfit("is damaged (its header says more than its file can hold)")
 
 
 def _check_colors(page: TiffPage) -> int:
