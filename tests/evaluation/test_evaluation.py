@@ -19,6 +19,7 @@ from sr_cli.config import EvaluateConfig
 from sr_cli.errors import ImageError, UsageError, WeightsError
 from sr_cli.evaluation.cost import multiply_adds
 from sr_cli.evaluation.evaluate import Comparison, evaluate
+from sr_cli.evaluation.match_files import match
 from sr_cli.evaluation.measures import COSTS, MEASURES, NO_REFERENCE, QUICK, parse_measures, without_reference
 from sr_cli.evaluation.report import as_json
 from sr_cli.evaluation.result import EvaluationProtocol, ImageResult, NothingMeasuredError, as_dict, from_dict
@@ -182,6 +183,17 @@ def test_lr_is_found_by_the_names_that_tools_give(tmp_path, names):
     found = evaluate(hr, lr=tmp_path / "lr", config=FAST)
     assert [image.name for image in found.images] == ["img_001", "img_002"]
     assert found.failures == ()
+
+
+def test_results_are_matched_by_the_longest_name_they_begin_with(tmp_path):
+    hr = folder_of_photos(tmp_path / "hr", ["a", "a_b", "c", "d"])
+    sr = folder_of_photos(
+        tmp_path / "sr", ["a_SwinIR", "a_b_HAT_SRx4", "c.jpg", "c_001_HAT", "d_one", "d_upscayl_4x_MODEL"]
+    )
+    matched, failures = match(hr, lr=None, sr={"one": sr}, recursive=False)
+    found = {files.name: files.sr["one"].stem for files in matched}
+    assert found == {"a": "a_SwinIR", "a_b": "a_b_HAT_SRx4", "c": "c.jpg"}
+    assert {Path(failure.file).stem for failure in failures} == {"d", "c_001_HAT"}
 
 
 def test_what_cannot_be_measured_is_named_and_the_rest_is_measured(tmp_path):

@@ -13,7 +13,8 @@ from PIL import Image, ImageOps
 
 from sr_cli import images
 from sr_cli.errors import ImageError
-from support.pictures import CYAN_INK, cmyk_profile, exif, gradient
+from sr_cli.images.icc import srgb_profile
+from support.pictures import CYAN_INK, cmyk_profile, exif, gradient, rgb_profile
 
 
 def tiff(pixels, **options) -> io.BytesIO:
@@ -145,7 +146,20 @@ def test_palette_of_colors(format):
 
 def test_palette_of_grays_is_gray():
     image = Image.fromarray(gradient(channels=1)[..., 0]).quantize(32)
-    assert images.read(pillow(image, "GIF")).is_gray
+    for format in ("GIF", "BMP", "PNG", "TIFF"):
+        picture = images.read(pillow(image, format))
+        assert picture.is_gray, format
+        np.testing.assert_array_equal(picture.color[..., 0], np.asarray(image.convert("L")))
+    transparent = images.read(pillow(image, "PNG", transparency=b"\x10" * 32))
+    assert transparent.is_gray and (transparent.alpha == 16).all()
+
+
+def test_gray_with_an_rgb_profile_is_gray_of_srgb():
+    gray = np.full((8, 8), 128, np.uint8)
+    for profile, value in ((srgb_profile(), 128), (rgb_profile(gamma=1.0), 188)):
+        picture = images.read(pillow(Image.fromarray(gray), "JPEG", icc_profile=profile, quality=100))
+        assert picture.metadata.icc is None
+        assert np.abs(picture.color.astype(int) - value).max() <= 1
 
 
 @pytest.mark.parametrize("format", ["WEBP", "AVIF", "GIF"])

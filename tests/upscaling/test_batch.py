@@ -204,6 +204,12 @@ class TestOutputs:
             resolve_existing(both, None)
         assert [job.output.name for job in resolve_existing(both, "rename")] == ["a_2x.png", "a_2x-2.png"]
 
+    @pytest.mark.parametrize("stem", ["n" * 249, "\u00e9" * 125])
+    def test_a_name_that_is_too_long_is_refused_before(self, stem):
+        assert resolve_existing(named(stem[:-2] + ".png"), None)
+        with pytest.raises(OutputError, match="255 bytes"):
+            resolve_existing(named(stem + ".png"), None)
+
     def test_what_is_there(self, here):
         paint(here / "a.png")
         paint(here / "a_2x.png")

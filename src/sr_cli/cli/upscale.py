@@ -216,12 +216,16 @@ def _check_output(inputs: list[str], output: str | None) -> None:
     if output is None or output.endswith(os.sep) or Path(output).exists():
         return
     suffix = Path(output).suffix.lower()
-    if len(inputs) == 1 and Path(inputs[0]).is_file() and 2 <= len(suffix) <= 5 and suffix[1:].isalpha():
-        from sr_cli.images import FORMATS, SUFFIXES
+    if len(suffix) < 2:
+        return
+    from PIL import Image
 
-        if suffix not in SUFFIXES:
-            known = " ".join(each.suffixes[0] for each in FORMATS.values())
-            raise UsageError(f"-o {output}: unknown format; choose from {known}, or write {output}/ for a folder")
+    from sr_cli.images import FORMATS, SUFFIXES
+
+    means_file = len(inputs) == 1 and Path(inputs[0]).is_file() and len(suffix) <= 5 and suffix[1:].isalpha()
+    if suffix not in SUFFIXES and (means_file or suffix in {".jxl", *Image.registered_extensions()}):
+        known = " ".join(each.suffixes[0] for each in FORMATS.values())
+        raise UsageError(f"-o {output}: unknown format; choose from {known}, or write {output}/ for a folder")
 
 
 def _read_list(file: str) -> list[str]:

@@ -19,7 +19,7 @@ class Files:
 
 
 def match(hr: Path, *, lr: Path | None, sr: Mapping[str, Path], recursive: bool) -> tuple[list[Files], list[Failure]]:
-    """Match pictures by their names without suffix, else without what tools append to names as well.
+    """Match pictures by their names without suffix, else without what tools append, else by the longest beginning.
 
     Args:
         hr: folder of HR pictures, or one file.
@@ -43,14 +43,16 @@ def match(hr: Path, *, lr: Path | None, sr: Mapping[str, Path], recursive: bool)
     folders = {"": lr, **sr} if lr else dict(sr)
     named = {row: NamedImages(folder, recursive=recursive) for row, folder in folders.items()}
     unmatched = {path: None for found in named.values() for paths in found.paths.values() for path in paths}
-    for name, (path, *others) in NamedImages(hr, recursive=recursive).paths.items():
+    originals = NamedImages(hr, recursive=recursive).paths
+    longer = {row: found.by_longest(originals) for row, found in named.items()}
+    for name, (path, *others) in originals.items():
         if others:
             for each in (path, *others):
                 fail(each, "another HR picture has the same name")
             continue
         partners: dict[str, Path] = {}
         for row, folder in folders.items():
-            found = named[row].partners(name)
+            found = named[row].partners(name) or longer[row].get(name, [])
             for each in found:
                 unmatched.pop(each, None)
             if len(found) == 1:

@@ -2,12 +2,15 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 
 from sr_cli.images.find import find_images
 
 _MARK = re.compile(r"(?:[._ -](?:x\d{1,2}|\d{1,2}x|sr|lr|hr|out|srf[_-]?\d)|x\d)+$", re.IGNORECASE)
 """What tools append to a name: ``baby_4x``, ``0801x4``, ``img_001_SRF_4_LR``, ``photo.sr``."""
+
+_WORD = re.compile(r"[._ -][a-z]", re.IGNORECASE)  # a number would be that of another picture
 
 
 class NamedImages:
@@ -32,6 +35,16 @@ class NamedImages:
     def partners(self, name: str) -> list[Path]:
         """The pictures of that name, or else those that differ from it only by what tools append."""
         return self.paths.get(name) or self._bare.get(_bare(name), [])
+
+    def by_longest(self, names: Collection[str]) -> dict[str, list[Path]]:
+        """The pictures whose name is one of ``names`` and then words, by the longest such name: ``baby_SwinIR``."""
+        found: dict[str, list[Path]] = defaultdict(list)
+        for own, paths in self.paths.items():
+            ends = [end for end in range(len(own), 0, -1) if own[:end] in names]
+            name = next((own[:end] for end in ends if end == len(own) or _WORD.match(own, end)), own)
+            if name != own:
+                found[name] += paths
+        return found
 
 
 def name_below(path: Path, folder: Path) -> str:

@@ -232,7 +232,16 @@ def to_picture(decoded: Decoded) -> Picture:
     if decoded.colors == 4:
         color = _cmyk_to_rgb(color, metadata.icc)
         metadata = replace(metadata, icc=srgb_profile())
+    elif decoded.colors == 1 and metadata.icc and metadata.icc[16:20] == b"RGB ":  # no reader takes it for gray
+        color = _gray_to_srgb(color, metadata.icc)
+        metadata = replace(metadata, icc=None)
     return Picture(color=_orient(color, orientation), alpha=alpha, metadata=metadata, format=decoded.format)
+
+
+def _gray_to_srgb(gray: npt.NDArray[Any], icc: bytes) -> npt.NDArray[Any]:
+    """Gray that is described by an RGB profile, in the grays of sRGB; as it is, if the profile is damaged."""
+    rgb = None if is_srgb(icc) else to_srgb(np.repeat(gray, 3, axis=2), icc)
+    return gray if rgb is None else rgb[..., :1]
 
 
 def _cmyk_to_rgb(cmyk: npt.NDArray[Any], icc: bytes | None) -> npt.NDArray[Any]:

@@ -15,12 +15,13 @@ XMP_KEYWORD = b"XML:com.adobe.xmp\0"
 METERS_PER_INCH = 0.0254
 
 _KEPT = {b"tEXt", b"zTXt", b"iTXt", b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI"}
+_COLOR_TYPE_AT, _PALETTE = 25, 3  # in the header, which comes first
 _MAX_TEXT = 1 << 26
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # by color type
 
 
 def read_png(file: BinaryIO, *, max_pixels: int) -> Decoded:
-    """Decode a PNG: 16 bits stay 16 bits, palettes become colors; an animated PNG gives its still picture.
+    """Decode a PNG: 16 bits stay 16 bits, palettes become colors, or gray; an animated PNG gives its still picture.
 
     Raises:
         Unfit: no header, or too many pixels. Damaged pixels raise imagecodecs' own errors.
@@ -29,6 +30,7 @@ def read_png(file: BinaryIO, *, max_pixels: int) -> Decoded:
     content = file.read()
     metadata: dict[str, Any] = {}
     kept = []
+    has_gray_palette = False
     for index, (kind, start, end) in enumerate(_chunks(content)):
         if (kind == b"IHDR") != (index == 0):
             raise Unfit("is damaged (a PNG whose header is not in its place)")
@@ -36,10 +38,13 @@ def read_png(file: BinaryIO, *, max_pixels: int) -> Decoded:
             _check_header(content[start:end], max_pixels)
         elif kind not in (b"IDAT", b"fdAT") and end - start <= _MAX_TEXT:
             body = content[start:end]
+            has_gray_palette |= kind == b"PLTE" and body[0::3] == body[1::3] == body[2::3]
             metadata |= _parse_chunk(kind, body)
             if kind in _KEPT and not body.startswith(XMP_KEYWORD):
                 kept.append((kind, body))
     pixels = np.atleast_3d(imagecodecs.png_decode(content))
+    if has_gray_palette and content[_COLOR_TYPE_AT] == _PALETTE:
+        pixels = pixels[..., [0, *range(3, pixels.shape[2])]]
     colors = 1 if pixels.shape[2] <= 2 else 3
     return Decoded(pixels=pixels, colors=colors, metadata=Metadata(**metadata, png_chunks=tuple(kept)), format="PNG")
 

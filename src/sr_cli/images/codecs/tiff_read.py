@@ -50,7 +50,7 @@ def read_tiff(file: BinaryIO, *, max_pixels: int) -> Decoded:
             orientation = 1  # Pillow has applied it
         else:
             pixels = _values(page, channels)
-    colors = 3 if page.photometric == PHOTOMETRIC.PALETTE else channels
+    colors = pixels.shape[2] if page.photometric == PHOTOMETRIC.PALETTE else channels
     metadata = replace(read_tags(file), dpi=dpi)
     return Decoded(pixels=pixels, colors=colors, metadata=metadata, format="TIFF", orientation=orientation)
 
@@ -106,6 +106,7 @@ def _apply_palette(indices: npt.NDArray[Any], page: TiffPage) -> npt.NDArray[np.
     colormap = page.colormap.T
     # The standard says 16 bits; some writers use 8.
     palette = (colormap >> 8 if colormap.max(initial=0) > 255 else colormap).astype(np.uint8)
+    palette = palette[:, :1] if (palette == palette[:, :1]).all() else palette  # gray stays gray
     colors: npt.NDArray[np.uint8] = palette[np.minimum(indices, len(palette) - 1)]
     return colors
 

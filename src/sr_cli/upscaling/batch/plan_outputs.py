@@ -15,6 +15,8 @@ from sr_cli.upscaling.batch.find_inputs import Source, canonical_path
 FIELDS = ("stem", "ext", "scale", "model", "width", "height")
 """The placeholders of ``--filename``."""
 
+_LONGEST_NAME = 255  # bytes, on all common file systems
+
 
 @dataclass(frozen=True)
 class Naming:
@@ -144,7 +146,7 @@ def resolve_existing(named: Iterable[tuple[Source, Path]], policy: IfExists | No
 
     Raises:
         UsageError: two results would have the same name, or a result would replace an input.
-        OutputError: a result exists, and the policy is ``fail``.
+        OutputError: a result exists, and the policy is ``fail``; or a name is too long for a file.
     """
     named = list(named)
     if policy == "rename":
@@ -153,6 +155,8 @@ def resolve_existing(named: Iterable[tuple[Source, Path]], policy: IfExists | No
     inputs = _identities(source.path for source, _ in named)
     jobs = []
     for source, path in named:
+        if len(os.fsencode(path.name)) > _LONGEST_NAME:
+            raise OutputError(f"{path.name}: is a name of more than {_LONGEST_NAME} bytes; choose another --filename")
         if_exists = policy or ("fail" if source.named else "skip")
         exists = os.path.lexists(path)
         is_input = exists and not _identities([path]).isdisjoint(inputs)
