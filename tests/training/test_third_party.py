@@ -66,6 +66,7 @@ def test_any_architecture_learns_and_its_file_loads_where_its_own_do(photo_folde
     torch.testing.assert_close(Upscaler.from_pretrained(weights).upscale_tensor(lr), own(lr).clamp(0, 1))
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_goes_on_as_if_nothing_had_been(photo_folder, tmp_path, file_of):
     photos, init = photos_in(photo_folder, CONFIG), file_of("Compact")
     whole = list(train(CONFIG, photos, CPU, run=tmp_path / "whole", init=init))

@@ -58,6 +58,7 @@ def test_best_is_by_validation(photo_folder, tmp_path):
     assert steps[-1].best_yet == (max(values), 1 + values.index(max(values)))
 
 
+@pytest.mark.slow
 def test_any_measure_can_pick_the_best(photo_folder, tmp_path):
     changes = {"lr": 0.3, "validate_every": 1, "ema": 0.0, "best": "gmsd"}
     steps = trained(photo_folder, tmp_path / "run", steps=5, **changes)
@@ -91,6 +92,7 @@ def test_a_measure_that_cannot_pick_the_best_is_refused(best, complaint, photo_f
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_naturalness_picks_the_best_of_large_photos(tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -122,6 +124,7 @@ def test_stop_saves_after_the_step(photo_folder, tmp_path):
 
 
 @pytest.mark.parametrize("at", [3, 4, 6])
+@pytest.mark.slow
 def test_a_stop_leaves_no_trace_in_a_resumed_run(at, photo_folder, tmp_path):
     trained(photo_folder, tmp_path / "whole", patience=9)
     stop = Stop()
@@ -132,6 +135,7 @@ def test_a_stop_leaves_no_trace_in_a_resumed_run(at, photo_folder, tmp_path):
     assert record(tmp_path / "part") == record(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_stop_in_the_step_that_exhausts_patience_ends_the_training(photo_folder, tmp_path):
     settings = {"lr": 3.0, "validate_every": 1, "patience": 1, "steps": 50, "ema": 0.0}
     last = trained(photo_folder, tmp_path / "whole", **settings)[-1].step
@@ -297,6 +301,7 @@ def test_too_little_memory_is_an_error_with_a_remedy(photo_folder, tmp_path, mon
     ],
     ids=["network", "batch"],
 )
+@pytest.mark.slow
 def test_what_no_machine_holds_is_refused_before_it_is_made(changes, complaint):
     with pytest.raises(DeviceError, match=complaint):
         Trainer(replace(TINY, **changes), CPU)

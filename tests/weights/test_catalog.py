@@ -25,6 +25,7 @@ def test_every_model_can_be_downloaded_and_checked():
     assert len({entry.file.lower() for entry in entries}) == len(entries)
 
 
+@pytest.mark.slow
 def test_every_model_is_found_by_its_name_in_any_spelling():
     for name in catalog.tables():
         for spelling in (name, name.lower(), name.replace("-", "_").upper()):
