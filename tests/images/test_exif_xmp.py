@@ -228,6 +228,16 @@ def test_damaged_exif_never_fails(at, value, end):
     fit_to_size(metadata, 80, 60)
 
 
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF"])
+def test_damaged_exif_costs_no_picture(format):
+    """A text where Pillow expects a number: it can read this, but not write it."""
+    entries = struct.pack(">HHII", 0x0112, 3, 1, 1 << 16) + struct.pack(">HHI4s", 0x011A, 2, 4, b"abc\0")
+    damaged = b"MM\0*\0\0\0\x08" + struct.pack(">H", 2) + entries + bytes(4)
+    picture = images.Picture(color=gradient(), metadata=images.Metadata(exif=damaged))
+    assert through(picture, format).color.shape == gradient().shape
+    assert ("damaged EXIF" in images.losses(picture, format)) == (format == "AVIF")
+
+
 @settings(deadline=None)
 @given(at=st.integers(8, 400), value=st.integers(0, 255))
 @pytest.mark.slow

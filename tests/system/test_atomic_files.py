@@ -9,6 +9,7 @@ import time
 import pytest
 
 from sr_cli.errors import OutputError
+from sr_cli.system import atomic_files
 from sr_cli.system.atomic_files import atomic_write, write_atomically
 
 
@@ -68,6 +69,20 @@ def test_a_kill_leaves_nothing_under_the_name(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "file").exists()
+
+
+def test_what_a_kill_left_is_removed_by_the_next_and_nothing_that_is_in_use(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic_files, "_open_unnamed", lambda _: None)
+    left = tmp_path / ".sr-0123456789abcdef.tmp"
+    left.write_bytes(b"half")
+    (tmp_path / ".sr-notes").write_text("mine")
+    with atomic_write(tmp_path / "one") as file:
+        assert not left.exists()
+        file.write(b"1")
+        file.flush()
+        atomic_files._remove_left_over.cache_clear()  # as in another process
+        write_atomically(tmp_path / "two", "2")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"one": "1", "two": "2", ".sr-notes": "mine"}
 
 
 def test_a_full_disk_is_named(tmp_path):

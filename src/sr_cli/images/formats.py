@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from PIL import Image
 
 from sr_cli.errors import ImageError
 from sr_cli.images.codecs.png_read import SIGNATURE as PNG_SIGNATURE
@@ -24,6 +27,7 @@ class Format:
         holds: what it can store, out of ``alpha``, ``16 bit``, ``ICC profile``, ``EXIF``, ``XMP``, ``resolution``.
         max_metadata: the most bytes of EXIF, and of XMP.
         exif_prefix: what stands before EXIF data in the file.
+        rewrites_exif: whether Pillow takes EXIF apart to write it, so that it has to be sound.
         palette: whether it is limited to 256 colors and to pixels that are either opaque or transparent.
         animated: whether it holds animations.
         still: the format to write a still picture of this format in.
@@ -40,6 +44,7 @@ class Format:
     longest_side: int = 2**31 - 1
     max_metadata: int | None = None
     exif_prefix: bytes = b""
+    rewrites_exif: bool = False
     palette: bool = False
     animated: bool = False
     still: str | None = None
@@ -96,6 +101,7 @@ FORMATS = {
     "AVIF": Format(
         suffixes=(".avif",),
         longest_side=32_768,
+        rewrites_exif=True,
         holds=_METADATA | {"alpha"},
         animated=True,
         quality=90,
@@ -155,6 +161,8 @@ def storable_metadata(metadata: Metadata, format: str) -> Metadata:
     for field in ("exif", "xmp"):
         if limit is not None and len(stored.get(field) or b"") > limit:
             del stored[field]
+    if target.rewrites_exif and not _is_sound(stored.get("exif") or b""):
+        del stored["exif"]
     return Metadata(**stored, png_chunks=metadata.png_chunks)
 
 
@@ -167,7 +175,19 @@ def losses(picture: Picture, format: str) -> list[str]:
     stored = storable_metadata(picture.metadata, format)
     for name, field in _FIELDS.items():
         if name != "resolution" and getattr(picture.metadata, field) != getattr(stored, field):
-            lost.append(name)
+            lost.append(f"damaged {name}" if name == "EXIF" and target.rewrites_exif else name)
     if target.palette and picture.format != format:
         lost += ["more than 256 colors"] + ["partial transparency"] * (picture.alpha is not None)
     return lost
+
+
+@lru_cache(maxsize=8)
+def _is_sound(exif: bytes) -> bool:
+    """Whether Pillow can take EXIF apart and put it together again."""
+    try:
+        parsed = Image.Exif()
+        parsed.load(exif)
+        parsed.tobytes()
+    except Exception:  # a wrong type raises TypeError, struct.error, AttributeError …
+        return False
+    return True

@@ -3,12 +3,21 @@
 import errno
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
 from sr_cli.errors import OutputError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_SECONDS_TO_LOCK = 5  # between making a temporary file and locking it, at the very most
 
 
 @contextmanager
@@ -16,7 +25,8 @@ def atomic_write(path: Path, *, overwrite: bool = True) -> Iterator[BinaryIO]:
     """Write a file that appears under its name only if the block ends without an error.
 
     Until then it has no name where the file system supports that (Linux ``O_TMPFILE``), so that not even SIGKILL
-    leaves anything behind; elsewhere it is a hidden file in the same folder.
+    leaves anything behind; elsewhere it is a hidden file in the same folder. What a killed process left there is
+    removed by the next one that writes into that folder.
 
     Args:
         path: the destination; its folder is made if missing.
@@ -31,8 +41,10 @@ def atomic_write(path: Path, *, overwrite: bool = True) -> Iterator[BinaryIO]:
     temporary = path.with_name(f".sr-{secrets.token_hex(8)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_left_over(path.parent)
         unnamed = _open_unnamed(path.parent)
         with unnamed or temporary.open("x+b") as file:
+            _lock(file)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -63,6 +75,26 @@ def output_error(path: Path, error: OSError) -> OutputError:
     if isinstance(error, FileExistsError) and path.exists():
         return OutputError(f"{path}: already exists")
     return OutputError(f"{path}: cannot be written ({error.strerror or error})")
+
+
+@lru_cache(maxsize=1024)
+def _remove_left_over(folder: Path) -> None:
+    """Remove temporary files that no process holds; once per folder and process."""
+    for path in filter(Path.is_file, folder.glob(".sr-*.tmp")):
+        with suppress(OSError), path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            may_be_new = status.st_size == 0 and time.time() - status.st_mtime < _SECONDS_TO_LOCK
+            if not may_be_new and _lock(file):
+                path.unlink()
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Hold a file until it is closed, so that others see it is in use; false if another holds it, or none can."""
+    if fcntl is not None:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    return False
 
 
 def _open_unnamed(folder: Path) -> BinaryIO | None:
