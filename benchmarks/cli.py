@@ -19,6 +19,7 @@ from commands import Run, make_photo, make_pictures, measured
 from sr_cli.system import memory as machine
 
 SR = [sys.executable, "-m", "sr_cli"]
+MODEL = ["-m", "compact-x4"]  # whatever the picture looks like
 
 
 def main() -> None:
@@ -38,7 +39,7 @@ def main() -> None:
             width, height = make_photo(Path(folder) / "photo.jpg", options.megapixels)
             result = f"{folder}/photo.png"
             bare = best([sys.executable, "-c", "import torch"], 1)
-            run = best([*SR, "upscale", f"{folder}/photo.jpg", "-o", result, "--json", "--if-exists", "overwrite"], 1)
+            run = best([*SR, "upscale", f"{folder}/photo.jpg", "-o", result, "--json", "--overwrite", *MODEL], 1)
             tell(f"photo, {width}×{height} → PNG", run)
             shares(run)
             pixels = 16 * width * height
@@ -46,7 +47,7 @@ def main() -> None:
                   f"output and 600 MB are {3 * pixels / 1e6 + 600:.0f} MB")  # fmt: skip
         if options.only in (None, "batch"):
             make_pictures(Path(folder) / "in", options.count, 128)
-            command = [*SR, "upscale", f"{folder}/in", "-o", f"{folder}/out", "--json", "--if-exists", "overwrite"]
+            command = [*SR, "upscale", f"{folder}/in", "-o", f"{folder}/out", "--json", "--overwrite", *MODEL]
             run = best(command, min(3, options.repetitions))
             tell(f"batch, {options.count} of 128×128", run)
             shares(run)
@@ -60,7 +61,7 @@ def start(folder: Path, repetitions: int) -> None:
     tell("sr --help", usage)
     bare = best([sys.executable, "-c", "import torch"], repetitions)
     tell("import torch", bare)
-    run = best([*SR, "upscale", picture, "-o", result, "--json", "--if-exists", "overwrite"], repetitions)
+    run = best([*SR, "upscale", picture, "-o", result, "--json", "--overwrite", *MODEL], repetitions)
     tell("sr upscale, 64×64", run)
     shares(run)
     print(f"  `sr --help` may take 0.3 s of CPU: {verdict(usage.cpu, 0.3)}")
