@@ -55,6 +55,10 @@ class OutputError(SrError):
     exit_code = 7
 
 
+class OutputExistsError(OutputError):
+    """A result that exists already and may not be replaced."""
+
+
 class TrainingError(SrError):
     """A training that cannot start, continue or resume."""
 

@@ -330,6 +330,24 @@ class TestRunning:
         assert [result.status for result in results] == ["failed", "done"]
         assert results[0].exit_code == OutputError.exit_code
 
+    @pytest.mark.parametrize("when", ["before", "during"])
+    def test_what_another_process_did_meanwhile_is_passed_over(self, here, upscaler, when):
+        """Two batches of one folder, with the policy that skips what exists."""
+        target = here / "a_2x.png"
+        mine = job(paint(here / "a.png"), target, keep=True)
+
+        class Other:
+            def on_picture(self, *_):
+                target.write_text("of the other")
+
+            def on_tile(self, *_): ...
+
+        if when == "before":
+            Other().on_picture()
+        (result,) = run([mine], upscaler, CONFIG, Other())
+        assert (result.status, result.exit_code, result.error) == ("skipped", 0, None)
+        assert target.read_text() == "of the other"
+
     def test_a_result_that_appeared_meanwhile_is_not_replaced(self, here, upscaler):
         source, target = paint(here / "a.png"), here / "b.png"
         target.write_text("somebody else's")

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-from sr_cli.errors import OutputError
+from sr_cli.errors import OutputError, OutputExistsError
 
 try:
     import fcntl
@@ -73,7 +73,7 @@ def output_error(path: Path, error: OSError) -> OutputError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return OutputError(f"{path}: no space left on the disk of {path.parent}; nothing was written")
     if isinstance(error, FileExistsError) and path.exists():
-        return OutputError(f"{path}: already exists")
+        return OutputExistsError(f"{path}: already exists")
     return OutputError(f"{path}: cannot be written ({error.strerror or error})")
 
 

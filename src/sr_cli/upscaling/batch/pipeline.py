@@ -1,5 +1,6 @@
 """The batch as a pipeline: while one picture is in the network, the next is decoded and the last is written."""
 
+import os
 import threading
 import time
 from collections import deque
@@ -11,7 +12,7 @@ from typing import Protocol
 
 from sr_cli import images
 from sr_cli.config import UpscaleConfig
-from sr_cli.errors import ImageError
+from sr_cli.errors import ImageError, OutputExistsError
 from sr_cli.images import Picture
 from sr_cli.system.peak_memory import peak_memory, reset_peak_memory
 from sr_cli.upscaling.batch.plan_outputs import Job
@@ -157,6 +158,8 @@ class _Pipeline:
         try:
             if picture is None:
                 raise decoded.error or ImageError(f"{job.source}: cannot be read")
+            if job.keep and os.path.lexists(job.output):
+                raise OutputExistsError(f"{job.output}: already exists")
             upscaler, reason = self.upscaler.suited_to(picture, job.source)
             size = self._target_size(job, picture)
             format = self.config.format or images.format_of_suffix(job.output)

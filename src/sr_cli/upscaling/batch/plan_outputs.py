@@ -112,12 +112,14 @@ class Job:
     Attributes:
         skip: the result exists and stays.
         overwrite: whether an existing file may be replaced.
+        keep: whether a result that another process makes meanwhile stays, and this one is skipped.
     """
 
     source: Path
     output: Path
     skip: bool = False
     overwrite: bool = False
+    keep: bool = False
 
 
 def name_outputs(
@@ -167,7 +169,8 @@ def resolve_existing(named: Iterable[tuple[Source, Path]], policy: IfExists | No
         if exists and if_exists == "fail":
             raise OutputError(f"{path}: already exists; choose --overwrite, --skip-existing or --if-exists rename")
         skip, overwrite = exists and if_exists == "skip", if_exists == "overwrite"
-        jobs.append(Job(source=source.path, output=path, skip=skip, overwrite=overwrite))
+        keep = if_exists == "skip"
+        jobs.append(Job(source=source.path, output=path, skip=skip, overwrite=overwrite, keep=keep))
     return jobs
 
 

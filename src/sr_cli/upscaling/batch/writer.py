@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from sr_cli import images
 from sr_cli.config import UpscaleConfig
-from sr_cli.errors import ImageError, SrError
+from sr_cli.errors import ImageError, OutputExistsError, SrError
 from sr_cli.images import Picture
 from sr_cli.upscaling.batch.plan_outputs import Job
 from sr_cli.upscaling.batch.results import Result
@@ -105,6 +105,8 @@ class Writing:
             if self._error is not None:
                 raise self._error
         except SrError as error:
+            if self.job.keep and isinstance(error, OutputExistsError):  # another process was faster
+                return replace(self.facts, status="skipped")
             return self._failed(error)
         except Exception as error:  # whatever went wrong with one picture must not end the others
             return self._failed(ImageError(f"{self.job.source}: failed unexpectedly ({type(error).__name__}: {error})"))
