@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.ExifTags import IFD
 
 from sr_cli import images
-from sr_cli.images.exif_xmp import fit_to_size, make_upright
+from sr_cli.images.exif_xmp import companions, fit_to_size, make_upright
 from support.pictures import XMP, exif, exif_of, gradient, rgb_profile
 
 HOLDERS = ("PNG", "JPEG", "WEBP", "TIFF", "AVIF")
@@ -205,11 +205,20 @@ def test_formats_without_metadata_say_so(format):
 def test_metadata_made_to_be_slow_is_not():
     count = 5400  # that many EXIF directories, all of them the main one
     directory = struct.pack("<H", count) + struct.pack("<HHII", 0x8769, 4, 1, 8) * count + bytes(4)
-    metadata = images.Metadata(exif=b"II*\0\x08\0\0\0" + directory, xmp=b"<xmp:Thumbnails>" * 50_000)
+    metadata = images.Metadata(exif=b"II*\0\x08\0\0\0" + directory, xmp=b"<xmp:Thumbnails>hdrgm:a=" * 50_000)
     began = time.process_time()
     fitted = fit_to_size(make_upright(metadata)[0], 80, 60)
     assert fitted.xmp == metadata.xmp
     assert time.process_time() - began < 1
+
+
+def test_xmp_announces_nothing_that_is_gone():
+    container = b"<Container:Directory><Container:Item Item:Length='5'/></Container:Directory>"
+    gone = b"hdrgm:Version='1.0' Camera:MicroVideo = \"1\""
+    xmp = b"<a " + gone + b">" + container + b"<hdrgm:Version>1.0</hdrgm:Version><dc:title>A heron</dc:title></a>"
+    assert companions(xmp) == ["the film of a motion photo", "an HDR gain map"]
+    fitted = fit_to_size(images.Metadata(xmp=xmp), 8, 8).xmp
+    assert fitted == b"<a  ><dc:title>A heron</dc:title></a>" and not companions(fitted)
 
 
 def test_thumbnails_in_xmp_are_cut_out():

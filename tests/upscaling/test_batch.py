@@ -312,6 +312,21 @@ class TestRunning:
         (result,) = run([job(here / "a.png", here / "a.jpg")], upscaler, CONFIG)
         assert result.warnings == ("JPEG doesn't hold alpha",)
 
+    def test_what_stays_behind_in_the_file_is_said(self, here, upscaler):
+        page = Image.new("RGB", (5, 5))
+        page.save(here / "a.tif", save_all=True, append_images=[page])
+        page.save(here / "b.jpg", format="MPO", save_all=True, append_images=[page])
+        page.save(here / "c.jpg", xmp=b'<a GCamera:MotionPhoto="1" b="2"/>')
+        page.save(here / "d.jpg")
+        found = [
+            result.warnings
+            for name in ("a.tif", "b.jpg", "c.jpg", "d.jpg")
+            for result in run([job(here / name, here / f"out-{name}")], upscaler, CONFIG)
+        ]
+        first = ("only the first picture of its file is upscaled",)
+        assert found == [first, first, ("the film of a motion photo in its file is not kept",), ()]
+        assert images.read(here / "out-c.jpg").metadata.xmp == b'<a  b="2"/>'
+
     @pytest.mark.parametrize("suffix", [".png", ".tiff", ".jpg", ".bmp"])
     def test_strips_and_wholes_are_the_same_picture(self, here, lively, suffix):
         network = lively(name="compact", scale=2, width=8, depth=1)

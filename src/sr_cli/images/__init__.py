@@ -2,8 +2,9 @@
 
 from sr_cli.config import MAX_PIXELS
 from sr_cli.images.alpha import bleed
-from sr_cli.images.animation import Animation, Frame, count_frames, open_animation, write_animation
+from sr_cli.images.animation import Animation, Frame, count_frames, holds_several, open_animation, write_animation
 from sr_cli.images.color_space import encode_color, to_tensor
+from sr_cli.images.exif_xmp import companions
 from sr_cli.images.find import find_images
 from sr_cli.images.formats import ANIMATED_FORMATS, FORMATS, SUFFIXES, check_side, format_of_suffix, losses
 from sr_cli.images.picture import Metadata, Picture, Pixels, bands
@@ -25,11 +26,13 @@ __all__ = [
     "bands",
     "bleed",
     "check_side",
+    "companions",
     "count_frames",
     "encode_color",
     "find_images",
     "format_of_suffix",
     "from_pillow",
+    "holds_several",
     "losses",
     "open_animation",
     "pillow_options",

@@ -89,6 +89,16 @@ def count_frames(path: Path) -> int:
         return 1
 
 
+def holds_several(path: Path) -> bool:
+    """Whether a file holds more pictures than its first, such as the pages of a TIFF; false if it cannot be read."""
+    try:
+        with open_seekable(path, MAX_PIXELS) as (file, name), raise_image_errors(name):
+            open_by_pillow(file, MAX_PIXELS).seek(1)  # counting all of them takes long in a hostile file
+    except ImageError:
+        return False
+    return True
+
+
 def _frames(image: Image.Image, name: str, indices: range) -> Iterator[Frame]:
     for index in indices:
         with raise_image_errors(name):

@@ -12,6 +12,12 @@ _WIDTH = (0x0100, 0xA002)  # ImageWidth in the main directory, PixelXDimension i
 _HEIGHT = (0x0101, 0xA003)
 _SHORT, _LONG = 3, 4
 
+_COMPANIONS = {
+    "the film of a motion photo": rb"(?:GCamera|Camera):(?:MotionPhoto|MicroVideo)\w*",
+    "an HDR gain map": rb"hdrgm:\w+",
+}
+"""What may follow the picture in its file, and the XMP properties that say so."""
+
 
 def make_upright(metadata: Metadata, orientation: int | None = None) -> tuple[Metadata, int]:
     """Reset the orientation; returns the metadata of the upright picture and the orientation (1 … 8) to apply to it.
@@ -37,6 +43,8 @@ def make_upright(metadata: Metadata, orientation: int | None = None) -> tuple[Me
 def fit_to_size(metadata: Metadata, width: int, height: int) -> Metadata:
     """Set the dimensions to those of an upright picture of this size, and the orientation to 1, wherever they occur.
 
+    What announces a film or a gain map behind the picture is taken out of XMP, as they are not written.
+
     Like browsers, `make_upright` ignores XMP's orientation; it is reset to 1 here so that no other reader applies it.
     """
     content, xmp = metadata.exif, metadata.xmp
@@ -52,8 +60,16 @@ def fit_to_size(metadata: Metadata, width: int, height: int) -> Metadata:
         for name, value in (numbers | {b"tiff:ImageLength": height, b"exif:PixelYDimension": height}).items():
             # an attribute (name="6") or an element (<name>6<)
             xmp = re.sub(rb"(" + name + rb"""\s*=\s*["']|<""" + name + rb">)\d+", rb"\g<1>%d" % value, xmp)
+        for name in _COMPANIONS.values():
+            xmp = re.sub(name + rb"""\s*=\s*(?:"[^"]*"|'[^']*')|<""" + name + b">[^<]*</" + name + b">", b"", xmp)
+        xmp = _cut_out(xmp, b"<Container:Directory", b"</Container:Directory>")
         xmp = _cut_out(xmp, b"<xmp:Thumbnails>", b"</xmp:Thumbnails>")
     return replace(metadata, exif=content, xmp=xmp)
+
+
+def companions(xmp: bytes | None) -> list[str]:
+    """What XMP says that the file holds behind the picture: ``["the film of a motion photo"]``."""
+    return [what for what, name in _COMPANIONS.items() if re.search(name, xmp or b"")]
 
 
 def _cut_out(text: bytes, start: bytes, end: bytes) -> bytes:

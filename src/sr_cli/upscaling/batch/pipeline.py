@@ -235,6 +235,11 @@ def _warnings(job: Job, picture: Picture, format: str, *, animated: bool) -> tup
     """What of a file doesn't get into its result."""
     lost = images.losses(picture, format)
     found = [f"{format} doesn't hold {', '.join(lost)}"] if lost else []
+    behind = images.companions(picture.metadata.xmp)
+    if behind:
+        found.append(f"{' and '.join(behind)} in its file is not kept")
+    elif picture.format not in images.ANIMATED_FORMATS and images.holds_several(job.source):
+        found.append("only the first picture of its file is upscaled")
     if picture.format in images.ANIMATED_FORMATS and not animated and (count := images.count_frames(job.source)) > 1:
         found.append(f"only the first of {count} frames is upscaled; --animate does all, as GIF, WebP, AVIF or PNG")
     return tuple(found)
