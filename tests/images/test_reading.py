@@ -127,10 +127,11 @@ def test_one_transparent_gray_of_four_bits():
     np.testing.assert_array_equal(picture.alpha[0] == 0, np.arange(16) == 4)
 
 
-def gray_png_of_4_bits(pixels, *, transparent: int) -> bytes:
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
+
+def gray_png_of_4_bits(pixels, *, transparent: int) -> bytes:
     rows = b"".join(b"\0" + (row[::2] << 4 | row[1::2]).tobytes() for row in pixels)
     header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 4, 0, 0, 0, 0)
     chunks = chunk(b"IHDR", header) + chunk(b"tRNS", struct.pack(">H", transparent))
@@ -152,6 +153,34 @@ def test_palette_of_grays_is_gray():
         np.testing.assert_array_equal(picture.color[..., 0], np.asarray(image.convert("L")))
     transparent = images.read(pillow(image, "PNG", transparency=b"\x10" * 32))
     assert transparent.is_gray and (transparent.alpha == 16).all()
+
+
+P3_WITH_SRGB_CURVE, LINEAR = (b"cICP", bytes((12, 13, 0, 1))), (b"gAMA", struct.pack(">I", 100_000))
+P3_CORNERS = (b"cHRM", struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000))
+
+
+@pytest.mark.parametrize(
+    ("chunks", "stored", "in_srgb"),
+    [
+        ([P3_WITH_SRGB_CURVE], (200, 60, 60), (217, 42, 52)),
+        ([(b"gAMA", struct.pack(">I", 45455)), P3_CORNERS], (200, 60, 60), (217, 42, 52)),
+        ([LINEAR], (128, 128, 128), (188, 188, 188)),
+        ([LINEAR], (128,), (188, 188, 188)),
+        ([P3_WITH_SRGB_CURVE, LINEAR], (200, 60, 60), (217, 42, 52)),  # cICP comes before all others
+        ([(b"sRGB", b"\0"), LINEAR], (128, 128, 128), (128, 128, 128)),
+        ([(b"gAMA", bytes(4))], (128, 128, 128), (128, 128, 128)),
+        ([(b"cHRM", b"short")], (128, 128, 128), (128, 128, 128)),
+    ],
+)
+def test_the_color_space_of_a_png_without_a_profile(tmp_path, chunks, stored, in_srgb):
+    pixels = np.full((8, 8, len(stored)), stored, np.uint8)
+    content = pillow(Image.fromarray(pixels.squeeze()), "PNG").getvalue()
+    path = tmp_path / "a.png"
+    path.write_bytes(content[:33] + b"".join(chunk(*each) for each in chunks) + content[33:])
+    np.testing.assert_allclose(images.read_rgb(path)[0, 0], in_srgb, atol=1)
+    for suffix in (".png", ".tif", *[".webp"] * (len(stored) == 3)):  # and every result says what its values mean
+        images.write(images.read(path), tmp_path / f"b{suffix}", quality=100)
+        np.testing.assert_allclose(images.read_rgb(tmp_path / f"b{suffix}")[0, 0], in_srgb, atol=2)
 
 
 def test_gray_with_an_rgb_profile_is_gray_of_srgb():

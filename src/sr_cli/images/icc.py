@@ -12,6 +12,15 @@ from PIL import ImageCms
 _SPACES = {1: b"GRAY", 3: b"RGB ", 4: b"CMYK"}
 _CURVES = {1: (b"kTRC",), 3: (b"rTRC", b"gTRC", b"bTRC")}
 
+# By the code points of ITU-T H.273: x and y of white, red, green and blue; exponents, 0 for the curve of sRGB.
+_PRIMARIES = {
+    1: (0.3127, 0.3290, 0.640, 0.330, 0.300, 0.600, 0.150, 0.060),  # BT.709
+    9: (0.3127, 0.3290, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046),  # BT.2020
+    12: (0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),  # Display P3
+}
+_GAMMAS = {4: 2.2, 8: 1.0, 13: 0.0}
+_SRGB_GAMA = 45_455  # how a gAMA chunk says sRGB
+
 # The sRGB curve of IEC 61966-2-1 as a parametricCurveType, function type 3.
 _SRGB_CURVE = b"para" + struct.pack(
     ">IHH5i", 0, 3, 0, *(round(x * 65536) for x in (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045))
@@ -72,6 +81,44 @@ def to_srgb(pixels: npt.NDArray[Any], icc: bytes) -> npt.NDArray[Any] | None:
         return _transform(pixels, icc, srgb_profile(), 3, pixels.dtype.name)
     except (ValueError, RuntimeError):
         return None
+
+
+def profile_of_png(chunks: dict[bytes, bytes], channels: int) -> bytes | None:
+    """The profile that a PNG's chunks cICP, or gAMA and cHRM, stand for; ``None`` for sRGB and what isn't known.
+
+    Source: https://www.w3.org/TR/png-3/#11addnlcolinfo; the code points of cICP are those of ITU-T H.273.
+    """
+    try:
+        if b"cICP" in chunks:
+            primaries, transfer = chunks[b"cICP"][:2]
+            corners, gamma = _PRIMARIES.get(primaries), _GAMMAS.get(transfer)
+            return None if corners is None or gamma is None else _made_profile(channels, corners, gamma)
+        if b"sRGB" in chunks or not {b"gAMA", b"cHRM"} & set(chunks):
+            return None
+        (stored,) = struct.unpack(">I", chunks.get(b"gAMA", struct.pack(">I", _SRGB_GAMA)))
+        gamma = 0.0 if abs(stored - _SRGB_GAMA) < 500 else 100_000 / stored
+        corners = _PRIMARIES[1]
+        if b"cHRM" in chunks:
+            corners = tuple(value / 100_000 for value in struct.unpack(">8I", chunks[b"cHRM"]))
+        return _made_profile(channels, corners, gamma) if gamma < 10 else None
+    except (ValueError, RuntimeError, ZeroDivisionError, struct.error):
+        return None
+
+
+@lru_cache(maxsize=8)
+def _made_profile(channels: int, corners: tuple[float, ...], gamma: float) -> bytes | None:
+    """A profile of white, red, green and blue (x, y) and a gamma, 0 for the curve of sRGB; ``None`` for sRGB itself."""
+    if channels == 1:
+        return _dated(imagecodecs.cms_profile("gray", gamma=gamma)) if gamma else None
+    white, colors = (*corners[:2], 1.0), [value for at in (2, 4, 6) for value in (*corners[at : at + 2], 1.0)]
+    profile = bytes(imagecodecs.cms_profile("rgb", whitepoint=white, primaries=colors, gamma=gamma or 2.2))
+    profile = _dated(profile if gamma else _with_srgb_curves(profile, 3))
+    return None if is_srgb(profile) else profile
+
+
+def _dated(profile: bytes) -> bytes:
+    """The profile without the time of its making, so that equal pictures give equal files."""
+    return profile[:24] + struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + profile[36:]
 
 
 @lru_cache(maxsize=8)
