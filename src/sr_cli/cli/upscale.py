@@ -176,7 +176,7 @@ def _load(config: UpscaleConfig, *, quiet: bool, yes: bool) -> "Upscaler":
     difference = upscaler.network.bfloat16_difference
     if difference is not None and upscaler.runner.dtype == torch.bfloat16 and not quiet:
         console.note(
-            f"{upscaler.name} runs in bfloat16, which is faster here: at most {difference:.0f} of 255 from float32 on "
+            f"{upscaler.name} runs in bfloat16, for speed: at most {difference:.0f} of 255 from float32 on "
             "a test picture; --dtype float32 is exact"
         )
     if named and config.scale in (2, 3, 4, 8) and config.scale != upscaler.scale and upscaler.network.scales:
