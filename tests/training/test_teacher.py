@@ -8,6 +8,7 @@ import torch
 
 from sr_cli.data import Batches, TrainingPairs
 from sr_cli.errors import TrainingError, UsageError
+from sr_cli.imageops.resize import resize
 from sr_cli.training import train
 from sr_cli.training.run_folder import read_config
 from sr_cli.training.teacher import Teacher
@@ -49,13 +50,21 @@ def test_it_stays_as_it_is_and_takes_a_student_towards_it(photo_folder, tmp_path
     assert digest(teacher) == before
 
 
+def test_what_it_enlarges_further_is_reduced(photo, lively):
+    network = lively(**SHAPE | {"scale": 4})
+    taught = Teacher(network, CPU, scale=2)(photo)
+    reduced = resize(network(photo).clamp(0, 1), taught.shape[-2:]).clamp(0, 1)
+    assert taught.shape[-1] == 2 * photo.shape[-1]
+    torch.testing.assert_close(taught, reduced, rtol=1e-4, atol=1e-4)
+
+
 def test_overflow_in_half_precision_turns_to_float32(lively, photo, monkeypatch):
     monkeypatch.setattr("sr_cli.training.teacher.dtype_for", lambda *_, **__: torch.float16)
     network = lively(**SHAPE)
     with torch.no_grad():
         network.head.weight *= 1e6
         network.tail.weight /= 1e6
-    taught = Teacher(network, CPU)(photo)
+    taught = Teacher(network, CPU, scale=network.scale)(photo)
     torch.testing.assert_close(taught, network(photo).clamp(0, 1), rtol=1e-4, atol=1e-4)
 
 
@@ -99,7 +108,7 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_been(photo_folder, tm
         ({"loss": "pixel"}, "needs a loss term such as teacher:l1=1"),
         ({"teacher_only_share": 1.0}, "leaves none"),
         ({"loss": "teacher:rms=1"}, "no part 'rms'"),
-        ({"scale": 4}, "enlarges 2 times, not 4 times"),
+        ({"scale": 3, "crop_size": 33}, "enlarges 2 times, which isn't a multiple of 3"),
     ],
 )
 def test_what_cannot_be_is_refused(teacher, changes, complaint):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sr_cli.config import TrainConfig
 from sr_cli.errors import UsageError
+from sr_cli.imageops.resize import resize
 from sr_cli.networks.base import Network
 from sr_cli.system.device import dtype_for
 from sr_cli.training.provenance import file_record
@@ -23,15 +24,17 @@ class Teacher:
     Where half precision overflows, it computes in float32 from then on.
 
     Args:
-        network: any that ``sr upscale`` runs, of the scale of the training.
+        network: any that ``sr upscale`` runs.
         device: where to compute.
+        scale: of the training, which divides the network's own: what it enlarges further is reduced, as by
+            ``sr upscale --scale``.
 
     Attributes:
         seconds: how long the last call took, once the device has finished it.
     """
 
-    def __init__(self, network: Network, device: torch.device) -> None:
-        self.network, self.device = network, device
+    def __init__(self, network: Network, device: torch.device, *, scale: int) -> None:
+        self.network, self.device, self.scale = network, device, scale
         self._form = InferenceForm(network, device=device, dtype=dtype_for(device, bfloat16=network.tolerates_bfloat16))
         self._began = self._ended = 0.0
         self._events: list[torch.cuda.Event] = []
@@ -42,15 +45,15 @@ class Teacher:
 
         Raises:
             WeightsError: its weights are missing, damaged, or of an unknown architecture.
-            UsageError: it has another scale than the training.
+            UsageError: its scale isn't a multiple of the training's.
         """
         if config.teacher is None:
             return None
         network, _ = load_weights(find_weights(config.teacher))
-        if network.scale != config.scale:
-            factors = f"enlarges {network.scale} times, not {config.scale} times"
+        if network.scale % config.scale:
+            factors = f"enlarges {network.scale} times, which isn't a multiple of {config.scale}"
             raise UsageError(f"--teacher {config.teacher}: {factors}")
-        return cls(network, device)
+        return cls(network, device, scale=config.scale)
 
     @torch.no_grad()
     def __call__(self, lr: Tensor) -> Tensor:
@@ -65,6 +68,8 @@ class Teacher:
             self._form = InferenceForm(self.network, device=self.device, dtype=torch.float32)
             sr = self._form(lr)
         target = sr.float().clamp(0, 1).clone()  # spandrel returns tensors that autograd refuses
+        height, width = lr.shape[-2:]
+        target = resize(target, (self.scale * height, self.scale * width)).clamp(0, 1)
         if on_gpu:
             self._events[1].record()
         self._ended = time.perf_counter()
