@@ -117,21 +117,27 @@ def test_compact_computes_at_lr_resolution():
 )
 @pytest.mark.slow
 def test_the_halo_is_the_reach_of_an_output_pixel(lively, architecture):
-    """Input further away than the halo changes nothing; input within it does."""
+    """Rows further away than the halo change nothing; rows within it do; and so do columns."""
     network = lively(**architecture).double()
     halo = network.geometry.halo
-    side = 2 * halo + 9
-    middle = side // 2
-    lr = torch.rand(1, 3, side, side, dtype=torch.float64)
+    middle = halo + 2
+    rows = torch.rand(1, 3, 2 * middle + 1, 5, dtype=torch.float64)
     kept = slice(middle * network.scale, (middle + 1) * network.scale)
+
+    def middle_row(lr):
+        return network(lr)[..., kept, :]
+
+    def middle_column(lr):
+        return network(lr.mT).mT[..., kept, :]
+
+    outside, inside = rows.clone(), rows.clone()
+    outside[..., : middle - halo, :] = outside[..., middle + halo + 1 :, :] = 0
+    inside[..., middle - halo + 2, :] = 1 - inside[..., middle - halo + 2, :]
     with torch.inference_mode():
-        before = network(lr)[..., kept, kept]
-        outside = lr.clone()
-        outside[..., : middle - halo, :] = outside[..., middle + halo + 1 :, :] = 0
-        torch.testing.assert_close(network(outside)[..., kept, kept], before, rtol=0, atol=1e-12)
-        inside = lr.clone()
-        inside[..., middle - halo + 2, :] = 1 - inside[..., middle - halo + 2, :]
-        assert not torch.allclose(network(inside)[..., kept, kept], before, rtol=0, atol=1e-12)
+        for result in (middle_row, middle_column):
+            before = result(rows)
+            torch.testing.assert_close(result(outside), before, rtol=0, atol=1e-12)
+            assert not torch.allclose(result(inside), before, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(
