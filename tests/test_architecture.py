@@ -15,7 +15,7 @@ PACKAGE = Path(sr_cli.__file__).parent
 TIERS = [
     {"errors", "html", "degradation_table"},
     {"imageops", "system"},
-    {"images", "weights", "networks", "config"},
+    {"images", "video", "weights", "networks", "config"},
     {"losses", "metrics", "data"},
     {"upscaling"},
     {"evaluation", "training", "info"},

@@ -398,7 +398,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 PIPE = "-"
 """Stands for stdin among the inputs of ``sr upscale``, and for stdout as its output."""
 
-SIZE, PROCESSING, OUTPUT, BATCH = "Size", "Processing", "Output", "Batch"
+SIZE, PROCESSING, OUTPUT, VIDEO, BATCH = "Size", "Processing", "Output", "Video", "Batch"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -512,6 +512,22 @@ class UpscaleConfig:
     if_exists: IfExists | None = setting(
         None, "If a result exists already.", OUTPUT, shown="fail for named files, else skip"
     )
+    video_codec: Literal["auto", "h264", "hevc", "av1", "vp9", "ffv1"] = setting(
+        "auto",
+        "Codec of a video; auto is H.264, HEVC for more than 8 bits or 4096 pixels, VP9 in WebM.",
+        VIDEO,
+    )
+    crf: float | None = setting(
+        None, "Quality of a video: lower is better.", VIDEO, shown="17; HEVC 19, AV1 and VP9 22", min=0, max=63
+    )
+    preset: str | None = setting(
+        None,
+        "Speed of the video encoder: ultrafast … veryslow; a number for AV1 and VP9.",
+        VIDEO,
+        metavar="NAME|N",
+        shown="medium; AV1 7, VP9 3",
+    )
+    deinterlace: bool = setting(False, "Make whole frames of an interlaced video.", VIDEO, flags=("--deinterlace",))
     recursive: bool = setting(
         False, "Include subfolders; the output folder mirrors them.", BATCH, flags=("--recursive", "-r")
     )

@@ -29,6 +29,7 @@ from sr_cli.console import upscaling as view
 from sr_cli.console.weights import obtain_model
 from sr_cli.errors import ImageError, NoImagesError, UsageError, reading
 from sr_cli.system.cpu_tuning import keep_freed_memory, limit_openmp_spin
+from sr_cli.video import is_video
 
 if TYPE_CHECKING:
     from sr_cli.upscaling.batch.run import Batch
@@ -198,6 +199,8 @@ def _check_pipes(inputs: list[str], from_file: str | None, output: str | None, *
         raise UsageError("-o - is for one picture")
     if output == PIPE and (as_json or sys.stdout.isatty()):
         raise UsageError("-o - writes the picture to stdout: redirect it to a file or a pipe, and leave out --json")
+    if output == PIPE and is_video(Path(inputs[0])):
+        raise UsageError("-o - is for a picture; a video needs -o FILE")
     if dry_run and PIPE in (output, *inputs):
         raise UsageError("--dry-run is for files, not for pipes")
 
@@ -221,9 +224,10 @@ def _check_output(inputs: list[str], output: str | None) -> None:
     from PIL import Image
 
     from sr_cli.images import FORMATS, SUFFIXES
+    from sr_cli.video import CONTAINERS
 
     means_file = len(inputs) == 1 and Path(inputs[0]).is_file() and len(suffix) <= 5 and suffix[1:].isalpha()
-    if suffix not in SUFFIXES and (means_file or suffix in {".jxl", *Image.registered_extensions()}):
+    if suffix not in (*SUFFIXES, *CONTAINERS) and (means_file or suffix in {".jxl", *Image.registered_extensions()}):
         known = " ".join(each.suffixes[0] for each in FORMATS.values())
         raise UsageError(f"-o {output}: unknown format; choose from {known}, or write {output}/ for a folder")
 

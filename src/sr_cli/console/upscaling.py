@@ -54,13 +54,14 @@ class UpscalingProgress:
         self._name = ""
         self._printed = time.monotonic()
         self._crops: dict[str, CropCompare] = {}
+        self._first: tuple[float, int] | None = None  # when the first frame of the video was done, and its number
         self._alone = total == 1 and not (shown.quiet or shown.as_json or shown.verbose)
         self._batch = bar.add_task("pictures", total=total) if bar and total > 1 else None
         self._tiles = bar.add_task("", total=None, visible=False) if bar else None
 
     def on_picture(self, job: "Job", picture: "Picture", size: tuple[int, int]) -> "OnStrip | None":
         """A picture enters the network; returns what collects its crop, if one is wanted."""
-        self._name = job.source.name
+        self._name, self._first = job.source.name, None
         if not self._shown.preview and self._shown.compare is None:
             return None
         from sr_cli.upscaling.crop_compare import CropCompare
@@ -78,6 +79,20 @@ class UpscalingProgress:
         elif count > 1:
             which = f"{self._finished + 1}/{self._total} " if self._total > 1 else ""
             self._note_at_intervals(f"{which}{self._name}: tile {done} of {count}")
+
+    def on_frame(self, done: int, count: int, before: int) -> None:
+        """A frame of the video is done."""
+        began, first = self._first = self._first or (time.monotonic(), done)
+        if done == first and before:
+            console.note(f"{self._name}: goes on after frame {before}")
+        rate = (done - first) / max(time.monotonic() - began, 1e-6)
+        pace = f", {rate:.2f} fps" if rate else ""
+        if self._bar is not None and self._tiles is not None:
+            name = console.one_line(self._name)
+            self._bar.update(self._tiles, description=f"{name}{pace}", completed=done, total=count, visible=True)
+        else:
+            left = f", {clock((count - done) / rate)} left" if rate and count > done else ""
+            self._note_at_intervals(f"{self._name}: frame {done} of {count}{pace}{left}")
 
     def show(self, result: "Result") -> None:
         """A picture is written, skipped or failed: its path on stdout, unless that is where it went."""
@@ -185,7 +200,7 @@ def show_dry_run(results: Iterable["Result"], upscaler: "Upscaler", shown: Outpu
             what = _sizes(result) if result.status == "planned" else _why_not(result)
             _print(console.one_line(f"{result.input} → {result.output}: {what}"))
     planned = [each for each in seen if each.status == "planned"]
-    pixels = sum(each.output_size[0] * each.output_size[1] for each in planned if each.output_size)
+    pixels = sum(each.output_size[0] * each.output_size[1] * each.frames for each in planned if each.output_size)
     seconds = sum(each.seconds or 0 for each in planned)
     if not shown.as_json:
         console.note(

@@ -55,8 +55,9 @@ def measure(picture: Picture, path: Path | None = None) -> Measures:
     low, high = part.min(axis=-1), part.max(axis=-1)
     gray = high - low <= near
     packed = part.astype(np.uint32) @ (1 << 8 * np.arange(part.shape[-1], dtype=np.uint32))
+    format = FORMATS.get(picture.format)  # none for the codec of a video
     return Measures(
-        lossy=picture.format if FORMATS[picture.format].quality is not None else None,
+        lossy=picture.format if format is None or format.quality is not None else None,
         quality=jpeg_quality(path) if path and picture.format == "JPEG" else None,
         noise=_noise(part.mean(axis=-1)),
         flatness=float(same.mean()),

@@ -7,16 +7,20 @@ from PIL.ExifTags import Base
 from sr_cli.errors import SrError
 from sr_cli.images.formats import FORMATS
 from sr_cli.images.reading import open_by_pillow, open_seekable, raise_image_errors
+from sr_cli.video import is_video, read_film
 
 _NO_LIMIT = 1 << 40
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Width and height of the picture once it is upright.
+    """Width and height of the picture, or of a video's frames, once it is upright.
 
     Raises:
         ImageError: missing, unreadable, or not an image.
     """
+    if is_video(path):
+        film, _ = read_film(path, max_pixels=_NO_LIMIT, deinterlace=True)
+        return film.width, film.height
     with open_seekable(path, _NO_LIMIT) as (file, name), raise_image_errors(name):
         image = open_by_pillow(file, _NO_LIMIT)
         is_transposed = image.getexif().get(Base.Orientation, 1) in (5, 6, 7, 8)

@@ -36,7 +36,7 @@ class Picture:
     Attributes:
         color: ``(H, W, 1)`` gray or ``(H, W, 3)`` RGB, uint8 or uint16, not premultiplied.
         alpha: ``(H, W)`` of the same dtype, or ``None`` if the file has none.
-        format: a key of `sr_cli.images.FORMATS`, such as ``"PNG"``.
+        format: a key of `sr_cli.images.FORMATS`, such as ``"PNG"``; of a video's frame the codec, if that is lossy.
     """
 
     color: Pixels

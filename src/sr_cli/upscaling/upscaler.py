@@ -1,5 +1,6 @@
 """Image in, image out: a network plus everything around it: tiling, alpha, color correction, resizing."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -138,6 +139,14 @@ class Upscaler:
     def dtype_name(self) -> str:
         """The number format it computes in, such as ``float32``."""
         return str(self.runner.dtype).removeprefix("torch.")
+
+    def identity(self) -> dict[str, str]:
+        """What a result depends on besides its input and its size."""
+        weights = hashlib.sha256()
+        for values in self.network.state_dict().values():
+            weights.update(values.float().cpu().numpy().tobytes())
+        how = {"dtype": self.dtype_name, "ensemble": str(self.runner.ensemble), "color_match": self.color_match}
+        return {"model": self.name, "weights": weights.hexdigest(), "device": str(self.device), **how}
 
     def upscale_tensor(self, lr: Tensor) -> Tensor:
         """``(N, 3, H, W)`` in [0, 1] → ``(N, 3, scale·H, scale·W)`` in [0, 1], on the device of ``lr``."""

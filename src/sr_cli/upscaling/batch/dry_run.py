@@ -13,6 +13,7 @@ from sr_cli.upscaling.batch.plan_outputs import Job
 from sr_cli.upscaling.batch.results import Result
 from sr_cli.upscaling.batch.target_size import target_size
 from sr_cli.upscaling.upscaler import Upscaler
+from sr_cli.video import even_size, is_video, read_film
 
 _TRIAL_SIDE = 128  # of the picture that the network is timed on
 
@@ -26,15 +27,22 @@ def dry_run(jobs: Sequence[Job], upscaler: Upscaler, config: UpscaleConfig) -> I
             yield replace(result, status="skipped")
             continue
         try:
-            width, height = size_of(job.source)
+            frames = 1
+            if is_video(job.source):
+                film, _ = read_film(job.source, max_pixels=config.max_input, deinterlace=config.deinterlace)
+                width, height, frames = film.width, film.height, film.frames
+            else:
+                width, height = size_of(job.source)
             size = target_size(config, width, height, network_scale=upscaler.scale)
+            size = even_size(size) if is_video(job.source) else size
         except (SrError, ValueError) as error:
             yield replace(result, status="failed", error=str(error), exit_code=EXIT_SOME_FAILED)
             continue
         seconds_per_pixel = seconds_per_pixel or measure_speed(upscaler)
         passes = upscaler.passes((height, width), size[::-1])
-        pixels = sum(width * height * upscaler.scale ** (2 * i) for i in range(passes))
-        yield replace(result, input_size=(width, height), output_size=size, seconds=pixels * seconds_per_pixel)
+        pixels = frames * sum(width * height * upscaler.scale ** (2 * i) for i in range(passes))
+        seconds = pixels * seconds_per_pixel
+        yield replace(result, input_size=(width, height), output_size=size, frames=frames, seconds=seconds)
 
 
 def measure_speed(upscaler: Upscaler, *, side: int = _TRIAL_SIDE) -> float:

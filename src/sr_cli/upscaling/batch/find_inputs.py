@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from sr_cli import images
+from sr_cli import images, video
 from sr_cli.errors import ImageError, NoImagesError, SrError, UsageError
 
 _WILDCARDS = "*?["
@@ -135,7 +135,8 @@ def _matching(pattern: str) -> list[Source]:
     first = next(i for i, part in enumerate(parts) if any(sign in part for sign in _WILDCARDS))
     # Path.glob would need the folder and the pattern apart.
     found = [Path(each) for each in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
-    pictures = [path for path in found if path.suffix.lower() in images.SUFFIXES and path.is_file()]
+    wanted = (*images.SUFFIXES, *(video.SUFFIXES if video.is_video(Path(pattern)) else ()))  # such as *.mp4
+    pictures = [path for path in found if path.suffix.lower() in wanted and path.is_file()]
     if not pictures:
         raise NoImagesError(f"{pattern}: no image matches this pattern")
     return [Source(path=path, subfolder=path.relative_to(Path(*parts[:first])).parent) for path in pictures]

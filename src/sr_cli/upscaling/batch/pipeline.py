@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sr_cli import images
 from sr_cli.config import UpscaleConfig
@@ -20,6 +20,10 @@ from sr_cli.upscaling.batch.results import Result
 from sr_cli.upscaling.batch.target_size import target_size
 from sr_cli.upscaling.batch.writer import ConsumerGone, Writing, write_frames, write_strips
 from sr_cli.upscaling.upscaler import Upscaler
+from sr_cli.video import even_size, is_video, read_film
+
+if TYPE_CHECKING:
+    from sr_cli.video.decoding import Film
 
 _MAX_WAITING_PIXELS = 64_000_000  # decoded pixels that wait for the network, and computed ones for the encoder
 _MAX_LOOKAHEAD = 1000  # jobs, skipped ones included
@@ -36,11 +40,16 @@ class Watcher(Protocol):
     def on_tile(self, done: int, count: int) -> None:
         """A tile of that picture, or a frame of an animation, is done."""
 
+    def on_frame(self, done: int, count: int, before: int) -> None:
+        """A frame of that video is done; an interrupted run had done ``before``, and ``count`` is an estimate."""
+
 
 class _NoWatcher:
     def on_picture(self, job: Job, picture: Picture, size: tuple[int, int]) -> None: ...
 
     def on_tile(self, done: int, count: int) -> None: ...
+
+    def on_frame(self, done: int, count: int, before: int) -> None: ...
 
 
 def run(
@@ -81,6 +90,7 @@ class _Decoded:
     picture: Picture | None
     seconds: float
     error: Exception | None = None
+    film: "Film | None" = None
 
 
 class _Pipeline:
@@ -145,6 +155,11 @@ class _Pipeline:
     def _decode(self, job: Job) -> _Decoded:
         began = time.perf_counter()
         try:
+            if is_video(job.source):
+                film, picture = read_film(
+                    job.source, max_pixels=self.config.max_input, deinterlace=self.config.deinterlace
+                )
+                return _Decoded(picture, time.perf_counter() - began, film=film)
             picture = images.read(job.source, max_pixels=self.config.max_input)
         except Exception as error:  # raised again when it is this job's turn
             return _Decoded(None, time.perf_counter() - began, error)
@@ -162,6 +177,9 @@ class _Pipeline:
                 raise OutputExistsError(f"{job.output}: already exists")
             upscaler, reason = self.upscaler.suited_to(picture, job.source)
             size = self._target_size(job, picture)
+            if decoded.film is not None:
+                yield from self._upscale_film(writing, decoded.film, picture, upscaler, reason)
+                return
             format = self.config.format or images.format_of_suffix(job.output)
             images.check_side(format, *size)
             animated = self.config.animate and all(each in images.ANIMATED_FORMATS for each in (format, picture.format))
@@ -207,6 +225,62 @@ class _Pipeline:
             return
         except Exception as error:
             writing.fail(error)
+
+    def _upscale_film(
+        self, writing: Writing, film: "Film", picture: Picture, upscaler: Upscaler, reason: str | None
+    ) -> Iterator[None]:
+        """Upscale a video; unlike a picture, it is written when this ends."""
+        from sr_cli.video.work import upscale_film
+
+        size = even_size(self._target_size(writing.job, picture))
+        writing.facts = replace(
+            writing.facts,
+            input_size=(film.width, film.height),
+            output_size=size,
+            scale=upscaler.scale,
+            passes=upscaler.passes((film.height, film.width), size[::-1]),
+            model=upscaler.name,
+            reason=reason,
+            warnings=tuple(f"the result lacks {each}" for each in film.lost),
+        )
+        on_strip, done, before = self.watcher.on_picture(writing.job, picture, size), 0, 0
+
+        def upscale(picture: Picture) -> Picture:
+            nonlocal on_strip
+            large = upscaler.upscale_picture(picture, size=size)
+            if on_strip:
+                on_strip(large)
+                on_strip = None
+            return large
+
+        began = time.perf_counter()
+        progress = upscale_film(
+            film,
+            writing.job.output,
+            upscale,
+            size=size,
+            config=self.config,
+            identity=upscaler.identity(),
+            overwrite=writing.job.overwrite,
+        )
+        for each in progress:
+            done, before = each.done, each.before
+            self.watcher.on_frame(done, max(done, film.frames), before)
+            yield
+        seconds = time.perf_counter() - began
+        writing.facts = replace(
+            writing.facts,
+            frames=done,
+            frames_before=before,
+            seconds=seconds,
+            megapixels_per_second=(done - before) * size[0] * size[1] / 1e6 / seconds,
+            device=str(upscaler.device),
+            dtype=upscaler.dtype_name,
+            tile=upscaler.runner.tile,
+            peak_memory=peak_memory(upscaler.device),
+        )
+        writing.encode_seconds = Future()
+        writing.encode_seconds.set_result(0.0)
 
     def _upscale_frames(
         self, writing: Writing, upscaler: Upscaler, format: str, on_strip: OnStrip | None

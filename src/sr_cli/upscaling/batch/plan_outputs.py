@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
+from sr_cli import video
 from sr_cli.config import IfExists, UpscaleConfig
 from sr_cli.errors import OutputError, UsageError
 from sr_cli.images import FORMATS, SUFFIXES
@@ -85,12 +86,14 @@ class Naming:
         if not name.strip("./") or "\0" in name:
             raise UsageError(f"--filename {self.template}: gives {name!r} for {source.path}")
         path = folder / name
-        if path.suffix.lower() not in SUFFIXES:
+        if path.suffix.lower() not in (video.CONTAINERS if video.is_video(source.path) else SUFFIXES):
             raise UsageError(f"{path}: unknown image suffix {path.suffix!r}; end --filename in .{{ext}}")
         return path
 
     def extension(self, source: Path) -> str:
         """The suffix of the result, without its dot."""
+        if video.is_video(source):
+            return source.suffix[1:] if source.suffix.lower() in video.CONTAINERS else "mkv"
         if self.config.format is not None:
             return FORMATS[self.config.format].suffixes[0][1:]
         format = SUFFIXES.get(source.suffix.lower())

@@ -20,7 +20,8 @@ class Result:
         status: ``planned`` only in a dry run.
         input_size: width and height, in pixels.
         output_size: width and height, in pixels.
-        frames: number of frames of an animation.
+        frames: number of frames of an animation or a video.
+        frames_before: how many of them an interrupted run had done.
         scale: the network's.
         passes: how often the network ran, each time on the result before.
         reason: why this model was chosen; ``None`` if it was named.
@@ -40,6 +41,7 @@ class Result:
     input_size: tuple[int, int] | None = None
     output_size: tuple[int, int] | None = None
     frames: int = 1
+    frames_before: int = 0
     scale: int | None = None
     passes: int | None = None
     model: str | None = None

@@ -21,6 +21,7 @@ from sr_cli.upscaling.batch.plan_outputs import Job, Naming, name_outputs, resol
 from sr_cli.upscaling.batch.results import Result, Summary
 from sr_cli.upscaling.batch.target_size import target_size
 from sr_cli.upscaling.upscaler import Upscaler
+from sr_cli.video import CONTAINERS, even_size, is_video
 
 _COPY_BYTES = 1 << 20  # at a time
 
@@ -93,7 +94,8 @@ def plan_batch(request: BatchRequest, config: UpscaleConfig, load: Callable[[], 
     def size_of(source: Source) -> tuple[int, int] | None:
         size = size_or_none(source.path)
         try:
-            return size and target_size(config, *size, network_scale=upscaler.scale)
+            target = size and target_size(config, *size, network_scale=upscaler.scale)
+            return even_size(target) if target and is_video(source.path) else target
         except ValueError:
             return None  # reported when it is the picture's turn
 
@@ -173,7 +175,7 @@ def _find(request: BatchRequest, config: UpscaleConfig) -> Inputs:
 
 
 def _is_file_name(path: Path) -> bool:
-    return not path.is_dir() and path.suffix.lower() in SUFFIXES
+    return not path.is_dir() and path.suffix.lower() in (*SUFFIXES, *CONTAINERS)
 
 
 def _suffix(source: Path, config: UpscaleConfig) -> str:
