@@ -3,11 +3,11 @@ from dataclasses import replace
 
 import pytest
 
-from sr_cli.cli.settings import RESUMABLE, fresh_config
 from sr_cli.config import TrainConfig, recipe
 from sr_cli.errors import UsageError
 from sr_cli.losses.parse import parse_loss
 from sr_cli.networks.registry import built_in
+from sr_cli.training.settings import RESUMABLE, fresh_config
 
 
 @pytest.mark.parametrize("arch", built_in())

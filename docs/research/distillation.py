@@ -23,7 +23,8 @@ from sr_cli.data import Pair, Photos, validation_pairs
 from sr_cli.metrics import psnr
 from sr_cli.networks.base import Network
 from sr_cli.networks.checkpoint import load_network
-from sr_cli.training import Stop, train
+from sr_cli.training.loop import train
+from sr_cli.training.state import Stop
 from sr_cli.training.teacher import Teacher
 from sr_cli.training.validation import super_resolve
 

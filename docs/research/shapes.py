@@ -18,7 +18,7 @@ import torch
 from sr_cli.config import recipe
 from sr_cli.data import Photos
 from sr_cli.networks.registry import build
-from sr_cli.training import train
+from sr_cli.training.loop import train
 
 
 def main() -> None:

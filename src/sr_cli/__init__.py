@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from sr_cli.evaluation.evaluate import evaluate
     from sr_cli.evaluation.result import EvaluationReport
     from sr_cli.networks.base import Network
-    from sr_cli.training import train
+    from sr_cli.training.by_folder import train
+    from sr_cli.training.runs import TrainingRun
     from sr_cli.upscaling.upscaler import Upscaler
 
 _HOMES = {
@@ -24,11 +25,12 @@ _HOMES = {
     "Network": "networks.base",
     "SrError": "errors",
     "TrainConfig": "config",
+    "TrainingRun": "training.runs",
     "UpscaleConfig": "config",
     "Upscaler": "upscaling.upscaler",
     "degrade": "data",
     "evaluate": "evaluation.evaluate",
-    "train": "training",
+    "train": "training.by_folder",
 }
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "Network",
     "SrError",
     "TrainConfig",
+    "TrainingRun",
     "UpscaleConfig",
     "Upscaler",
     "__version__",

@@ -55,6 +55,12 @@ def setting(
     return field(default=default, metadata={**limits, **words})
 
 
+def flag(setting: Field[Any]) -> str:
+    """The option that sets a field, such as ``--batch-size``."""
+    flags: tuple[str, ...] = setting.metadata["flags"] or ("--" + setting.name.replace("_", "-"),)
+    return flags[0].split("/")[0]
+
+
 _LIMITS = {
     "min": ("at least", operator.ge),
     "max": ("at most", operator.le),

@@ -5,16 +5,18 @@ import functools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import resources
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 
 @functools.cache
 def template(package: str, name: str) -> Template:
     """The Jinja template ``name`` among a package's files; values are escaped, and an undefined one is an error."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(resources.files(package).joinpath(name).read_text("utf-8"))
+    environment = Environment(
+        loader=PackageLoader(package, "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template(name)
 
 
 def data_url(content: bytes, media_type: str) -> str:
@@ -45,3 +47,26 @@ class Axis:
             return None
         scaled = math.log if self.logarithmic else float
         return (scaled(value) - scaled(self.low)) / ((scaled(self.high) - scaled(self.low)) or 1.0)
+
+    def scaled(self, value: float) -> float:
+        """What a straight ruler along the axis measures: the value, or its decadic logarithm."""
+        return math.log10(value) if self.logarithmic else value
+
+    def ticks(self, most: int = 6) -> list[float]:
+        """Round values on the axis, at most ``most`` and evenly spread; the only value, if there is no other."""
+        if self.low == self.high:
+            return [self.low]
+        if self.logarithmic:
+            decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+            for factors in ((1, 2, 5), (1, 3), (1,)):
+                found = [f * 10.0**d for d in decades for f in factors if self.low <= f * 10.0**d <= self.high]
+                if 2 < len(found) <= most:
+                    return found
+            if len(found) > most:
+                return found[:: math.ceil(len(found) / most)]
+        rough = (self.high - self.low) / most
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+        digits = max(0, -math.floor(math.log10(step)))
+        first, last = math.ceil(self.low / step), math.floor(self.high / step)
+        return [round(i * step, digits) for i in range(first, last + 1)]

@@ -9,8 +9,8 @@ import typer
 from typer.testing import CliRunner
 
 from sr_cli.cli import app
-from sr_cli.cli.options import flag, options
-from sr_cli.config import TrainConfig, check_settings, recipe, setting
+from sr_cli.cli.options import options
+from sr_cli.config import TrainConfig, check_settings, flag, recipe, setting
 
 
 def words(text: str) -> int:

@@ -1,12 +1,13 @@
 """``sr runs``: what there is, and how two runs differ."""
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from sr_cli.cli import app
-from sr_cli.errors import TrainingError
+from sr_cli.errors import TrainingError, UsageError
 
 
 def begin(folder, lr, psnr):
@@ -53,3 +54,11 @@ def test_json_and_what_is_no_run(tmp_path):
     begin(tmp_path / "others" / "new", 0.1, [])
     assert lines("--runs-dir", "others")[1].split()[-1] == "–"
     assert lines("--runs-dir", "nowhere") == ["nowhere: no runs yet; sr train PHOTOS begins one"]
+
+
+def test_a_page_compares_runs():
+    lines("a", "b", "--report", "both.html")
+    text = Path("both.html").read_text()
+    assert "a and b" in text and text.count("<polyline") == 2 * 2  # the loss, PSNR
+    with pytest.raises(UsageError, match=r"has to end with \.html"):
+        lines("a", "b", "--report", "both")

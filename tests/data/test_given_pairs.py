@@ -7,8 +7,8 @@ from PIL import Image
 
 from sr_cli.data import Photos, TrainingPairs, validation_pairs
 from sr_cli.errors import ImageError
-from sr_cli.training import Stop, train
-from sr_cli.training.loop import make_batches
+from sr_cli.training.loop import make_batches, train
+from sr_cli.training.state import Stop
 from support.trainings import CPU, TINY, digest
 
 NAMES = ("a.png", "b.png", "below/c.png")

@@ -248,6 +248,9 @@ def test_weights_of_something_else_are_refused(vgg_state, tmp_path):
     for path in (text, tmp_path / "missing.pth"):
         with pytest.raises(WeightsError, match=path.name):
             load_vgg_state(path)
+    torch.save({"other.weight": torch.zeros(1)}, tmp_path / "resnet.pth")
+    with pytest.raises(WeightsError, match=r"resnet\.pth: not VGG-16 .* features\.0\.weight is missing"):
+        load_vgg_state(tmp_path / "resnet.pth", ["relu2_2"])
 
 
 def test_weights_that_would_run_code_are_not_unpickled(tmp_path):

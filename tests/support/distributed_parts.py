@@ -12,7 +12,7 @@ from sr_cli.config import TrainConfig
 from sr_cli.data import Batch, Batches, TrainingPairs
 from sr_cli.system import distributed
 from sr_cli.system.distributed import ALONE, Group
-from sr_cli.training import train
+from sr_cli.training.loop import train
 from sr_cli.training.trainer import Trainer
 from support.trainings import CPU, TINY, photos_in
 

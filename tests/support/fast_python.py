@@ -89,7 +89,7 @@ def serve(listener: socket.socket) -> None:
         import typer.rich_utils  # noqa: F401
 
         import sr_cli.evaluation.evaluate
-        import sr_cli.training
+        import sr_cli.training.loop
         import sr_cli.upscaling.load  # noqa: F401
 
     gc.freeze()  # what is never collected is never copied

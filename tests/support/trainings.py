@@ -13,8 +13,9 @@ import torch
 
 from sr_cli.config import TrainConfig
 from sr_cli.data import Photos
-from sr_cli.training import TrainStep, train
+from sr_cli.training.loop import train
 from sr_cli.training.run_folder import load_state
+from sr_cli.training.state import TrainStep
 from support.fast_python import python
 
 TINY = TrainConfig(

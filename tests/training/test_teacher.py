@@ -9,7 +9,7 @@ import torch
 from sr_cli.data import Batches, TrainingPairs
 from sr_cli.errors import TrainingError, UsageError
 from sr_cli.imageops.resize import resize
-from sr_cli.training import train
+from sr_cli.training.loop import train
 from sr_cli.training.run_folder import read_config
 from sr_cli.training.teacher import Teacher
 from sr_cli.training.trainer import Trainer

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from sr_cli.config import recipe
 from sr_cli.errors import UsageError
 from sr_cli.networks.third_party import ThirdPartyNetwork
-from sr_cli.training import train
+from sr_cli.training.loop import train
 from sr_cli.training.trainer import Trainer
 from sr_cli.upscaling.upscaler import Upscaler
 from support.trainings import CPU, digest, photos_in, sr_train

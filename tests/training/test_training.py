@@ -13,9 +13,10 @@ from sr_cli.errors import DeviceError, ImageError, TrainingError, UsageError
 from sr_cli.losses.pixel import L1Loss
 from sr_cli.networks.checkpoint import load_network, read_header, save_network
 from sr_cli.networks.registry import build
-from sr_cli.training import Stop, fraction_done, learning_rate, train
+from sr_cli.training.loop import train
 from sr_cli.training.run_folder import load_state
-from sr_cli.training.schedule import ends_epoch
+from sr_cli.training.schedule import ends_epoch, fraction_done, learning_rate
+from sr_cli.training.state import Stop
 from sr_cli.training.trainer import Trainer
 from sr_cli.training.validation import validation_count
 from support.trainings import CPU, TINY, digest, photos_in, record, rows, trained

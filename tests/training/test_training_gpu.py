@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sr_cli.errors import DeviceError
-from sr_cli.training import train
+from sr_cli.training.loop import train
 from sr_cli.training.trainer import Trainer
 from support.trainings import CPU, TINY, digest, photos_in
 

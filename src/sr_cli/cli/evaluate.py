@@ -7,7 +7,7 @@ import typer
 
 from sr_cli import console
 from sr_cli.cli.completion import completer
-from sr_cli.cli.options import options, yes_option
+from sr_cli.cli.options import check_page, options, yes_option
 from sr_cli.config import MEASURING, MODELS, REPORT_IMAGES, EvaluateConfig
 from sr_cli.console import evaluation as view
 from sr_cli.console.weights import obtain, obtain_model
@@ -103,7 +103,7 @@ def evaluate(
         raise UsageError("--degradation makes LR from HR; leave it out with --lr")
     if given.get("no_reference") and "degradation" in given:
         raise UsageError("--degradation makes LR from HR; leave it out with --no-reference")
-    _check_page(report)
+    check_page(report)
     bounds = [thresholds.parse_threshold(text, "min") for text in minimum or ()]
     bounds += [thresholds.parse_threshold(text, "max") for text in maximum or ()]
     measures = parse_measures(",".join(metrics or ["quick"]))
@@ -157,14 +157,6 @@ def evaluate(
         raise QualityError("; ".join(problems))
     if found.failures:
         raise typer.Exit(EXIT_SOME_FAILED)
-
-
-def _check_page(path: Path | None) -> None:
-    """Refuse now what would fail after all the work, or give the page a misleading name."""
-    if path and path.is_dir():
-        raise UsageError(f"--report {path}: is a folder; name a file in it")
-    if path and path.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"--report {path}: the name has to end with .html")
 
 
 def _download_learned(config: EvaluateConfig) -> None:

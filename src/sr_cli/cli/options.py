@@ -4,11 +4,13 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, fields
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
 from sr_cli.cli.completion import completer
+from sr_cli.config import flag
 from sr_cli.errors import UsageError
 
 
@@ -75,6 +77,14 @@ def yes_option(panel: str) -> Any:
     return option("Download a model that is missing without asking.", panel, "--yes", "-y")
 
 
+def check_page(path: Path | None) -> None:
+    """Refuse now what would fail after all the work, or give the page a misleading name."""
+    if path and path.is_dir():
+        raise UsageError(f"--report {path}: is a folder; name a file in it")
+    if path and path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--report {path}: the name has to end with .html")
+
+
 def show_defaults(parameters: Iterable[Any], config: Any) -> None:
     """Let ``--help`` show the values that ``config`` has in place of its class's defaults.
 
@@ -86,12 +96,6 @@ def show_defaults(parameters: Iterable[Any], config: Any) -> None:
         if parameter.name in settings:
             value, each = getattr(config, parameter.name), settings[parameter.name]
             parameter.default, parameter.show_default = value, _shown(each, value)
-
-
-def flag(setting: Field[Any]) -> str:
-    """The option that sets a field, such as ``--batch-size``."""
-    flags: tuple[str, ...] = setting.metadata["flags"] or ("--" + setting.name.replace("_", "-"),)
-    return flags[0].split("/")[0]
 
 
 def _parameter(setting: Field[Any]) -> inspect.Parameter:

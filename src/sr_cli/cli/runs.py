@@ -1,10 +1,9 @@
 """``sr runs``."""
 
-import csv
 import json
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -12,7 +11,11 @@ from rich.table import Table
 
 from sr_cli import console
 from sr_cli.cli.completion import completer
-from sr_cli.errors import TrainingError
+from sr_cli.cli.options import check_page
+from sr_cli.system.atomic_files import write_atomically
+
+if TYPE_CHECKING:
+    from sr_cli.training.runs import TrainingRun
 
 _SETTINGS = ("arch", "scale", "loss", "degradation", "batch_size", "lr")
 
@@ -24,48 +27,48 @@ def runs(
     ] = None,
     *,
     runs_dir: Annotated[Path, typer.Option("--runs-dir", metavar="DIR", help="Folder of the runs.")] = Path("runs"),
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE.html", help="Write a page with their curves, one over the other."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List trainings: settings, steps, and the best validation. Of several named ones, only settings that differ."""
+    """List trainings: settings, steps, and the best validation. Of several named ones, the settings that differ."""
+    from sr_cli.training.runs import TrainingRun
+
+    check_page(report)
     folders = [path if (path := Path(name)).is_dir() else runs_dir / name for name in runs or ()]
-    found = [_read(folder) for folder in folders or sorted(path.parent for path in runs_dir.glob("*/config.json"))]
+    found = [TrainingRun.read(run) for run in folders or sorted(path.parent for path in runs_dir.glob("*/config.json"))]
+    if report and found:
+        from sr_cli.training.report import page
+
+        write_atomically(report, page(found))
+        console.note(f"wrote {report}")
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        typer.echo(json.dumps([_row(run, _SETTINGS) for run in found], indent=2))
         return
     if not found:
         console.note(f"{runs_dir}: no runs yet; sr train PHOTOS begins one")
         return
-    shown = {name for name in _SETTINGS if len(found) == 1 or len({str(run[name]) for run in found}) > 1 or not runs}
-    columns = [name for name in found[0] if name not in _SETTINGS or name in shown]
-    table = Table(*(name.replace("_", " ") for name in columns), box=None, pad_edge=False)
-    for run in found:
-        table.add_row(*(escape("–" if run[name] is None else str(run[name])) for name in columns))
+    rows = [_row(run, _differing(found) if runs and len(found) > 1 else _SETTINGS) for run in found]
+    table = Table(*(name.replace("_", " ") for name in rows[0]), box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(escape("–" if value is None else str(value)) for value in row.values()))
     console.print_whole(table)
 
 
-def _read(run: Path) -> dict[str, Any]:
-    """What is known about a run from its ``config.json`` and ``validation.csv``.
-
-    Raises:
-        TrainingError: there is no such run.
-    """
-    try:
-        settings = json.loads((run / "config.json").read_text(encoding="utf-8"))["settings"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainingError(f"{run}: not the folder of a run; sr runs lists those in runs/") from error
-    steps, best = None, None
-    with suppress(OSError), (run / "metrics.csv").open(encoding="utf-8", newline="") as file:
-        steps = max((int(row["step"]) for row in csv.DictReader(file)), default=None)
-    measure = settings.get("best", "psnr")
-    with suppress(OSError, ValueError), (run / "validation.csv").open(encoding="utf-8", newline="") as file:
-        from sr_cli.evaluation.measures import MEASURES
-
-        rows = [row for row in csv.DictReader(file) if row.get(measure)]
-        best = min(rows, key=lambda row: MEASURES[measure].badness(float(row[measure])))
+def _row(run: "TrainingRun", settings: Iterable[str]) -> dict[str, Any]:
+    """What the table and ``--json`` say about a run."""
     return {
         "run": run.name,
-        **{name: settings.get(name) for name in _SETTINGS},
-        "steps": steps,
-        "best": f"{measure} {float(best[measure]):.4g}" if best else None,
-        "at_step": int(best["step"]) if best else None,
+        **{name: run.settings.get(name) for name in settings},
+        "steps": run.steps,
+        "best": f"{run.measure.name} {run.best[0]:.4g}" if run.best else None,
+        "at_step": run.best[1] if run.best else None,
     }
+
+
+def _differing(runs: Sequence["TrainingRun"]) -> list[str]:
+    """The settings that aren't the same in all runs."""
+    names = dict.fromkeys(name for run in runs for name in run.settings)
+    return [n for n in names if n != "steps" and len({str(run.settings.get(n)) for run in runs}) > 1]

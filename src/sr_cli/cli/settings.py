@@ -1,18 +1,14 @@
-"""The settings of a training: from a recipe, a TOML file and options, or from the run that is resumed."""
+"""The settings of a training in a TOML file."""
 
 import dataclasses
 import difflib
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sr_cli.cli.options import flag
-from sr_cli.config import DEFAULT_ARCH, TrainConfig, check_setting, recipe
+from sr_cli.config import TrainConfig, check_setting, flag
 from sr_cli.degradation_table import read_table
-from sr_cli.errors import TrainingError, UsageError, first_line, reading
-from sr_cli.networks.registry import is_registered
+from sr_cli.errors import UsageError, first_line, reading
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -67,60 +63,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     return settings
 
 
-RESUMABLE = {"lr", "epochs", "steps", "hours", "patience", "on_nan", "workers", "cache_gib", "save_minutes", "keep"}
-"""Settings that may change when a run is resumed; with any other it would be another training."""
-
-
-def fresh_config(given: dict[str, Any]) -> TrainConfig:
-    """The recipe of ``given["arch"]``, overridden by ``given``.
-
-    Raises:
-        UsageError: a value is invalid.
-    """
-    if given.get("degradation") != "real":  # an option overrides the table of a settings file
-        given = {key: value for key, value in given.items() if key != "real"}
-    ends = {} if {"epochs", "steps", "hours"}.isdisjoint(given) else {"epochs": None}
-    with _as_usage_error():
-        return dataclasses.replace(recipe(given.get("arch", DEFAULT_ARCH), scale=given.get("scale")), **ends | given)
-
-
-def resumed_config(run: Path, given: dict[str, Any]) -> tuple[TrainConfig, dict[str, Any]]:
-    """The settings of a run, overridden by ``given``, and its ``config.json``.
-
-    Raises:
-        TrainingError: there is no such run, or its settings are of another version.
-        UsageError: a value is invalid, or cannot change.
-    """
-    from sr_cli.training.run_folder import read_config
-
-    before = read_config(run)
-    arch = before["settings"].get("arch", TrainConfig.arch)
-    if not is_registered(arch) and arch != given.get("arch"):
-        raise UsageError(f"{run}: trains {arch}, a network that is not registered here; if you trust it: --arch {arch}")
-    try:
-        settings = TrainConfig(**before["settings"])
-    except (TypeError, ValueError) as error:
-        raise TrainingError(f"{run}: its settings are of another version of sr ({error})") from error
-    for name, value in given.items():
-        if name == "real" and value != settings.real:
-            raise UsageError(f"{run}: began with another table of real degradations, which cannot change")
-        if name not in RESUMABLE and value != getattr(settings, name):
-            changeable = ", ".join(flag(each) for each in SETTINGS.values() if each.name in RESUMABLE)
-            fixed = f"{flag(SETTINGS[name])} is {getattr(settings, name)} in {run}"
-            raise UsageError(f"{fixed} and cannot change; these can: {changeable}")
-    with _as_usage_error():
-        return dataclasses.replace(settings, **given), before
-
-
 def run_folder(resume: str, runs_dir: Path) -> Path:
     """The folder of the run that ``--resume`` names: a path, or a name in ``runs_dir``."""
     path = Path(resume)
     return path if len(path.parts) > 1 or (path / "config.json").is_file() else runs_dir / resume
-
-
-@contextmanager
-def _as_usage_error() -> Iterator[None]:
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        raise UsageError(str(error)) from error

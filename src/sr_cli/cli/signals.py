@@ -11,7 +11,7 @@ from sr_cli import console
 from sr_cli.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
-    from sr_cli.training import Stop
+    from sr_cli.training.state import Stop
 
 
 @contextmanager

@@ -13,10 +13,10 @@ import typer
 
 from sr_cli import console
 from sr_cli.cli.app import Command
-from sr_cli.cli.options import flag, option, options, show_defaults, yes_option
-from sr_cli.cli.settings import SETTINGS, fresh_config, read_settings, resumed_config, run_folder
+from sr_cli.cli.options import option, options, show_defaults, yes_option
+from sr_cli.cli.settings import SETTINGS, read_settings, run_folder
 from sr_cli.cli.signals import save_on_signals
-from sr_cli.config import DATA, DEFAULT_ARCH, LEARNING, MACHINE, NETWORK, RUN, TrainConfig, recipe
+from sr_cli.config import DATA, DEFAULT_ARCH, LEARNING, MACHINE, NETWORK, RUN, TrainConfig, flag, recipe
 from sr_cli.console import training as view
 from sr_cli.console.weights import obtain, obtain_model
 from sr_cli.errors import EXIT_INTERRUPTED, TrainingError, UsageError
@@ -94,31 +94,20 @@ def train(
 
     On several GPUs or machines: torchrun --nproc-per-node=N -m sr_cli train …
     """
-    from sr_cli.data import Photos
-    from sr_cli.losses.parse import feature_layers, parse_loss
-    from sr_cli.networks.vgg import load_vgg_state
     from sr_cli.system import device as devices
     from sr_cli.system.distributed import join_group, local_device
-    from sr_cli.training import Stop
-    from sr_cli.training import train as steps_of
+    from sr_cli.training.by_folder import prepare
     from sr_cli.training.first_batch import draw_first_batch
     from sr_cli.training.loop import where_it_stands
-    from sr_cli.training.provenance import file_record
-    from sr_cli.training.run_folder import check_free
-    from sr_cli.upscaling.load import find_weights, settings_of_file
+    from sr_cli.training.state import Stop
 
     if config is not None:
         given = read_settings(config) | given
-    before: dict[str, Any] = {}  # config.json of the run that is resumed
+    run = runs_dir / name if name else None
     if resume is not None:
         if name or init:
             raise UsageError("--name and --init are for new runs; leave them out with --resume")
         run = run_folder(resume, runs_dir)
-        settings, before = resumed_config(run, given)
-        photos = photos or Path(before["data"]["folder"])
-        lr_folder = lr_folder or [Path(each) for each in before["data"].get("lr_folders", [])]
-        loss_weights = loss_weights or (Path(before["loss_weights"]) if before.get("loss_weights") else None)
-        carbon_intensity = before.get("carbon_intensity") if carbon_intensity is None else carbon_intensity
     elif photos is None:
         raise UsageError("name a folder of photos, or a run to --resume")
     else:
@@ -127,72 +116,43 @@ def train(
         init = init and obtain_model(init, yes=yes)
         if given.get("teacher"):
             given["teacher"] = obtain_model(given["teacher"], yes=yes)
-        if init and "arch" not in given:
-            given = settings_of_file(find_weights(init)) | given
-        settings = fresh_config(given | ({"degradation": "given"} if lr_folder else {}))
-        run = runs_dir / (name or f"{settings.arch.rpartition(':')[2]}-x{settings.scale}")
-        if show_pairs is None:
-            check_free(run)
-    if (settings.degradation == "given") != bool(lr_folder):
-        raise UsageError("--lr-folder and --degradation given need each other")
     if tensorboard and find_spec("tensorboard") is None:
         raise UsageError("--tensorboard needs TensorBoard: python -m pip install tensorboard")
-    if show_pairs is not None or not feature_layers(parse_loss(settings.loss)):
-        loss_weights = None
-    elif loss_weights is None:
-        loss_weights = obtain("vgg16", "loss network")
-    vgg_state = load_vgg_state(loss_weights) if loss_weights else None
-    if settings.best in ("lpips", "dists"):
-        obtain("vgg16", "loss network")
-        obtain(settings.best, "metric")
-    init_file = find_weights(init) if init else None
-    if init and init_file == Path(init):
-        init = str(Path(init).absolute())
-    notes = {**file_record("loss_weights", loss_weights), "carbon_intensity": carbon_intensity}
-    local = local_device(devices.choose(device))
-    found = Photos.below(
+    job = prepare(
         photos,
-        min_side=settings.crop_size,
-        cache_bytes=int(settings.cache_gib * 2**30),
+        given,
+        run=run,
+        runs_dir=runs_dir,
+        resume=resume is not None,
         lr_folders=lr_folder or (),
-        scale=settings.scale,
+        init=init,
+        loss_weights=loss_weights,
+        device=local_device(devices.choose(device)),
+        command=shlex.join(["sr", *sys.argv[1:]]),
+        carbon_intensity=carbon_intensity,
+        locate=obtain,
+        only_pairs=show_pairs is not None,
     )
+    settings, run = job.config, job.run
     if show_pairs is not None:
-        draw_first_batch(show_pairs, settings, found, local)
+        draw_first_batch(show_pairs, settings, job.photos, job.device)
         typer.echo(show_pairs)
         return
-    about = {
-        **_commands(before),
-        "data": {"photos": len(found)},
-        "loss_network": loss_weights and loss_weights.name,
-        "init": before.get("init") if before else init,
-    }
     stop = Stop()
-    with join_group(local) as group:
-        steps = steps_of(
-            settings,
-            found,
-            local,
-            run=run,
-            vgg_state=vgg_state,
-            init=init_file,
-            resume=bool(before),
-            about=about,
-            notes=notes,
-            stop=stop,
-            group=group,
-            tensorboard=tensorboard,
-        )
+    with join_group(job.device) as group:
         progress = view.TrainingProgress(settings, shown=group.writes)
         hint = f"sr train --resume {shlex.quote(str(run))}"
-        with save_on_signals(stop, resume=hint, tell=group.writes), progress.live(found, run=run, device=local):
-            for step in steps:
+        with (
+            save_on_signals(stop, resume=hint, tell=group.writes),
+            progress.live(job.photos, run=run, device=job.device),
+        ):
+            for step in job.steps(stop=stop, group=group, tensorboard=tensorboard):
                 progress.show(step)
-        done, limits = group.broadcast(where_it_stands(run, settings, found) if group.writes else None)
+        done, limits = group.broadcast(where_it_stands(run, settings, job.photos) if group.writes else None)
         reached = [name for name, is_reached in limits.items() if is_reached]
         why = f"ended by {_limits(settings, reached)} at step {done}" if reached else f"stopped after step {done}"
         if group.writes:
-            progress.show_end(run, why=why, g_per_kwh=carbon_intensity)
+            progress.show_end(run, why=why, g_per_kwh=job.notes["carbon_intensity"])
             if reached:
                 typer.echo(run / "model.safetensors")
             else:
@@ -200,19 +160,10 @@ def train(
     if not reached:
         raise typer.Exit(EXIT_INTERRUPTED)
     missed = [name for name in ("steps", "epochs", "hours") if name in given and not limits[name]]
-    if missed and before and given.keys().isdisjoint(reached):
+    if missed and job.resume and given.keys().isdisjoint(reached):
         raise TrainingError(f"{run}: {why}, before {_limits(settings, missed)}; raise the former, too")
 
 
 def _limits(settings: TrainConfig, names: Iterable[str]) -> str:
     values = {name: f"{flag(SETTINGS[name])} {getattr(settings, name):g}" for name in names}
     return " and ".join(text + "h" * (name == "hours") for name, text in values.items())
-
-
-def _commands(before: dict[str, Any]) -> dict[str, Any]:
-    """The command that began the run, and those that resumed it."""
-    command = shlex.join(["sr", *sys.argv[1:]])
-    if not before:
-        return {"command": command}
-    resumed = [each.get("command") for each in before.get("resumed", [])]
-    return {"command": before.get("command"), "resumed_by": [*resumed, command]}

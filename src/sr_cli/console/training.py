@@ -17,13 +17,14 @@ from rich.table import Table
 from sr_cli import console
 from sr_cli.config import TrainConfig
 from sr_cli.evaluation.measures import MEASURES
+from sr_cli.networks.registry import is_registered
 from sr_cli.system.quantities import UNAVAILABLE
 
 if TYPE_CHECKING:
     import torch
 
     from sr_cli.data import Photos
-    from sr_cli.training import TrainStep
+    from sr_cli.training.state import TrainStep
 
 _INTERVAL = 15.0  # seconds between two plain lines
 _SLOW_LOADING = 0.2  # share of the time waiting for photos that is worth a hint
@@ -87,18 +88,25 @@ class TrainingProgress:
             yield
 
     def show_end(self, run: Path, *, why: str, g_per_kwh: float | None) -> None:
-        """Print why the training ended, where its best weights are, and the energy that it consumed."""
+        """Print why the training ended, what it reached and consumed, where its report is, and the next command."""
+        from sr_cli.training.runs import TrainingRun
+
         last = self.last
         console.note(f"{run}: {why}{'; continue it with a higher limit' if last is None else ''}")
-        if last is not None and last.energy is not None:
-            if last.best_yet is not None:
-                best, step = last.best_yet
-                console.note(f"best.safetensors: {_value(self._config.best, best)} at step {step}")
-            for label, value in last.energy.rows(epochs=last.epoch, g_per_kwh=g_per_kwh):
-                if UNAVAILABLE not in value:  # the report has those, too
-                    console.note(f"{label + ':':16} {value}")
-            console.note(f"{'report:':16} {run / 'report.html'}")
-            console.note(f"{'to use it:':16} sr upscale PHOTO --model {shlex.quote(str(run))}")
+        if last is None or last.energy is None:
+            return
+        found = TrainingRun.read(run)
+        lines = [row for row in found.facts() if row[0] in ("best", "last", "bicubic")]
+        lines += last.energy.rows(epochs=last.epoch, g_per_kwh=g_per_kwh)
+        arch = self._config.arch
+        named = "" if is_registered(arch) else f" --arch {arch}"
+        lines += [
+            ("report", str(run / "report.html")),
+            ("to use it", f"sr upscale PHOTO --model {shlex.quote(str(run))}{named}"),
+        ]
+        for label, value in lines:
+            if UNAVAILABLE not in value:
+                console.note(f"{label + ':':16} {value}")
 
     def _rows(self, step: "TrainStep", now: float) -> list[tuple[str, str]]:
         terms = ", ".join(f"{name} {value:.5g}" for name, value in step.losses.items())

@@ -53,14 +53,11 @@ class VGGFeatures(nn.Module):
         for layer in self.layers:
             if layer not in VGG_LAYERS:
                 raise UsageError(f"VGG-16 has no layer {layer!r}; it has {', '.join(VGG_LAYERS)}")
-        self.features = _vgg_until(max(VGG_LAYERS[layer] for layer in self.layers))
-        wanted = {f"features.{key}": key for key in self.features.state_dict()}
-        if missing := [key for key in wanted if key not in state]:
-            raise WeightsError(f"not VGG-16 weights in torchvision's layout: {missing[0]} is missing")
-        try:
-            self.features.load_state_dict({short: state[key].float() for key, short in wanted.items()})
-        except RuntimeError as error:
-            raise WeightsError("not VGG-16 weights in torchvision's layout: a layer has another shape") from error
+        last = max(VGG_LAYERS[layer] for layer in self.layers)
+        if problem := _problem(state, last):
+            raise WeightsError(problem)
+        self.features = _vgg_until(last)
+        self.features.load_state_dict({key: state[f"features.{key}"].float() for key in self.features.state_dict()})
         self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
         tapped = {VGG_LAYERS[layer] for layer in self.layers}
@@ -98,8 +95,22 @@ def _vgg_until(last: int) -> nn.Sequential:
     return nn.Sequential(*modules[: last + 1])
 
 
-def load_vgg_state(path: Path) -> dict[str, Tensor]:
+def _problem(state: Mapping[str, Tensor], last: int) -> str | None:
+    """What keeps a file's content from being the weights of VGG-16 up to its layer ``last``, if anything does."""
+    with torch.device("meta"):
+        wanted = {f"features.{key}": value.shape for key, value in _vgg_until(last).state_dict().items()}
+    for key, shape in wanted.items():
+        if key not in state or state[key].shape != shape:
+            trouble = "has another shape" if key in state else "is missing"
+            return f"not VGG-16 weights in torchvision's layout: {key} {trouble}"
+    return None
+
+
+def load_vgg_state(path: Path, layers: Iterable[str] = ()) -> dict[str, Tensor]:
     """Read VGG-16 weights: torchvision's ``.pth``, or ``.safetensors`` with the same keys.
+
+    Args:
+        layers: names out of `VGG_LAYERS` that it has to reach.
 
     Raises:
         WeightsError: the file is missing, damaged, or holds something else.
@@ -109,12 +120,17 @@ def load_vgg_state(path: Path) -> dict[str, Tensor]:
 
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except FileNotFoundError as error:
         raise WeightsError(f"{path}: no such file") from error
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
         raise WeightsError(f"{path}: not a weights file that can be read safely") from None
     if not isinstance(state, dict):
         raise WeightsError(f"{path}: not VGG-16 weights in torchvision's layout")
+    if reached := [VGG_LAYERS[layer] for layer in layers if layer in VGG_LAYERS]:
+        tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+        if problem := _problem(tensors, max(reached)):
+            raise WeightsError(f"{path}: {problem}")
     return state

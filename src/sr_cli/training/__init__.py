@@ -1,9 +1,4 @@
-"""Training: `train` is the loop; `Trainer` is what a step changes."""
+"""Training: `loop` is the loop, `trainer` what a step changes, `by_folder` how a training is begun.
 
-from sr_cli.training.loop import train
-from sr_cli.training.schedule import fraction_done, learning_rate
-from sr_cli.training.state import Stop, TrainStep
-from sr_cli.training.trainer import Trainer
-from sr_cli.training.validation import validate
-
-__all__ = ["Stop", "TrainStep", "Trainer", "fraction_done", "learning_rate", "train", "validate"]
+``runs`` and ``report``, which read what a training left, import no torch.
+"""

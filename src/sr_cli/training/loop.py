@@ -27,7 +27,7 @@ from sr_cli.training.schedule import ends_epoch, fraction_done, learning_rate, l
 from sr_cli.training.state import Progress, Stop, TrainStep
 from sr_cli.training.teacher import with_absolute_teacher
 from sr_cli.training.trainer import NotFinite, Trainer
-from sr_cli.training.validation import measures_of, validate, validation_count, validation_crops
+from sr_cli.training.validation import bicubic_scores, measures_of, validate, validation_count, validation_crops
 
 
 def train(
@@ -103,6 +103,8 @@ def train(
         recorder = None
         if group.writes:
             step = progress.step if resume else None
+            if not resume:
+                notes = notes | {"bicubic": bicubic_scores(crops, measures_of(config), scale=config.scale)}
             folder = open_run(
                 run, config, photos, to_validate_on, device=device, processes=group.size, about=about, notes=notes,
                 resumed_at=step,
@@ -163,7 +165,7 @@ def train(
                     recorder.save(trainer, progress)
             energy = total_energy(group, meter, device) if over else None
             if recorder and energy:
-                recorder.finish(energy)
+                recorder.finish(energy, progress, limits_reached(config, progress, photos=len(to_train_on)))
 
             yield TrainStep(
                 step=progress.step,

@@ -114,9 +114,15 @@ class Recorder:
                 self._board.add_image("samples", sheet, progress.step, dataformats="HWC")
         write_report(self.run.path)
 
-    def finish(self, energy: EnergyReport) -> None:
-        """Write the energy of all processes, and the report."""
+    def finish(self, energy: EnergyReport, progress: Progress, limits: Mapping[str, bool]) -> None:
+        """Write the energy of all processes, how the training ended, and the report.
+
+        Args:
+            limits: whether each limit is reached; if none is, the training was stopped.
+        """
         self.run.write_energy(asdict(energy))
+        reached = [name for name, is_reached in limits.items() if is_reached]
+        self.run.note({"ended": {"step": progress.step, "seconds": round(progress.elapsed, 1), "by": reached}})
         write_report(self.run.path)
 
     def _chart(self, values: Mapping[str, float], step: int) -> None:
@@ -175,6 +181,7 @@ def open_run(
     resumption = {"step": resumed_at, "command": (about.get("resumed_by") or [None])[-1], "changed": changed, **made}
     resumed = [*before.get("resumed", []), resumption]
     noted = {key: value for key, value in notes.items() if value is not None}
+    before.pop("ended", None)
     run = Run.reopen(path, before | noted | {"settings": asdict(config), "resumed": resumed})
     run.last_step = resumed_at
     run.forget_after(resumed_at)

@@ -1,20 +1,18 @@
-"""The report of a run: one HTML file made from the files in its folder."""
+"""The report of a run, or of several beside each other: one HTML file made from the files in their folders."""
 
-import csv
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, ClassVar
 
 from sr_cli import __version__
-from sr_cli.errors import TrainingError
 from sr_cli.evaluation.measures import MEASURES
 from sr_cli.html import Axis, data_url, template
 from sr_cli.system.atomic_files import write_atomically
-from sr_cli.system.telemetry import EnergyReport
+from sr_cli.system.quantities import UNAVAILABLE
+from sr_cli.training.runs import TrainingRun
 
 MOST_POINTS = 600
 """Points of a curve; the values of longer ones are averaged in groups."""
@@ -22,40 +20,58 @@ MOST_POINTS = 600
 MOST_SAMPLES = 24
 """Sample pictures on the page, spread evenly over the run; the last one is always there."""
 
-WIDTH, HEIGHT = 640, 220  # of a chart, in SVG units
-
 _NOT_LOSSES = {"step", "epoch", "seconds", "lr", "images_per_second", "loading"}
-
-Table = dict[str, list[float]]
-"""Columns of numbers by name; NaN where there is none."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A line of a chart: its name, its last value as text, and its points in SVG's notation."""
+    """A line of a chart through points of step and value."""
 
     name: str
-    last: str
-    points: str
+    points: list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves over the steps; ``low`` and ``high`` label the vertical axis."""
+    """Curves over the steps, and what bicubic interpolation reaches; ``left`` to ``bottom`` are in SVG units."""
+
+    left: ClassVar = 52.0
+    right: ClassVar = 472.0
+    top: ClassVar = 8.0
+    bottom: ClassVar = 176.0
 
     title: str
-    low: str
-    high: str
-    first_step: int
-    last_step: int
+    across: Axis
+    up: Axis
     curves: tuple[Curve, ...]
+    bicubic: Sequence[float]
+
+    @property
+    def matrix(self) -> tuple[float, float, float, float]:
+        """Factor and offset of the SVG coordinates, of the step first, then of the value on the ruler of ``up``."""
+        low, high = self.up.scaled(self.up.low), self.up.scaled(self.up.high)
+        wide = (self.right - self.left) / ((self.across.high - self.across.low) or 1.0)
+        tall = (self.top - self.bottom) / ((high - low) or 1.0)
+        return wide, self.left - wide * self.across.low, tall, self.bottom - tall * low
+
+    def x(self, step: float) -> float:
+        """Where a step is drawn."""
+        wide, left, _, _ = self.matrix
+        return wide * step + left
+
+    def y(self, value: float) -> float:
+        """Where a value is drawn."""
+        _, _, tall, bottom = self.matrix
+        return tall * self.up.scaled(value) + bottom
+
+    def points(self, curve: Curve) -> str:
+        """The points of a curve in SVG's notation, before `matrix`: so that the page can read the values again."""
+        places = [f"{step:.7g},{self.up.scaled(value):.6g}" for step, value in curve.points]
+        return " ".join(places * (2 if len(places) == 1 else 1))  # a line of length 0, whose round ends make a dot
 
 
-def write_report(run: Path) -> Path:
+def write_report(folder: Path) -> Path:
     """Write ``report.html``, which loads nothing else, into the folder of a run.
-
-    Reads ``config.json``, ``metrics.csv`` and, if they exist, ``validation.csv``, ``energy.json`` and
-    ``samples/step-*.png``.
 
     Returns:
         The path of the page.
@@ -64,48 +80,81 @@ def write_report(run: Path) -> Path:
         TrainingError: the folder holds no run.
         OutputError: the page cannot be written.
     """
-    try:
-        config = json.loads((run / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"{run}: not the folder of a run ({error})") from error
-    metrics, validation = read_table(run / "metrics.csv"), read_table(run / "validation.csv")
-    energy = json.loads(text) if (text := _text(run / "energy.json")) else None
-    epochs = metrics.get("epoch", [math.nan])[-1]
-    g_per_kwh = config.get("carbon_intensity")
-    page = template("sr_cli.training", "report.html").render(
-        name=run.name,
+    write_atomically(folder / "report.html", page([TrainingRun.read(folder)]))
+    return folder / "report.html"
+
+
+def page(runs: Sequence[TrainingRun]) -> str:
+    """The HTML file on a run, or on several: the same charts with a curve of each, and the settings in which they
+    differ first.
+    """
+    epochs = [run.metrics.get("epoch", [math.nan])[-1] for run in runs]
+    energy = [
+        run.energy.rows(epochs=done, g_per_kwh=run.config.get("carbon_intensity")) if run.energy else []
+        for run, done in zip(runs, epochs, strict=True)
+    ]
+    known = [[(label, text) for label, text in rows if UNAVAILABLE not in text] for rows in energy]
+    settings = table([flatten(run.settings) for run in runs])
+    rest = [flatten({k: v for k, v in run.config.items() if k not in ("settings", "name")}) for run in runs]
+    return template("sr_cli.training", "report.html").render(
+        title=" and ".join(run.name for run in runs) if len(runs) < 4 else f"{len(runs)} runs",
+        names=[run.name for run in runs],
         version=__version__,
-        charts=charts(metrics, validation),
-        samples=samples(run / "samples"),
-        energy=EnergyReport(**energy).rows(epochs=epochs, g_per_kwh=g_per_kwh) if energy else [],
-        settings=flatten(config),
-        width=WIDTH,
-        height=HEIGHT,
+        facts=table([run.facts() for run in runs]),
+        charts=charts(runs),
+        samples=[(run.name, samples(run.folder / "samples")) for run in runs],
+        tables=[
+            ("Energy", table(known)),
+            *((("Settings that differ", [row for row in settings if differs(row)]),) if len(runs) > 1 else ()),
+            ("Settings", [row for row in settings if len(runs) == 1 or not differs(row)]),
+            ("Data, versions and history", table(rest)),
+        ],
     )
-    write_atomically(run / "report.html", page)
-    return run / "report.html"
 
 
-def read_table(path: Path) -> Table:
-    """The numeric columns of a CSV file; none if the file is missing."""
-    rows = list(csv.DictReader(_text(path).splitlines()))
-    columns = {name: [_number(row.get(name)) for row in rows] for name in (rows[0] if rows else ())}
-    return {name: values for name, values in columns.items() if not all(map(math.isnan, values))}
+def charts(runs: Sequence[TrainingRun]) -> list[Chart]:
+    """The loss terms, the measures of the validations, the learning rate and the speed, as far as there are values.
 
+    Those of one run have a curve for each loss term, those of several a curve for each run.
+    """
+    alone = len(runs) == 1
+    tables = [found for run in runs for found in (run.metrics, run.validation)]
+    across = Axis.over([0.0, *(step for found in tables for step in found.get("step", []))])
 
-def charts(metrics: Table, validation: Table) -> list[Chart]:
-    """The loss terms, the measures of the validations, the learning rate and the speed, as far as there are values."""
+    def chart(title: str, curves: Iterable[Curve], *, bicubic: str = "", logarithmic: bool = False) -> Chart | None:
+        drawn = tuple(curve for curve in curves if curve.points)
+        references = sorted({run.bicubic[bicubic] for run in runs if bicubic in run.bicubic}) if drawn else []
+        values = [value for curve in drawn for _, value in curve.points] + references
+        up = Axis.over(values, logarithmic=logarithmic)
+        return None if across is None or up is None else Chart(title, across, up, drawn, references)
 
-    def chart(title: str, table: Table, *names: str, logarithmic: bool = False) -> Chart | None:
-        columns = {name: table[name] for name in names if name in table}
-        return _chart(title, table.get("step", []), columns, logarithmic=logarithmic)
+    def curve_of(run: TrainingRun, kind: str, name: str) -> Curve:
+        found, above = getattr(run, kind), 0.0 if name in terms else -math.inf
+        pairs = zip(found.get("step", []), found.get(name, []), strict=False)
+        points = [(step, value) for step, value in pairs if math.isfinite(value) and value > above]
+        return Curve(name if alone else run.name, thin_out(points))
 
-    losses = [name for name in metrics if name not in _NOT_LOSSES and not name.startswith("device_")]
+    columns = dict.fromkeys(name for run in runs for name in run.metrics)
+    terms = [name for name in columns if name not in _NOT_LOSSES and not name.startswith("device_")]
+    measured = dict.fromkeys(name for run in runs for name in run.validation if name in MEASURES)
+    losses = (
+        [chart("loss terms, weighted", (curve_of(runs[0], "metrics", name) for name in terms), logarithmic=True)]
+        if alone
+        else [
+            chart(f"loss term {name}, weighted", (curve_of(run, "metrics", name) for run in runs), logarithmic=True)
+            for name in terms
+        ]
+    )
     drawn = (
-        chart("loss terms, weighted", metrics, *losses, logarithmic=True),
-        *(chart(f"validation, {MEASURES[name].heading}", validation, name) for name in validation if name in MEASURES),
-        chart("learning rate", metrics, "lr"),
-        chart("images per second", metrics, "images_per_second"),
+        *(
+            chart(
+                f"validation, {MEASURES[name].heading}", (curve_of(r, "validation", name) for r in runs), bicubic=name
+            )
+            for name in measured
+        ),
+        *losses,
+        chart("learning rate", (curve_of(run, "metrics", "lr") for run in runs)),
+        chart("images per second", (curve_of(run, "metrics", "images_per_second") for run in runs)),
     )
     return [each for each in drawn if each is not None]
 
@@ -125,35 +174,20 @@ def flatten(value: Any, name: str = "") -> list[tuple[str, str]]:
     return [(name, "–" if value is None else f"{value:g}" if isinstance(value, float) else str(value))]
 
 
+def table(columns: Sequence[Sequence[tuple[str, str]]]) -> list[tuple[str, list[str]]]:
+    """Rows of a label and what each column has for it, a dash if nothing."""
+    found = [dict(column) for column in columns]
+    labels = dict.fromkeys(label for column in columns for label, _ in column)
+    return [(label, [column.get(label, "–") for column in found]) for label in labels]
+
+
+def differs(row: tuple[str, list[str]]) -> bool:
+    """Whether the columns of a row differ."""
+    return len(set(row[1])) > 1
+
+
 def thin_out(points: Sequence[tuple[float, float]], most: int = MOST_POINTS) -> list[tuple[float, float]]:
     """At most ``most`` points, each the mean of a group of neighbors."""
-    size = -(-len(points) // most)
+    size = -(-len(points) // most) or 1
     groups = (points[i : i + size] for i in range(0, len(points), size))
     return [(fmean(x for x, _ in group), fmean(y for _, y in group)) for group in groups]
-
-
-def _chart(title: str, steps: Sequence[float], columns: Table, *, logarithmic: bool) -> Chart | None:
-    across = Axis.over(steps)
-    up = Axis.over((value for column in columns.values() for value in column), logarithmic=logarithmic)
-    if across is None or up is None:
-        return None
-    curves = []
-    for name, values in columns.items():
-        drawn = [(s, v) for s, v in zip(steps, values, strict=True) if up.position(v) is not None]
-        if drawn:
-            places = [(across.position(step) or 0.0, up.position(value) or 0.0) for step, value in thin_out(drawn)]
-            points = [f"{WIDTH * x:.1f},{HEIGHT * (1 - y):.1f}" for x, y in places]
-            points *= 2 if len(points) == 1 else 1  # a line of length 0, whose round ends make a dot
-            curves.append(Curve(name, f"{drawn[-1][1]:.4g}", " ".join(points)))
-    return Chart(title, f"{up.low:.4g}", f"{up.high:.4g}", int(across.low), int(across.high), tuple(curves))
-
-
-def _number(text: str | None) -> float:
-    try:
-        return float(text or "nan")
-    except ValueError:
-        return math.nan
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.is_file() else ""

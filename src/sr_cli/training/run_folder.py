@@ -139,6 +139,10 @@ class Run:
             if _step_of(sample) > step:
                 sample.unlink()
 
+    def note(self, facts: Mapping[str, Any]) -> None:
+        """Add to ``config.json``."""
+        write_atomically(self.path / CONFIG, _json({**read_config(self.path), **facts}))
+
     def write_energy(self, report: Mapping[str, Any]) -> None:
         """Write ``energy.json``."""
         write_atomically(self.path / ENERGY, _json(report))

@@ -76,16 +76,39 @@ def validate(
 
     It is NaN if the measure has no value for one of them.
     """
-    sums = dict.fromkeys(measures, 0.0)
-    for pair in pairs[group.rank :: group.size]:
-        sr = super_resolve(network, pair.lr, device)
-        for name in measures:
-            try:
-                sums[name] += _measure(name, sr, pair, scale=network.scale)
-            except ValueError:
-                sums[name] = math.nan
+    sums = _sums(
+        lambda pair: super_resolve(network, pair.lr, device),
+        pairs[group.rank :: group.size],
+        measures,
+        scale=network.scale,
+    )
     means = group.mean(list(sums.values()))
     return {name: mean * group.size / len(pairs) for name, mean in zip(sums, means, strict=True)}
+
+
+def bicubic_scores(pairs: Sequence[Pair], measures: Sequence[str], *, scale: int) -> dict[str, float]:
+    """What bicubic interpolation reaches in `validate`; without the measures that have no value."""
+
+    def bicubic(pair: Pair) -> Tensor:
+        return resize(pair.lr[None], (pair.hr.shape[-2], pair.hr.shape[-1])).clamp(0, 1)
+
+    sums = _sums(bicubic, pairs, measures, scale=scale) if pairs else {}
+    return {name: total / len(pairs) for name, total in sums.items() if math.isfinite(total)}
+
+
+def _sums(
+    upscale: Callable[[Pair], Tensor], pairs: Sequence[Pair], measures: Sequence[str], *, scale: int
+) -> dict[str, float]:
+    """The sum of each measure over the pairs; NaN if it has no value for one of them."""
+    sums = dict.fromkeys(measures, 0.0)
+    for pair in pairs:
+        sr = upscale(pair)
+        for name in measures:
+            try:
+                sums[name] += _measure(name, sr, pair, scale=scale)
+            except ValueError:
+                sums[name] = math.nan
+    return sums
 
 
 def _measure(name: str, sr: Tensor, pair: Pair, *, scale: int) -> float:

@@ -1,0 +1,245 @@
+"""A training of a folder of photos: what ``sr train`` and `sr_cli.train` share."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sr_cli import weights
+from sr_cli.config import TrainConfig
+from sr_cli.data import Photos
+from sr_cli.errors import UsageError
+from sr_cli.losses.parse import feature_layers, parse_loss
+from sr_cli.networks.vgg import load_vgg_state
+from sr_cli.system import device as devices
+from sr_cli.system.distributed import ALONE, Group
+from sr_cli.training.loop import train as steps_of
+from sr_cli.training.provenance import file_record
+from sr_cli.training.run_folder import check_free
+from sr_cli.training.runs import TrainingRun
+from sr_cli.training.settings import fresh_config, resumed_config
+from sr_cli.training.state import Stop, TrainStep
+from sr_cli.upscaling.load import find_weights, settings_of_file
+
+RUNS = Path("runs")
+"""The folder of the runs, if no other is named."""
+
+Locate = Callable[[str, weights.Kind], Path]
+"""From the name of weights to their file."""
+
+
+def _locate(name: str, kind: weights.Kind) -> Path:
+    return weights.locate(name, kind=kind)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A training that is ready to begin, or to go on. See `sr_cli.training.loop.train` for the attributes."""
+
+    config: TrainConfig
+    photos: Photos
+    device: torch.device
+    run: Path
+    vgg_state: Mapping[str, Tensor] | None
+    init: Path | None
+    resume: bool
+    about: Mapping[str, Any]
+    notes: Mapping[str, Any]
+
+    def steps(self, *, stop: Stop, group: Group = ALONE, tensorboard: bool = False) -> Iterator[TrainStep]:
+        """`sr_cli.training.loop.train` of this job."""
+        return steps_of(
+            self.config,
+            self.photos,
+            self.device,
+            run=self.run,
+            vgg_state=self.vgg_state,
+            init=self.init,
+            resume=self.resume,
+            about=self.about,
+            notes=self.notes,
+            stop=stop,
+            group=group,
+            tensorboard=tensorboard,
+        )
+
+
+def prepare(
+    photos: Path | None,
+    given: Mapping[str, Any],
+    *,
+    run: Path | None = None,
+    runs_dir: Path = RUNS,
+    resume: bool = False,
+    lr_folders: Sequence[Path] = (),
+    init: str | None = None,
+    loss_weights: Path | None = None,
+    device: torch.device,
+    command: str | None = None,
+    carbon_intensity: float | None = None,
+    locate: Locate = _locate,
+    only_pairs: bool = False,
+) -> Job:
+    """Find and check what a training needs, before it makes anything.
+
+    Args:
+        photos: folder of HR photos; ``None``: that of the run that is resumed.
+        given: settings of `TrainConfig` that differ from the network's recipe, or from those of the run.
+        run: the run's folder; ``None``: ``ARCH-xSCALE`` in ``runs_dir``.
+        lr_folders: LR of the photos, by the same names.
+        init: weights to start from: a name or a file.
+        loss_weights: VGG-16; ``None``: those that ``locate`` finds, if the loss needs any.
+        command: what to record as the command that begins or continues the run.
+        carbon_intensity: grams of CO2e per kWh.
+        locate: finds weights by their name.
+        only_pairs: nothing will be trained, so neither the folder of the run nor a loss network matters.
+
+    Raises:
+        SrError: something is missing, in the way, or doesn't fit.
+    """
+    before: dict[str, Any] = {}  # config.json of the run that is resumed
+    if resume:
+        assert run is not None
+        config, before = resumed_config(run, dict(given))
+        photos = photos or Path(before["data"]["folder"])
+        lr_folders = lr_folders or [Path(each) for each in before["data"].get("lr_folders", [])]
+        loss_weights = loss_weights or (Path(before["loss_weights"]) if before.get("loss_weights") else None)
+        carbon_intensity = before.get("carbon_intensity") if carbon_intensity is None else carbon_intensity
+    else:
+        if init and "arch" not in given:
+            given = settings_of_file(find_weights(init)) | dict(given)
+        config = fresh_config({**given, **({"degradation": "given"} if lr_folders else {})})
+        run = run or runs_dir / f"{config.arch.rpartition(':')[2]}-x{config.scale}"
+        if not only_pairs:
+            check_free(run)
+    if photos is None:
+        raise UsageError("name a folder of photos")
+    if (config.degradation == "given") != bool(lr_folders):
+        raise UsageError("--lr-folder and --degradation given need each other")
+    if only_pairs or not feature_layers(parse_loss(config.loss)):
+        loss_weights = None
+    elif loss_weights is None:
+        loss_weights = locate("vgg16", "loss network")
+    vgg_state = load_vgg_state(loss_weights, feature_layers(parse_loss(config.loss))) if loss_weights else None
+    if config.best in ("lpips", "dists"):
+        locate("vgg16", "loss network")
+        locate(config.best, "metric")
+    init_file = find_weights(init) if init else None
+    if init and init_file == Path(init):
+        init = str(Path(init).absolute())
+    found = Photos.below(
+        photos,
+        min_side=config.crop_size,
+        cache_bytes=int(config.cache_gib * 2**30),
+        lr_folders=lr_folders,
+        scale=config.scale,
+    )
+    return Job(
+        config=config,
+        photos=found,
+        device=device,
+        run=run,
+        vgg_state=vgg_state,
+        init=init_file,
+        resume=resume,
+        about={
+            **_commands(before, command),
+            "data": {"photos": len(found)},
+            "loss_network": loss_weights and loss_weights.name,
+            "init": before.get("init") if before else init,
+        },
+        notes={**file_record("loss_weights", loss_weights), "carbon_intensity": carbon_intensity},
+    )
+
+
+def train(
+    photos: str | Path | None = None,
+    *,
+    run: str | Path | None = None,
+    resume: bool = False,
+    lr_folders: Sequence[str | Path] = (),
+    init: str | Path | None = None,
+    loss_weights: str | Path | None = None,
+    device: str = "auto",
+    on_step: Callable[[TrainStep], None] = lambda _: None,
+    **settings: Any,
+) -> TrainingRun:
+    """Train a network on a folder of photos, as ``sr train`` does, and record everything in the folder of the run.
+
+    Ctrl-C, or "interrupt" in a notebook, ends it after the current step and saves; ``resume`` continues it.
+
+    Args:
+        photos: folder of HR photos, searched recursively; with ``resume``, that of the run by default.
+        run: folder of the run; by default ``runs/ARCH-xSCALE``.
+        resume: continue ``run``, whose settings stay but for those that say when it ends, such as ``steps``.
+        lr_folders: LR of the photos, by the same names; otherwise LR is made by the setting ``degradation``.
+        init: weights to start from: a name, a file, or the folder of a run.
+        loss_weights: VGG-16 weights of the loss; by default those that ``sr download-weights vgg16`` fetched.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        on_step: called after every step.
+        settings: of `TrainConfig`, such as ``arch="compact"`` (the default), ``steps=1000``, ``hours=0.5``,
+            ``batch_size=8``; the others are those of the network's recipe.
+
+    Returns:
+        What the run has come to, which a notebook shows with its curves.
+
+    Raises:
+        UsageError: a setting is unknown or invalid.
+        ImageError: there are no usable photos.
+        WeightsError: weights to start from, of the loss or of the teacher are missing or damaged.
+        DeviceError: the device is absent.
+        TrainingError: the run exists already, or there is none to resume, or a loss is not finite.
+        OutputError: the disk is full; the last state is intact.
+    """
+    if resume and run is None:
+        raise UsageError("resume continues a run: name its folder")
+    if lr_folders and "degradation" in settings:
+        raise UsageError("degradation makes LR from HR; leave it out with lr_folders")
+    job = prepare(
+        None if photos is None else Path(photos),
+        settings,
+        run=None if run is None else Path(run),
+        resume=resume,
+        lr_folders=[Path(folder) for folder in lr_folders],
+        init=None if init is None else str(init),
+        loss_weights=None if loss_weights is None else Path(loss_weights),
+        device=devices.choose(device),
+    )
+    stop = Stop()
+    with _stop_on_interrupt(stop):
+        for step in job.steps(stop=stop):
+            on_step(step)
+    return TrainingRun.read(job.run)
+
+
+@contextmanager
+def _stop_on_interrupt(stop: Stop) -> Iterator[None]:
+    """Let Ctrl-C end a training in good order, where signals can be handled: in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> None:
+        if stop.wanted:
+            raise KeyboardInterrupt
+        stop.wanted = True
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _commands(before: Mapping[str, Any], command: str | None) -> dict[str, Any]:
+    """The command that began the run, and those that resumed it."""
+    if not before:
+        return {"command": command}
+    resumed = [each.get("command") for each in before.get("resumed", [])]
+    return {"command": before.get("command"), "resumed_by": [*resumed, command]}
