@@ -489,14 +489,14 @@ class UpscaleConfig:
     )
     format: str | None = setting(
         None,
-        "File format: png, jpg, webp, tiff, avif, …",
+        "File format: png, jpg, webp, tiff, avif, jxl, …",
         OUTPUT,
         flags=("--format", "-f"),
         metavar="FORMAT",
         shown="the input's",
     )
     quality: int | None = setting(
-        None, "Quality of JPEG, WebP, AVIF and HEIC.", OUTPUT, shown="95; AVIF and HEIC 90", min=1, max=100
+        None, "Quality of JPEG, WebP, AVIF, HEIC and JPEG XL.", OUTPUT, shown="95; AVIF, HEIC, JXL 90", min=1, max=100
     )
     png_level: int = setting(
         PNG_LEVEL, "PNG compression, 0 (fastest) to 9 (smallest); always lossless.", OUTPUT, min=0, max=9

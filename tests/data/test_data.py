@@ -149,7 +149,7 @@ def test_unusable_photos_are_named_and_skipped(photo_folder):
     photos = Photos.below(photo_folder, min_side=32, cache_bytes=0)
     assert len(photos) == 6
     reasons = {path.name: reason for path, reason in photos.skipped}
-    assert "31×200" in reasons["small.png"] and "cannot be read" in reasons["noise.jpg"]
+    assert "31×200" in reasons["small.png"] and "is not an image" in reasons["noise.jpg"]
 
 
 def test_a_folder_without_photos_is_an_error(tmp_path):

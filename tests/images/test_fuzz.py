@@ -186,11 +186,11 @@ def sample_files() -> dict[str, bytes]:
         tifffile.imwrite(file, pixels, **options)
         return file.getvalue()
 
-    def sr(pixels: np.ndarray, format: str) -> bytes:
+    def sr(pixels: np.ndarray, format: str, quality: int | None = None) -> bytes:
         file = io.BytesIO()
         about = images.Metadata(icc=icc, exif=exif(1), xmp=XMP, dpi=(300, 300))
         picture = images.Picture(color=pixels[..., :3], alpha=pixels[..., 3], metadata=about)
-        images.write(picture, file, format=format)
+        images.write(picture, file, format=format, quality=quality)
         return file.getvalue()
 
     samples = {
@@ -220,6 +220,11 @@ def sample_files() -> dict[str, bytes]:
         "palette.bmp": pillow(still.quantize(32), "BMP"),
         "rgba.avif": pillow(clear, "AVIF", speed=10, **metadata),
         "moving.avif": pillow(frames[0], "AVIF", speed=10, **moving),
+        "lossless-16.jxl": sr(deep, "JPEGXL", quality=100),
+        "lossy.jxl": sr(rgba, "JPEGXL"),
+        "transcoded.jxl": imagecodecs.jpegxl_encode_jpeg(pillow(still, "JPEG", xmp=XMP, **metadata)),
+        "moving.jxl": imagecodecs.jpegxl_encode(np.stack([rgb, 255 - rgb]), lossless=True, photometric="rgb"),
+        "jpeg-xl.tif": tiff(rgb, photometric="rgb", compression="jpegxl"),
         "still.gif": pillow(still.convert("L"), "GIF"),
         "moving.gif": pillow(frames[0], "GIF", disposal=2, **moving),
     }

@@ -18,7 +18,7 @@ from sr_cli.errors import ImageError, OutputError
 from support.fast_python import python
 from support.pictures import gradient
 
-SUFFIXES = ("png", "jpg", "webp", "tif", "bmp", "avif", "gif")
+SUFFIXES = ("png", "jpg", "webp", "tif", "bmp", "avif", "gif", "jxl")
 
 
 def picture_of(channels: int, dtype=np.uint8, *, format: str = "PNG", **size: int) -> images.Picture:
@@ -104,7 +104,7 @@ def test_every_format_takes_every_picture(tmp_path, suffix, channels, dtype):
         assert error.mean() < 0.01
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "bmp", "gif"])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "bmp", "gif", "jxl"])
 def test_gray_stays_gray(tmp_path, suffix):
     images.write(picture_of(1), tmp_path / f"gray.{suffix}")
     assert images.read(tmp_path / f"gray.{suffix}").is_gray
@@ -194,7 +194,7 @@ def test_a_full_disk_is_an_error_that_names_it(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("format", ["PNG", "TIFF", "JPEG", "WEBP", "AVIF", "GIF", "BMP"])
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "JPEGXL"])
 def test_through_a_pipe(format):
     picture = images.Picture(color=np.full((9, 7, 3), 200, np.uint8))
     reading, writing = os.pipe()

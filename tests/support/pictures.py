@@ -44,7 +44,7 @@ def rgb_profile(name: str = "display-p3", gamma: float = 2.19921875) -> bytes:
 
 @cache
 def gray_profile(gamma: float = 1.8) -> bytes:
-    return bytes(imagecodecs.cms_profile("gray", gamma=gamma))
+    return bytes(imagecodecs.cms_profile("gray", whitepoint=D65, gamma=gamma))
 
 
 def cmyk_profile() -> bytes:

@@ -8,7 +8,7 @@ from sr_cli.evaluation.measures import MEASURES
 from sr_cli.networks import registry
 from sr_cli.weights import catalog
 
-FORMATS = ("png", "jpg", "webp", "tif", "bmp", "avif", "gif", "heic")
+FORMATS = ("png", "jpg", "webp", "tif", "bmp", "avif", "gif", "heic", "jxl")
 LOSSES = ("johnson", "johnson+pixel", "pixel", "psnr", "perceptual")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 

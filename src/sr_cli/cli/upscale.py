@@ -227,7 +227,7 @@ def _check_output(inputs: list[str], output: str | None) -> None:
     from sr_cli.video import CONTAINERS
 
     means_file = len(inputs) == 1 and Path(inputs[0]).is_file() and len(suffix) <= 5 and suffix[1:].isalpha()
-    if suffix not in (*SUFFIXES, *CONTAINERS) and (means_file or suffix in {".jxl", *Image.registered_extensions()}):
+    if suffix not in (*SUFFIXES, *CONTAINERS) and (means_file or suffix in Image.registered_extensions()):
         known = " ".join(each.suffixes[0] for each in FORMATS.values())
         raise UsageError(f"-o {output}: unknown format; choose from {known}, or write {output}/ for a folder")
 

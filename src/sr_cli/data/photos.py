@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from sr_cli import images
 from sr_cli.data.cache import PixelCache
 from sr_cli.errors import ImageError
+from sr_cli.images.header import read_header
 from sr_cli.images.match_names import NamedImages, name_below
 
 _READERS = 8  # threads that read headers: on a network disk each file takes a while
@@ -174,13 +174,12 @@ class Photos:
 def _header(path: Path, min_side: int) -> Header | str:
     """The header of a photo, or the reason why it cannot be used."""
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-        header = Header(width, height, path.stat().st_size)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return f"cannot be read ({error})"
-    if min(width, height) < min_side:
-        return f"{width}×{height} is smaller than the patch of {min_side}×{min_side}"
+        found = read_header(path, upright=False)
+        header = Header(found.width, found.height, path.stat().st_size)
+    except (OSError, ImageError) as error:
+        return str(error).removeprefix(f"{path}: ")
+    if min(found.width, found.height) < min_side:
+        return f"{found.width}×{found.height} is smaller than the patch of {min_side}×{min_side}"
     return header
 
 

@@ -18,6 +18,7 @@ from sr_cli.images.reading import (
     load_pixels,
     open_by_pillow,
     open_seekable,
+    own_format,
     raise_image_errors,
     to_picture,
 )
@@ -64,9 +65,10 @@ def open_animation(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> 
     """
     with open_seekable(source, max_pixels) as (file, name):
         with raise_image_errors(name):
-            image = open_by_pillow(file, max_pixels)
-            count = int(getattr(image, "n_frames", 1)) if image.format in ANIMATED_FORMATS else 1
-            if count == 1:
+            own = own_format(file)
+            image = None if own and not own.animated else open_by_pillow(file, max_pixels)
+            count = int(getattr(image, "n_frames", 1)) if image and image.format in ANIMATED_FORMATS else 1
+            if image is None or count == 1:
                 still = Frame(picture=to_picture(decode(file, max_pixels)), duration=0)
                 animation = Animation(count=1, loop=0, frames=iter([still]))
             else:

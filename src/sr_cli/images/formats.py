@@ -9,12 +9,15 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from sr_cli.errors import ImageError
+from sr_cli.images.codecs.jpeg_xl import SIGNATURES as JPEG_XL_SIGNATURES
+from sr_cli.images.codecs.jpeg_xl import read_header as read_jpeg_xl_header
+from sr_cli.images.codecs.jpeg_xl import read_jpeg_xl, write_jpeg_xl
 from sr_cli.images.codecs.png_read import SIGNATURE as PNG_SIGNATURE
 from sr_cli.images.codecs.png_read import read_png
 from sr_cli.images.codecs.png_write import write_png
 from sr_cli.images.codecs.tiff_tags import SIGNATURES as TIFF_SIGNATURES
 from sr_cli.images.codecs.tiff_write import write_tiff
-from sr_cli.images.picture import Decoded, Metadata, Picture
+from sr_cli.images.picture import Decoded, Header, Metadata, Picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,8 @@ class Format:
         save_options: arguments of Pillow's ``save`` for a quality.
         signatures: the first bytes of files that ``decoder`` reads.
         decoder: reads an open file at its full depth, where Pillow would reduce it to 8 bits.
+        header_reader: reads an open file's header, where Pillow would not know it.
+        encoder: called with an open file, a picture, and ``quality=``; for formats that Pillow doesn't know at all.
         strip_encoder: called with an open file and strips of `band_rows` rows, ``(h, W, C)``; ``size=`` is the output's
             width and height, ``like=`` a picture with its channels, dtype and metadata.
     """
@@ -52,6 +57,8 @@ class Format:
     save_options: Callable[[int], dict[str, Any]] = lambda quality: {"quality": quality}
     signatures: tuple[bytes, ...] = ()
     decoder: Callable[..., Decoded] | None = None
+    header_reader: Callable[[BinaryIO], Header] | None = None
+    encoder: Callable[..., None] | None = None
     strip_encoder: Callable[..., None] | None = None
 
 
@@ -59,6 +66,12 @@ def _read_tiff(file: BinaryIO, *, max_pixels: int) -> Decoded:
     from sr_cli.images.codecs.tiff_read import read_tiff  # tifffile is slow to import, and TIFF files are rare
 
     return read_tiff(file, max_pixels=max_pixels)
+
+
+def _read_tiff_header(file: BinaryIO) -> Header:
+    from sr_cli.images.codecs.tiff_read import read_header
+
+    return read_header(file)
 
 
 _FIELDS = {"ICC profile": "icc", "EXIF": "exif", "XMP": "xmp", "resolution": "dpi"}  # of `Metadata`
@@ -95,6 +108,7 @@ FORMATS = {
         holds=_METADATA | {"alpha", "16 bit", "resolution"},
         signatures=TIFF_SIGNATURES,
         decoder=_read_tiff,
+        header_reader=_read_tiff_header,
         strip_encoder=write_tiff,
     ),
     "BMP": Format(suffixes=(".bmp", ".dib"), holds=frozenset({"resolution"})),
@@ -121,6 +135,16 @@ FORMATS = {
         longest_side=16_384,
         holds=_METADATA | {"alpha"},
         quality=90,
+    ),
+    "JPEGXL": Format(
+        suffixes=(".jxl",),
+        longest_side=1 << 30,
+        holds=_METADATA | {"alpha", "16 bit"},
+        quality=90,
+        signatures=JPEG_XL_SIGNATURES,
+        decoder=read_jpeg_xl,
+        header_reader=read_jpeg_xl_header,
+        encoder=write_jpeg_xl,
     ),
 }
 """By Pillow's name for the format. A new format is a row here, and a codec where Pillow's doesn't serve."""

@@ -1,6 +1,7 @@
 """ICC profiles: tone curves and conversion to sRGB, computed by Little CMS."""
 
 import struct
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -8,6 +9,8 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 from PIL import ImageCms
+
+from sr_cli.images.picture import Picture
 
 _SPACES = {1: b"GRAY", 3: b"RGB ", 4: b"CMYK"}
 _CURVES = {1: (b"kTRC",), 3: (b"rTRC", b"gTRC", b"bTRC")}
@@ -83,6 +86,24 @@ def to_srgb(pixels: npt.NDArray[Any], icc: bytes) -> npt.NDArray[Any] | None:
         return None
 
 
+def in_srgb(picture: Picture) -> Picture:
+    """The picture in sRGB, without a profile; as it is, if its profile is damaged. Gray stays gray."""
+    icc = picture.metadata.icc
+    if icc is None:
+        return picture
+    converted = None if picture.color.shape[2] == 3 and is_srgb(icc) else to_srgb(picture.color, icc)
+    color = picture.color if converted is None else converted[..., : picture.color.shape[2]]
+    return replace(picture, color=np.ascontiguousarray(color), metadata=replace(picture.metadata, icc=None))
+
+
+def is_output_profile(icc: bytes) -> bool:
+    """Whether colors can be converted to the profile, not only from it."""
+    try:
+        return bool({b"kTRC", b"rTRC", b"B2A0", b"B2A1"} & set(_tags(icc)))
+    except (ValueError, struct.error):
+        return False
+
+
 def profile_of_png(chunks: dict[bytes, bytes], channels: int) -> bytes | None:
     """The profile that a PNG's chunks cICP, or gAMA and cHRM, stand for; ``None`` for sRGB and what isn't known.
 
@@ -109,7 +130,7 @@ def profile_of_png(chunks: dict[bytes, bytes], channels: int) -> bytes | None:
 def _made_profile(channels: int, corners: tuple[float, ...], gamma: float) -> bytes | None:
     """A profile of white, red, green and blue (x, y) and a gamma, 0 for the curve of sRGB; ``None`` for sRGB itself."""
     if channels == 1:
-        return _dated(imagecodecs.cms_profile("gray", gamma=gamma)) if gamma else None
+        return _dated(imagecodecs.cms_profile("gray", whitepoint=(*corners[:2], 1.0), gamma=gamma)) if gamma else None
     white, colors = (*corners[:2], 1.0), [value for at in (2, 4, 6) for value in (*corners[at : at + 2], 1.0)]
     profile = bytes(imagecodecs.cms_profile("rgb", whitepoint=white, primaries=colors, gamma=gamma or 2.2))
     profile = _dated(profile if gamma else _with_srgb_curves(profile, 3))

@@ -37,12 +37,14 @@ class Picture:
         color: ``(H, W, 1)`` gray or ``(H, W, 3)`` RGB, uint8 or uint16, not premultiplied.
         alpha: ``(H, W)`` of the same dtype, or ``None`` if the file has none.
         format: a key of `sr_cli.images.FORMATS`, such as ``"PNG"``; of a video's frame the codec, if that is lossy.
+        notes: what its file has that was not read, in sentences for a warning.
     """
 
     color: Pixels
     alpha: Pixels | None = None
     metadata: Metadata = field(default_factory=Metadata)
     format: str = "PNG"
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.color.ndim != 3 or self.color.shape[2] not in (1, 3):
@@ -89,6 +91,7 @@ class Decoded:
         colors: the number of color channels: 1 gray, 3 RGB, 4 CMYK (0 is no ink).
         metadata: as stored in the file.
         orientation: as in EXIF, 1 to 8; ``None`` leaves it to the EXIF data.
+        notes: as in `Picture`.
     """
 
     pixels: npt.NDArray[Any]
@@ -96,6 +99,16 @@ class Decoded:
     metadata: Metadata
     format: str
     orientation: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What the beginning of a file says: its format, a key of `sr_cli.images.FORMATS`, and its size."""
+
+    format: str
+    width: int
+    height: int
 
 
 class Unfit(ValueError):  # noqa: N818

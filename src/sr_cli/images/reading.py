@@ -19,8 +19,8 @@ from PIL import Image, UnidentifiedImageError
 from sr_cli.config import MAX_PIXELS
 from sr_cli.errors import ImageError
 from sr_cli.images.exif_xmp import make_upright
-from sr_cli.images.formats import FORMATS
-from sr_cli.images.icc import is_srgb, srgb_profile, to_srgb
+from sr_cli.images.formats import FORMATS, Format
+from sr_cli.images.icc import in_srgb, is_srgb, srgb_profile, to_srgb
 from sr_cli.images.picture import Decoded, Metadata, Picture, Unfit, check_size, describe_limit, to_8_bit
 
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
@@ -50,13 +50,8 @@ def read(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Picture:
 
 def read_rgb(path: Path, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
     """Read the colors of a picture in sRGB, upright, ``(H, W, 3)`` uint8; alpha is dropped. Errors as in `read`."""
-    picture = read(path, max_pixels=max_pixels)
-    color: npt.NDArray[Any] = picture.color
-    icc = picture.metadata.icc
-    if icc and not (color.shape[2] == 3 and is_srgb(icc)):
-        converted = to_srgb(color, icc)
-        color = color if converted is None else converted
-    return np.ascontiguousarray(np.broadcast_to(to_8_bit(color), (picture.height, picture.width, 3)))
+    picture = in_srgb(read(path, max_pixels=max_pixels))
+    return np.ascontiguousarray(np.broadcast_to(to_8_bit(picture.color), (picture.height, picture.width, 3)))
 
 
 @lru_cache(maxsize=1)
@@ -135,7 +130,8 @@ def open_by_pillow(file: BinaryIO, max_pixels: int) -> Image.Image:
         raise Unfit("is a HEIF image, which needs a plug-in: pip install pillow-heif")
     try:
         with _set_pillow_limit(max_pixels):
-            image = Image.open(file, formats=[name for name in FORMATS if name != "HEIF" or is_heif_available()])
+            known = [name for name, format in FORMATS.items() if not format.encoder]
+            image = Image.open(file, formats=[name for name in known if name != "HEIF" or is_heif_available()])
     except UnidentifiedImageError:
         raise Unfit(f"is not an image in a supported format ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError:
@@ -164,13 +160,18 @@ def _set_pillow_limit(max_pixels: int | None) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
+def own_format(file: BinaryIO) -> Format | None:
+    """The format of an open file, if it is one that isn't left to Pillow."""
+    file.seek(0)
+    start = file.read(12)
+    return next((each for each in FORMATS.values() if each.decoder and start.startswith(each.signatures)), None)
+
+
 def decode(file: BinaryIO, max_pixels: int) -> Decoded:
     """Decode the first picture of an open file by the decoder that keeps its bit depth."""
-    file.seek(0)
-    start = file.read(8)
-    for format in FORMATS.values():
-        if format.decoder and start.startswith(format.signatures):
-            return format.decoder(file, max_pixels=max_pixels)
+    format = own_format(file)
+    if format and format.decoder:
+        return format.decoder(file, max_pixels=max_pixels)
     return decode_frame(load_pixels(open_by_pillow(file, max_pixels)))
 
 
@@ -235,7 +236,8 @@ def to_picture(decoded: Decoded) -> Picture:
     elif decoded.colors == 1 and metadata.icc and metadata.icc[16:20] == b"RGB ":  # no reader takes it for gray
         color = _gray_to_srgb(color, metadata.icc)
         metadata = replace(metadata, icc=None)
-    return Picture(color=_orient(color, orientation), alpha=alpha, metadata=metadata, format=decoded.format)
+    color = _orient(color, orientation)
+    return Picture(color=color, alpha=alpha, metadata=metadata, format=decoded.format, notes=decoded.notes)
 
 
 def _gray_to_srgb(gray: npt.NDArray[Any], icc: bytes) -> npt.NDArray[Any]:

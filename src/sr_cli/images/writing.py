@@ -35,7 +35,7 @@ def write(
 
     Args:
         format: a key of `FORMATS`; ``None`` goes by the suffix of ``target``.
-        quality: 1 … 100 for JPEG, WebP (100: lossless), AVIF and HEIF; ``None`` takes the format's default.
+        quality: 1 … 100 for JPEG, WebP, JPEG XL (100: lossless), AVIF and HEIF; ``None`` takes the format's default.
         png_level: 0 (fastest) … 9 (smallest); always lossless.
         overwrite: whether a file of that name may be replaced.
 
@@ -54,6 +54,9 @@ def write(
         raise ImageError("HEIF files need a plug-in: pip install pillow-heif")
     with open_target(target, overwrite=overwrite) as file:
         try:
+            if encoder := FORMATS[format].encoder:
+                encoder(file, picture, quality=quality or FORMATS[format].quality)
+                return
             to_pillow(picture, format).save(file, format, **pillow_options(picture, format, quality))
         except (ValueError, RuntimeError, MemoryError) as error:
             raise ImageError(f"{size[0]} × {size[1]} pixels cannot be encoded as {format} ({error})") from error

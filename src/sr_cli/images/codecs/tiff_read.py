@@ -11,7 +11,7 @@ from PIL import Image
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, SAMPLEFORMAT, TiffPage
 
 from sr_cli.images.codecs.tiff_tags import read_tags
-from sr_cli.images.picture import Decoded, Unfit, bands, check_size, describe_limit
+from sr_cli.images.picture import Decoded, Header, Unfit, bands, check_size, describe_limit
 
 _CHANNELS = {
     PHOTOMETRIC.MINISWHITE: 1,
@@ -29,6 +29,17 @@ _MAX_RATIO = 1 << 16  # Deflate and LZW end at about 1,000; Zstandard and JPEG X
 _UNITS = {2: 1, 3: 2.54}  # per inch of the unit: inch, centimeter
 
 
+def read_header(file: BinaryIO) -> Header:
+    """The size of the first page once it is upright; raises `Unfit` for values and colors that `read_tiff` refuses."""
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
+        page = _first_page(tiff)
+        _check_colors(page)
+        is_transposed = page.tags.valueof("Orientation", default=1) in (5, 6, 7, 8)
+        width, height = page.imagewidth, page.imagelength
+    return Header(format="TIFF", width=height if is_transposed else width, height=width if is_transposed else height)
+
+
 def read_tiff(file: BinaryIO, *, max_pixels: int) -> Decoded:
     """Decode the first page of a TIFF.
 
@@ -37,9 +48,7 @@ def read_tiff(file: BinaryIO, *, max_pixels: int) -> Decoded:
     """
     file.seek(0)
     with tifffile.TiffFile(file) as tiff:
-        page = tiff.pages.first
-        if not isinstance(page, TiffPage):
-            raise Unfit("has no page")
+        page = _first_page(tiff)
         check_size(page.imagewidth, page.imagelength, max_pixels)
         _check_memory(page, max_pixels, file.seek(0, 2))
         channels = _check_colors(page)
@@ -53,6 +62,13 @@ def read_tiff(file: BinaryIO, *, max_pixels: int) -> Decoded:
     colors = pixels.shape[2] if page.photometric == PHOTOMETRIC.PALETTE else channels
     metadata = replace(read_tags(file), dpi=dpi)
     return Decoded(pixels=pixels, colors=colors, metadata=metadata, format="TIFF", orientation=orientation)
+
+
+def _first_page(tiff: tifffile.TiffFile) -> TiffPage:
+    page = tiff.pages.first
+    if not isinstance(page, TiffPage):
+        raise Unfit("has no page")
+    return page
 
 
 def _check_memory(page: TiffPage, max_pixels: int, file_size: int) -> None:

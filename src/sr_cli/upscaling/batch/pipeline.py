@@ -309,6 +309,7 @@ def _warnings(job: Job, picture: Picture, format: str, *, animated: bool) -> tup
     """What of a file doesn't get into its result."""
     lost = images.losses(picture, format)
     found = [f"{format} doesn't hold {', '.join(lost)}"] if lost else []
+    found += picture.notes
     behind = images.companions(picture.metadata.xmp)
     if behind:
         found.append(f"{' and '.join(behind)} in its file is not kept")
