@@ -51,7 +51,7 @@ def test_strips_of_any_height_are_the_whole(architecture, cuts, dtype, amx, live
     monkeypatch.setattr("sr_cli.system.device.has_amx", lambda: amx)  # the forms for both run everywhere
     network = lively(**architecture)
     form = InferenceForm(network, device=CPU, dtype=dtype)
-    lr = photo(sum(cuts), 21)
+    lr = photo(sum(cuts), 11)
     run = form.stream()
     with torch.no_grad():
         strips = [run(strip, index == len(cuts) - 1) for index, strip in enumerate(lr.split(cuts, dim=2))]
