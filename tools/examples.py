@@ -44,11 +44,20 @@ def compress(photo: Image.Image) -> Image.Image:
     return Image.open(file).convert("RGB")
 
 
-def upscale(lr: Image.Image, model: str) -> Image.Image:
+def upscale(lr: Image.Image, model: str, *, strength: float = 1.0) -> Image.Image:
     """The whole picture, four times larger; ``bicubic`` is a model too."""
     if model == "bicubic":
         return lr.resize((SCALE * lr.width, SCALE * lr.height), Image.Resampling.BICUBIC)
-    return Upscaler.from_pretrained(model, dtype="float32").upscale(lr)
+    return Upscaler.from_pretrained(model, strength=strength, dtype="float32").upscale(lr)
+
+
+def strengths(lr: Image.Image, *, left: int, top: int, side: int) -> Image.Image:
+    """A detail of ``lr`` by ``photo-x4`` in five strengths, from 0 to 1."""
+    detail = (SCALE * left, SCALE * top, SCALE * (left + side), SCALE * (top + side))
+    sheet = Image.new("RGB", (5 * (SCALE * side + 8) - 8, SCALE * side), "white")
+    for i in range(5):
+        sheet.paste(upscale(lr, "photo-x4", strength=i / 4).crop(detail), (i * (SCALE * side + 8), 0))
+    return sheet
 
 
 def side_by_side(lr: Image.Image, *models: str, left: int, top: int, side: int) -> Image.Image:
@@ -73,6 +82,7 @@ def main() -> None:
     jpeg = compress(lr)
     side_by_side(lr, "compact-x4", left=36, top=8, side=56).save(images / "before-after.png", optimize=True)
     side_by_side(jpeg, "compact-x4", "photo-x4", left=36, top=8, side=56).save(images / "models.png", optimize=True)
+    strengths(compress(downscale("chelsea")), left=20, top=10, side=56).save(images / "strength.jpg", quality=92)
     for name, picture, model in SLIDERS:
         upscale(jpeg if picture == "jpeg" else lr, model).save(images / f"{name}.jpg", quality=92)
 
