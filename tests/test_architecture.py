@@ -1,6 +1,7 @@
 """Imports point left only, the console alone prints, and the commands start without torch."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -56,7 +57,7 @@ def imports(tree: ast.Module, *, module_level: bool) -> list[str]:
     hidden = {
         id(child)
         for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
         for child in ast.walk(node)
     }
     names = []
@@ -70,6 +71,7 @@ def imports(tree: ast.Module, *, module_level: bool) -> list[str]:
     return names
 
 
+@functools.cache
 def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 

@@ -193,6 +193,7 @@ def test_the_folder_of_a_run_is_a_model(sr, tmp_path, model, monkeypatch):
     assert sr("../a.png", "-m", "mine", "--filename", "{model}-again.{ext}")[1] == "../mine-again.png\n"
 
 
+@pytest.mark.slow
 def test_the_model_is_chosen_by_the_picture(sr, tmp_path):
     smooth = Image.linear_gradient("L").resize((24, 16)).convert("RGB")
     smooth.save(tmp_path / "a.png")

@@ -66,6 +66,7 @@ def test_the_config_checks_the_same_ranges(value):
 
 @pytest.mark.parametrize("arch", ["compact", "johnson"])
 @pytest.mark.parametrize("form", ["{arch} first", "--arch={arch}", "last {arch}"])
+@pytest.mark.slow
 def test_the_help_of_train_shows_every_setting_with_the_recipes_default(arch, form):
     arguments = {
         "{arch} first": ["train", "--arch", arch, "--help"],

@@ -73,6 +73,7 @@ def test_lr_has_its_exact_size_in_8_bits_whatever_is_drawn(scale):
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("size", [(1.0, 1.0), (0.6, 1.3), (1.3, 2.5)], ids=str)
+@pytest.mark.slow
 def test_no_resize_moves_the_picture(scale, mode, size):
     table = only(resize=1.0, size=size, modes=only_mode(mode))
     hr = blob(24 * scale, at=(0.47, 0.54), sigma=0.1)
@@ -84,6 +85,7 @@ def test_no_resize_moves_the_picture(scale, mode, size):
 
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("kernel", RealDegradation().kernels)
+@pytest.mark.slow
 def test_no_blur_moves_the_picture(scale, kernel):
     table = only(blur=1.0, sigma=(0.4, 1.2), kernels=only_kernel(kernel))
     hr = blob(32 * scale, at=(0.47, 0.52), sigma=0.06)
@@ -106,6 +108,7 @@ def test_neither_compression_nor_sharpening_moves_the_picture(what):
 
 
 @pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.slow
 def test_a_ramp_stays_aligned_with_its_bicubic_lr(scale):
     side = 48 * scale
     ramp = (0.1 + 0.8 * (torch.arange(side) + 0.5) / side).expand(3, side, -1).contiguous()

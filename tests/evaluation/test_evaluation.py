@@ -525,6 +525,7 @@ def test_what_is_bounded_is_measured(tmp_path):
         ["--metrics", "sism"],
     ],
 )
+@pytest.mark.slow
 def test_options_that_make_no_sense_are_refused_before_the_work(tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
     Path("folder.html").mkdir()

@@ -326,6 +326,7 @@ def test_text_stands_out_in_light_and_dark(tab, scheme):
     assert contrast(best, ink) > 7
 
 
+@pytest.mark.slow
 def test_a_baseline_nested_without_end_is_refused_in_a_line(tmp_path):
     path = tmp_path / "deep.json"
     path.write_text("[" * 100_000)

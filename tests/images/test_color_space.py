@@ -33,6 +33,7 @@ def all_values(icc: bytes, *, channels: int, dtype) -> images.Picture:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("gamma", [1.0, 1.8, 2.19921875, 2.6])
 @pytest.mark.parametrize("name", [*PRIMARIES, "gray"])
+@pytest.mark.slow
 def test_every_value_of_a_profile_finds_its_way_back(name, gamma, dtype):
     icc = gray_profile(gamma) if name == "gray" else rgb_profile(name, gamma)
     picture = all_values(icc, channels=1 if name == "gray" else 3, dtype=dtype)
@@ -91,6 +92,7 @@ def test_without_a_usable_profile_values_are_taken_as_they_are(icc):
     np.testing.assert_array_equal(images.to_tensor(picture)[0].permute(1, 2, 0), picture.color / np.float32(255))
 
 
+@pytest.mark.slow
 def test_damaged_profiles_are_passed_over_and_kept():
     whole = rgb_profile("prophoto", 1.8)
     generator = np.random.default_rng(0)

@@ -38,6 +38,7 @@ def encoded(picture: images.Picture, format: str, **options) -> io.BytesIO:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("format", ["PNG", "TIFF"])
+@pytest.mark.slow
 def test_other_libraries_read_the_same_pixels(format, channels, dtype):
     # more than two bands of rows
     picture = picture_of(channels, dtype, height=1200, width=1000)

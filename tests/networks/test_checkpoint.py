@@ -19,6 +19,7 @@ from sr_cli.networks.checkpoint import load_network, read_header, save_network
         {"name": "gated", "scale": 8, "width": 8, "depth": 5},
     ],
 )
+@pytest.mark.slow
 def test_weights_describe_themselves(lively, tmp_path, photo, architecture):
     network = lively(**architecture)
     path = tmp_path / "weights.safetensors"

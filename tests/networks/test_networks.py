@@ -22,6 +22,7 @@ def johnson_parameters(doublings: int) -> int:
 
 
 @pytest.mark.parametrize(("scale", "side", "doublings"), [(4, 72, 2), (8, 36, 3)])
+@pytest.mark.slow
 def test_johnson_is_the_reports_network(scale, side, doublings):
     network = Johnson(scale=scale).eval()
     with torch.inference_mode():

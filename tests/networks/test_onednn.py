@@ -56,6 +56,7 @@ def test_a_layer_adds_to_a_tensor_in_place(shape):
     ids=["johnson-x2", "johnson-x8", "compact-x4", "gated-x2"],
 )
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.slow
 def test_the_network_that_runs_is_the_one_that_was_trained(lively, architecture, shape):
     network = lively(**architecture)
     run = InferenceForm(network, device=CPU, dtype=torch.float32)

@@ -52,6 +52,7 @@ def test_gradients_are_the_same():
 @pytest.mark.parametrize("scale", [2, 4, 8])
 @pytest.mark.parametrize("shape", [(1, 1), (2, 1), (9, 14)])
 @pytest.mark.parametrize("by_row", [True, False])
+@pytest.mark.slow
 def test_the_inference_form_is_the_same_function(lively, scale, shape, by_row):
     network = lively(name="johnson", scale=scale)
     folded = network.fuse(matrix_units=not by_row)

@@ -84,6 +84,7 @@ def test_strips_end_where_a_pixel_of_the_input_ends(architecture, lively):
 
 
 @pytest.mark.parametrize("match", ["low-frequency", "histogram"])
+@pytest.mark.slow
 def test_colors_are_matched_over_strips(match, lively):
     network = lively(name="johnson", scale=4)
     lr = photo(150, 60)
