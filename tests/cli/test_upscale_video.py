@@ -92,27 +92,30 @@ def test_what_cannot_be_done_is_a_line(sr, tmp_path, arguments, code, words):
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_and_gives_the_same_file(tmp_path, weights):
-    source = make_clip(tmp_path / "a.mp4", size=(64, 48), times=range(0, 2000, 100), audio="aac")
-    slow = (
-        "import sys, time\nfrom sr_cli.__main__ import main\nfrom sr_cli.video import encoding, work\n"
-        "pause, convert, encoding.SEGMENT_FRAMES = float(sys.argv.pop(1)), work.to_picture, 4\n"
-        "def to_picture(*values, **options):\n    time.sleep(pause)\n    return convert(*values, **options)\n"
-        "work.to_picture = to_picture\nmain()\n"
+    source = make_clip(tmp_path / "a.mp4", size=(64, 48), times=range(0, 1200, 100), audio="aac")
+    stopping = (
+        "import sys, time\nfrom sr_cli.__main__ import main\nfrom sr_cli.upscaling.upscaler import Upscaler\n"
+        "from sr_cli.video import encoding\n"
+        "left, encoding.SEGMENT_FRAMES, original = [0] * int(sys.argv.pop(1)), 4, Upscaler.upscale_picture\n"
+        "def upscale(*values, **options):\n"
+        "    if not left:\n        time.sleep(60)\n"
+        "    left.pop()\n    return original(*values, **options)\n"
+        "Upscaler.upscale_picture = upscale\nmain()\n"
     )
 
-    def start(pause, output):
-        command = [python(), "-c", slow, str(pause), "upscale", str(source), "-o", output, "--model", str(weights)]
+    def start(frames, output):
+        command = [python(), "-c", stopping, str(frames), "upscale", str(source), "-o", output, "--model", str(weights)]
         return subprocess.Popen([*command, "--device", "cpu"], cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
-    assert start(0, "whole.mp4").wait(60) == 0
-    for number, segment, code in ((signal.SIGKILL, 0, -signal.SIGKILL), (signal.SIGINT, 2, 130)):
-        process, deadline = start(0.15, "b.mp4"), time.monotonic() + 60
-        while not (tmp_path / ".b.mp4.sr-work" / f"{segment:06}.mkv").exists() and time.monotonic() < deadline:
+    assert start(99, "whole.mp4").wait(60) == 0
+    for number, segments, code in ((signal.SIGKILL, 1, -signal.SIGKILL), (signal.SIGINT, 2, 130)):
+        process, deadline = start(6, "b.mp4"), time.monotonic() + 60
+        while len(list(tmp_path.glob(".b.mp4.sr-work/*.mkv"))) < segments and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(number)
         assert process.wait(30) == code
         assert not (tmp_path / "b.mp4").exists()
-    assert start(0, "b.mp4").wait(60) == 0
+    assert start(99, "b.mp4").wait(60) == 0
     assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
     assert packets_of(tmp_path / "b.mp4", "audio") == packets_of(source, "audio")
     assert not (tmp_path / ".b.mp4.sr-work").exists()

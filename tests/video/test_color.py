@@ -1,7 +1,5 @@
 """Planes of frames ↔ RGB."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -32,17 +30,17 @@ def flat(color, size=(6, 4)):
     [
         (LIMITED_709, "yuv420p", [(63, 102, 240), (173, 42, 26), (32, 240, 118), (235, 128, 128), (16, 128, 128)]),
         (
-            replace(LIMITED_709, matrix=6),
+            LIMITED_709._replace(matrix=6),
             "yuv422p",
             [(81, 90, 240), (145, 54, 34), (41, 240, 110), (235, 128, 128), (16, 128, 128)],
         ),
         (
-            replace(LIMITED_709, matrix=5, range=2),
+            LIMITED_709._replace(matrix=5, range=2),
             "yuv444p",
             [(76, 85, 255), (150, 44, 21), (29, 255, 107), (255, 128, 128), (0, 128, 128)],
         ),
         (
-            replace(LIMITED_709, matrix=9),
+            LIMITED_709._replace(matrix=9),
             "yuv420p10le",
             [(294, 387, 960), (658, 189, 100), (116, 960, 476), (940, 512, 512), (64, 512, 512)],
         ),
@@ -62,7 +60,7 @@ def test_primary_colors_have_the_values_of_the_standards(colors, pix_fmt, values
 @pytest.mark.parametrize("pix_fmt", ["gray", "gray10le", "gbrp", "gbrp12le", "yuv444p", "yuv444p10le", "yuv444p16le"])
 def test_what_is_not_halved_survives_to_the_last_bit(pix_fmt, is_full):
     layout = layout_of(pix_fmt)
-    colors = replace(LIMITED_709, range=2 if is_full else 1)
+    colors = LIMITED_709._replace(range=2 if is_full else 1)
     rng = np.random.default_rng(0)
     color = rng.integers(0, 65536, (9, 7, 1 if layout.kind == "gray" else 3)).astype(np.uint16)
     frame = to_frame(Picture(color=color), colors, pix_fmt)

@@ -27,7 +27,7 @@ def twice(picture: Picture) -> Picture:
 def upscale(source, output, *, network=twice, overwrite=False, **settings):
     config = UpscaleConfig(**FAST | settings) if settings.get("video_codec") != "ffv1" else UpscaleConfig(**settings)
     film, _ = read_film(source, deinterlace=config.deinterlace)
-    size = even_size((2 * film.width, 2 * film.height))
+    size = even_size((2 * film.size[0], 2 * film.size[1]))
     return list(
         work.upscale_film(
             film, output, network, size=size, config=config, identity={"network": "twice"}, overwrite=overwrite
@@ -224,8 +224,7 @@ def test_a_run_goes_on_after_an_interruption_and_gives_the_same_file(tmp_path):
     assert len(calls) == 7
     assert not (tmp_path / "b.mp4").exists()
     progress = upscale(source, tmp_path / "b.mp4")
-    assert [each.done for each in progress] == [5, 6, 7, 8, 9, 10]  # the first 4 are a segment
-    assert {each.before for each in progress} == {4}
+    assert progress == [(done, 4) for done in (5, 6, 7, 8, 9, 10)]  # the first 4 are a segment
     assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
     assert left_over(tmp_path) == []
 
@@ -259,6 +258,13 @@ def test_an_existing_file_is_not_replaced(tmp_path):
     with pytest.raises(OutputError, match="already exists"):
         upscale(source, tmp_path / "b.mkv")
     assert (tmp_path / "b.mkv").read_bytes() == b"precious"
+
+
+def test_a_failure_before_the_first_segment_leaves_nothing(tmp_path):
+    source = make_clip(tmp_path / "a.mkv", times=(0, 100))
+    with pytest.raises(InterruptionError):
+        upscale(source, tmp_path / "b.mkv", network=stopping_at(1, []))
+    assert left_over(tmp_path) == []
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def size_of(path: Path) -> tuple[int, int]:
     """Width and height of the picture, or of a video's frames, once it is upright; errors as in `read_header`."""
     if is_video(path):
         film, _ = read_film(path, max_pixels=_NO_LIMIT, deinterlace=True)
-        return film.width, film.height
+        return film.size
     header = read_header(path)
     return header.width, header.height
 

@@ -1,13 +1,14 @@
-"""How a result is encoded: codecs, their settings, and segments, which appear one by one as whole files."""
+"""Frames of a result, encoded in segments: whole files, from which an interrupted run goes on."""
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import av
+from av.codec.codec import UnknownCodecError
 from av.video.stream import VideoStream
 
 from sr_cli.config import UpscaleConfig
@@ -21,42 +22,19 @@ from sr_cli.video.decoding import Film
 SEGMENT_FRAMES = 100
 """Frames of a segment: what an interruption costs at most. Each begins with a key frame."""
 
-_LARGEST_H264 = 4096  # pixels of a side: larger ones are beyond what hardware decodes
+_LARGEST_H264 = 4096  # pixels of a side; hardware doesn't decode more
 _MP4 = (".mp4", ".m4v", ".mov")
-_RATES = (Fraction(1), Fraction(240))  # that encoders are told
-
-
-@dataclass(frozen=True, kw_only=True)
-class Codec:
-    """An encoder and its defaults.
-
-    Attributes:
-        encoder: FFmpeg's name.
-        crf: the default quality, which shows no difference; ``None`` where it is lossless.
-        preset: the default speed.
-        preset_option: the encoder's option for it.
-        options: others.
-    """
-
-    encoder: str
-    crf: float | None = None
-    preset: str = ""
-    preset_option: str = "preset"
-    options: tuple[tuple[str, str], ...] = ()
-
-
-_CODECS = {
-    "h264": Codec(encoder="libx264", crf=17, preset="medium"),
-    "hevc": Codec(encoder="libx265", crf=19, preset="medium", options=(("x265-params", "log-level=error"),)),
-    "av1": Codec(encoder="libsvtav1", crf=22, preset="7"),
-    "vp9": Codec(encoder="libvpx-vp9", crf=22, preset="3", preset_option="cpu-used", options=(("row-mt", "1"),)),
-    "ffv1": Codec(encoder="ffv1", options=(("level", "3"), ("slicecrc", "1"))),
+_CODECS: dict[str, tuple[str, dict[str, str]]] = {  # FFmpeg's encoder and its options
+    "h264": ("libx264", {"crf": "17", "preset": "medium"}),
+    "hevc": ("libx265", {"crf": "19", "preset": "medium", "x265-params": "log-level=error"}),
+    "av1": ("libsvtav1", {"crf": "22", "preset": "7"}),
+    "vp9": ("libvpx-vp9", {"crf": "22", "cpu-used": "3", "row-mt": "1"}),
+    "ffv1": ("ffv1", {"level": "3", "slicecrc": "1"}),
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Encoding:
-    """What makes the frames of a result into packets.
+class Encoding(NamedTuple):
+    """What makes frames into packets.
 
     Attributes:
         encoder: FFmpeg's name of it.
@@ -66,13 +44,13 @@ class Encoding:
     """
 
     encoder: str
-    options: tuple[tuple[str, str], ...]
+    options: dict[str, str]
     pix_fmt: str
     size: tuple[int, int]
     rate: Fraction
     aspect: Fraction
     colors: Colors
-    tag: str | None = None
+    tag: str | None
 
 
 @contextmanager
@@ -82,97 +60,73 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:  # FFmpeg's errors of the system are Python's, too
         raise output_error(path, error) from error
-    except av.FFmpegError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+    except (av.FFmpegError, ValueError) as error:
+        raise OutputError(f"{path}: cannot be written ({getattr(error, 'strerror', error)})") from error
 
 
 def choose_encoding(film: Film, size: tuple[int, int], output: Path, config: UpscaleConfig) -> Encoding:
-    """The encoding of a result.
-
-    Raises:
-        OutputError: the file cannot hold it, or the codec has no such setting.
-    """
-    suffix, layout = output.suffix.lower(), layout_of(film.pix_fmt)
+    """The encoding of a result; raises `OutputError` if its file cannot hold it, or the codec lacks a setting."""
+    suffix, layout, name = output.suffix.lower(), layout_of(film.pix_fmt), config.video_codec
     if suffix not in CONTAINERS:
         raise OutputError(f"{output}: a video is written to {' '.join(CONTAINERS)}")
-    name = config.video_codec
     if name == "auto":
-        deep = layout is not None and layout.bits > 8
-        name = "vp9" if suffix == ".webm" else "hevc" if deep or max(size) > _LARGEST_H264 else "h264"
+        wants_hevc = (layout and layout.bits > 8) or max(size) > _LARGEST_H264
+        name = "vp9" if suffix == ".webm" else "hevc" if wants_hevc else "h264"
     if (suffix == ".webm" and name not in ("vp9", "av1")) or (name == "ffv1" and suffix != ".mkv"):
         raise OutputError(f"{output}: {suffix[1:]} doesn't hold {name}; choose another --video-codec, or write .mkv")
-    codec = _CODECS[name]
-    options = dict(codec.options)
-    if codec.crf is None and (config.crf is not None or config.preset):
-        raise OutputError(f"{output}: {name} is lossless and has no --crf and no --preset")
-    if codec.crf is not None:
-        options["crf"] = f"{codec.crf if config.crf is None else config.crf:g}"
-        options[codec.preset_option] = config.preset or codec.preset
+    encoder, options = _CODECS[name][0], dict(_CODECS[name][1])
+    if name == "ffv1" and (config.crf is not None or config.preset):
+        raise OutputError(f"{output}: ffv1 is lossless and has no --crf and no --preset")
+    if config.crf is not None:
+        options["crf"] = f"{config.crf:g}"
+    if config.preset is not None:
+        options["cpu-used" if name == "vp9" else "preset"] = config.preset
     try:
-        formats = av.Codec(codec.encoder, "w").video_formats or []
-    except av.codec.codec.UnknownCodecError as error:
-        raise OutputError(f"{output}: this PyAV has no {codec.encoder}; choose another --video-codec") from error
-    pix_fmt = standard_format(film.pix_fmt, [each.name for each in formats])
-    colors = film.colors
-    if film.pix_fmt.startswith("gbr") and not pix_fmt.startswith("gbr"):  # RGB has no matrix of its own
-        colors = Colors(matrix=1, primaries=colors.primaries, transfer=colors.transfer, range=1)
+        pix_fmt = standard_format(film.pix_fmt, [each.name for each in av.Codec(encoder, "w").video_formats or []])
+    except UnknownCodecError as error:
+        raise OutputError(f"{output}: this PyAV has no {encoder}; choose another --video-codec") from error
     aspect = film.aspect
-    if config.size is not None:  # which may have another shape than the source
-        aspect *= Fraction(film.width * size[1], film.height * size[0])
-    aspect = aspect.limit_denominator(1000)
+    if config.size is not None:  # may have another shape than the source
+        aspect = (aspect * Fraction(film.size[0] * size[1], film.size[1] * size[0])).limit_denominator(1000)
     if aspect != 1 and name not in ("h264", "hevc") and suffix not in _MP4:  # PyAV cannot set it in Matroska
         raise OutputError(
             f"{output}: {suffix[1:]} doesn't hold that pixels of {name} are {aspect.numerator}:{aspect.denominator}; "
             "choose another --video-codec, or a --size that makes them square"
         )
+    is_rgb_no_more = film.pix_fmt.startswith("gbr") and not pix_fmt.startswith("gbr")
+    colors = film.colors._replace(matrix=1, range=1) if is_rgb_no_more else film.colors
+    rate = min(max(film.rate, Fraction(1)), Fraction(240))
     return Encoding(
-        encoder=codec.encoder,
-        options=tuple(sorted(options.items())),
-        pix_fmt=pix_fmt,
-        size=size,
-        rate=min(max(film.rate, _RATES[0]), _RATES[1]),
-        aspect=aspect,
-        colors=colors,
-        tag="hvc1" if name == "hevc" and suffix in _MP4 else None,
+        encoder, options, pix_fmt, size, rate, aspect, colors, "hvc1" if name == "hevc" and suffix in _MP4 else None
     )
 
 
 class Segment:
-    """Up to `SEGMENT_FRAMES` frames, as a video file of its own, whose frames are numbered in place of a time.
+    """Up to `SEGMENT_FRAMES` frames as a video file of its own, numbered in place of times. Raises `OutputError`."""
 
-    Raises:
-        OutputError: the encoder refuses its settings, or the disk is full.
-    """
-
-    def __init__(self, path: Path, encoding: Encoding) -> None:
-        self._path, self._encoding, self._count = path, encoding, 0
+    def __init__(self, path: Path, how: Encoding) -> None:
+        self._path, self._how, self._count = path, how, 0
         self._unfinished = path.with_suffix(".unfinished")
         os.environ.setdefault("SVT_LOG", "1")  # only errors
         with writing(path):
             self._container = av.open(f"file:{self._unfinished}", "w", format="matroska")
-            self._stream = self._open(encoding)
-
-    def _open(self, encoding: Encoding) -> VideoStream:
-        stream = self._container.add_stream(encoding.encoder, rate=encoding.rate, options=dict(encoding.options))
+            stream = self._container.add_stream(how.encoder, rate=how.rate, options=how.options)
         assert isinstance(stream, VideoStream)
-        context, colors = stream.codec_context, encoding.colors
-        stream.width, stream.height = encoding.size
-        stream.pix_fmt, context.time_base = encoding.pix_fmt, 1 / encoding.rate
-        context.sample_aspect_ratio = encoding.aspect
+        stream.width, stream.height, stream.pix_fmt = *how.size, how.pix_fmt
+        self._stream, context, colors = stream, stream.codec_context, how.colors
+        context.time_base, context.sample_aspect_ratio = 1 / how.rate, how.aspect
         context.colorspace, context.color_range = colors.matrix, colors.range
         context.color_primaries, context.color_trc = colors.primaries, colors.transfer
         try:
             self._container.start_encoding()
         except (av.FFmpegError, ValueError) as error:
-            settings = " ".join(f"{name}={value}" for name, value in encoding.options)
-            raise OutputError(f"{encoding.encoder} refuses its settings ({settings}, {encoding.pix_fmt})") from error
-        return stream
+            settings = " ".join(f"{name}={value}" for name, value in how.options.items())
+            raise OutputError(f"{how.encoder} refuses its settings ({settings}, {how.pix_fmt})") from error
 
     def add(self, picture: Picture) -> None:
         """Encode a frame."""
-        frame = to_frame(picture, self._encoding.colors, self._encoding.pix_fmt)
-        frame.pts, frame.time_base = self._count, 1 / self._encoding.rate
-        self._count += 1
+        frame = to_frame(picture, self._how.colors, self._how.pix_fmt)
+        frame.pts, frame.time_base, self._count = self._count, 1 / self._how.rate, self._count + 1
         with writing(self._path):
             self._container.mux(self._stream.encode(frame))
 
@@ -182,8 +136,3 @@ class Segment:
             self._container.mux(self._stream.encode(None))
             self._container.close()
             self._unfinished.replace(self._path)
-
-    def abandon(self) -> None:
-        """Leave the file unfinished."""
-        with suppress(av.FFmpegError):
-            self._container.close()

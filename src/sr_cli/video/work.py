@@ -1,14 +1,12 @@
-"""A video from start to end: decoded, upscaled, encoded at the same time, and resumed where it was interrupted."""
+"""A video from start to end: decoded, upscaled and encoded at the same time, and resumed where it was interrupted."""
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import av
 from filelock import FileLock, Timeout
@@ -16,21 +14,19 @@ from filelock import FileLock, Timeout
 from sr_cli.config import UpscaleConfig
 from sr_cli.errors import ImageError, OutputError
 from sr_cli.images import Picture
-from sr_cli.system.atomic_files import output_error, write_atomically
+from sr_cli.system.atomic_files import write_atomically
 from sr_cli.video import encoding
 from sr_cli.video.assembling import assemble, check_streams
 from sr_cli.video.color import to_picture
-from sr_cli.video.decoding import Film, Frame, frames
+from sr_cli.video.decoding import Film, frames
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Frames that are done, those of an interrupted run included, and how many those are."""
-
-    done: int
-    before: int
+class _Frame(NamedTuple):
+    picture: Picture | None  # only of those that aren't done
+    time: int
+    duration: int
 
 
 def upscale_film(
@@ -42,7 +38,7 @@ def upscale_film(
     config: UpscaleConfig,
     identity: dict[str, str],
     overwrite: bool,
-) -> Iterator[Progress]:
+) -> Iterator[tuple[int, int]]:
     """Upscale a video; the file appears atomically when the iterator ends.
 
     Finished segments lie in a hidden folder beside it until then. A later run with the same source and settings goes
@@ -53,7 +49,7 @@ def upscale_film(
         identity: what else the frames depend on.
 
     Yields:
-        After each frame.
+        After each frame: how many are done, and how many of them an interrupted run had done.
 
     Raises:
         ImageError: the source is damaged, cut off or interlaced.
@@ -61,33 +57,34 @@ def upscale_film(
     """
     how = encoding.choose_encoding(film, size, output, config)
     check_streams(film, output)
-    status = film.path.stat()
-    settings = {
-        "source": [str(film.path.resolve()), status.st_size, status.st_mtime_ns],
-        "encoding": json.loads(json.dumps(asdict(how), default=str)),
-        "deinterlace": config.deinterlace,
-        "segment": encoding.SEGMENT_FRAMES,
-        "av": av.__version__,
-        **identity,
-    }
+    status, own = film.path.stat(), (config.deinterlace, encoding.SEGMENT_FRAMES, av.__version__)
+    settings = repr((str(film.path.resolve()), status.st_size, status.st_mtime_ns, how, own, sorted(identity.items())))
     with _work_folder(output, settings) as folder:
-        before = next(index for index in range(1 << 40) if not _segment(folder, index).exists())
+        skipped = len(list(folder.glob("*.mkv"))) * encoding.SEGMENT_FRAMES
         times: list[int] = []
-        last: Frame | None = None
-        with _Encoder(folder, how) as encoder, ThreadPoolExecutor(1) as decoder:
-            skipped = before * encoding.SEGMENT_FRAMES
-            for frame, picture in _ahead(_pictures(film, config, skipped), decoder):
+        duration, segment, pending = 0, None, Future[None]()
+        pending.set_result(None)
+        with ThreadPoolExecutor(1) as decoder, ThreadPoolExecutor(1) as encoder:
+            for index, frame in enumerate(_ahead(_frames(film, config, skipped), decoder)):
                 times.append(frame.time)
-                last = frame
-                if picture is not None:
-                    encoder.add(len(times) - 1, upscale(picture))
-                    yield Progress(done=len(times), before=skipped)
-        if last is None:
-            raise ImageError(f"{film.path}: holds no frame that can be decoded")
-        segments = sorted(folder.glob("*.mkv"))
-        result = folder / "result.unfinished"
-        keep = config.metadata == "keep"
-        assemble(film, segments, times, result, last_duration=last.duration, output=output, how=how, keep_metadata=keep)
+                duration = frame.duration
+                if frame.picture is None:
+                    continue
+                large = upscale(frame.picture)
+                pending.result()
+                if index % encoding.SEGMENT_FRAMES == 0:
+                    if segment is not None:
+                        segment.close()
+                    segment = encoding.Segment(folder / f"{index:09}.mkv", how)
+                assert segment is not None
+                pending = encoder.submit(segment.add, large)
+                yield index + 1, skipped
+            pending.result()
+            if segment is not None:
+                segment.close()
+        segments, result = sorted(folder.glob("*.mkv")), folder / "result.unfinished"
+        times.append(times[-1] + duration)
+        assemble(film, segments, times, result, output=output, how=how, keep=config.metadata == "keep")
         with encoding.writing(output):
             if overwrite:
                 result.replace(output)
@@ -96,49 +93,37 @@ def upscale_film(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def work_folder(output: Path) -> Path:
-    """Where the finished segments of a result are until it is complete."""
-    return output.with_name(f".{output.name}.sr-work")
-
-
-def _segment(folder: Path, index: int) -> Path:
-    return folder / f"{index:06}.mkv"
-
-
 @contextmanager
-def _work_folder(output: Path, settings: dict[str, object]) -> Iterator[Path]:
-    """The folder, locked; what other settings have left in it is removed, and so is all if the source is at fault."""
-    folder, text = work_folder(output), json.dumps(settings, indent=1, sort_keys=True)
-    file = folder / "settings.json"
-    try:
+def _work_folder(output: Path, settings: str) -> Iterator[Path]:
+    """The folder, locked; what cannot be of use is removed."""
+    folder = output.with_name(f".{output.name}.sr-work")
+    file = folder / "settings.txt"
+    with encoding.writing(output):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / "lock", timeout=0)
-        lock.acquire()
-    except Timeout:
-        raise OutputError(f"{output}: another process is writing it") from None
-    except OSError as error:
-        raise output_error(output, error) from error
-    with lock:
         try:
-            if not file.exists() or file.read_text(encoding="utf-8") != text:
-                for each in folder.iterdir():
-                    if each.name != "lock":
-                        each.unlink()
-                write_atomically(file, text)
+            lock.acquire()
+        except Timeout:
+            raise OutputError(f"{output}: another process is writing it") from None
+    with lock:
+        if not file.exists() or file.read_text(encoding="utf-8") != settings:
+            for each in folder.iterdir():
+                if each.name != "lock":
+                    each.unlink()
+            write_atomically(file, settings)
+        try:
             yield folder
-        except ImageError:
-            shutil.rmtree(folder, ignore_errors=True)
+        except BaseException as error:
+            if isinstance(error, ImageError) or not list(folder.glob("*.mkv")):
+                shutil.rmtree(folder, ignore_errors=True)
             raise
 
 
-def _pictures(film: Film, config: UpscaleConfig, skipped: int) -> Iterator[tuple[Frame, Picture | None]]:
-    """The frames, and their pictures but for the first ones."""
-    for index, frame in enumerate(frames(film, deinterlace=config.deinterlace)):
+def _frames(film: Film, config: UpscaleConfig, skipped: int) -> Iterator[_Frame]:
+    for index, (image, time, duration) in enumerate(frames(film, deinterlace=config.deinterlace)):
         wanted = index >= skipped
-        yield (
-            frame,
-            to_picture(frame.image, film.colors, format=film.picture_format, turns=film.turns) if wanted else None,
-        )
+        picture = to_picture(image, film.colors, format=film.picture_format, turns=film.turns) if wanted else None
+        yield _Frame(picture, time, duration)
 
 
 def _ahead(items: Iterator[T], pool: ThreadPoolExecutor) -> Iterator[T]:
@@ -147,49 +132,3 @@ def _ahead(items: Iterator[T], pool: ThreadPoolExecutor) -> Iterator[T]:
     while (item := future.result()) is not None:
         future = pool.submit(next, items, None)
         yield item
-
-
-class _Encoder:
-    """Encodes frames into segments in a thread of its own, at most one behind."""
-
-    def __init__(self, folder: Path, how: encoding.Encoding) -> None:
-        self._folder, self._how = folder, how
-        self._pool = ThreadPoolExecutor(1)
-        self._pending: Future[None] | None = None
-        self._segment: encoding.Segment | None = None
-
-    def __enter__(self) -> "_Encoder":
-        return self
-
-    def add(self, index: int, picture: Picture) -> None:
-        """Encode a frame of the whole video.
-
-        Raises:
-            OutputError: it, or the one before, cannot be written.
-        """
-        if self._pending is not None:
-            self._pending.result()
-        self._pending = self._pool.submit(self._encode, index, picture)
-
-    def _encode(self, index: int, picture: Picture) -> None:
-        number, place = divmod(index, encoding.SEGMENT_FRAMES)
-        if place == 0:
-            self._close()
-        if self._segment is None:
-            self._segment = encoding.Segment(_segment(self._folder, number), self._how)
-        self._segment.add(picture)
-
-    def _close(self) -> None:
-        segment, self._segment = self._segment, None
-        if segment is not None:
-            segment.close()
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        try:
-            if kind is None and self._pending is not None:
-                self._pending.result()
-                self._pool.submit(self._close).result()
-        finally:
-            self._pool.shutdown()
-            if self._segment is not None:
-                self._segment.abandon()

@@ -30,7 +30,7 @@ def dry_run(jobs: Sequence[Job], upscaler: Upscaler, config: UpscaleConfig) -> I
             frames = 1
             if is_video(job.source):
                 film, _ = read_film(job.source, max_pixels=config.max_input, deinterlace=config.deinterlace)
-                width, height, frames = film.width, film.height, film.frames
+                (width, height), frames = film.size, film.frames
             else:
                 width, height = size_of(job.source)
             size = target_size(config, width, height, network_scale=upscaler.scale)

@@ -235,10 +235,10 @@ class _Pipeline:
         size = even_size(self._target_size(writing.job, picture))
         writing.facts = replace(
             writing.facts,
-            input_size=(film.width, film.height),
+            input_size=film.size,
             output_size=size,
             scale=upscaler.scale,
-            passes=upscaler.passes((film.height, film.width), size[::-1]),
+            passes=upscaler.passes(film.size[::-1], size[::-1]),
             model=upscaler.name,
             reason=reason,
             warnings=tuple(f"the result lacks {each}" for each in film.lost),
@@ -263,8 +263,7 @@ class _Pipeline:
             identity=upscaler.identity(),
             overwrite=writing.job.overwrite,
         )
-        for each in progress:
-            done, before = each.done, each.before
+        for done, before in progress:
             self.watcher.on_frame(done, max(done, film.frames), before)
             yield
         seconds = time.perf_counter() - began
