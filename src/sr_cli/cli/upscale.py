@@ -126,7 +126,7 @@ def _run(batch: "Batch", shown: view.OutputOptions) -> int:
     """Upscale, report, and return the exit code."""
     began, stop = time.perf_counter(), Interruption()
     try:
-        with stop.by_signals(), view.upscaling_progress(len(batch.jobs), shown) as progress:
+        with stop.by_signals(), view.upscaling_progress(batch.total, shown) as progress:
             for result in batch.run(progress, stop.wanted):
                 with stop.delayed():
                     progress.show(batch.count(result))
@@ -207,16 +207,13 @@ def _check_pipes(inputs: list[str], from_file: str | None, output: str | None, *
 
 def _check_output(inputs: list[str], output: str | None) -> None:
     """Refuse what other programs would take for the output, before anything is done."""
-    for text in inputs:
-        if text.startswith(("http://", "https://")):
-            raise UsageError(f"{text}: download the picture first, or pipe it: curl -L URL | sr upscale - -o FILE")
-    if output is None and len(inputs) > 1 and not glob.has_magic(inputs[-1]):
+    if output is None and len(inputs) > 1 and not glob.has_magic(inputs[-1]) and "://" not in inputs[-1]:
         last = Path(inputs[-1])
         is_new = not os.path.lexists(last) and (len(inputs) == 2 or not last.suffix)
         if is_new or (last.is_dir() and not any(last.iterdir())):
             what = "is empty" if last.is_dir() else "doesn't exist"
             raise UsageError(f"{last}: {what}; if the results belong there, write -o {shlex.quote(inputs[-1])}")
-    if output is None or output.endswith(os.sep) or Path(output).exists():
+    if output is None or output.endswith(os.sep) or "://" in output or Path(output).exists():
         return
     suffix = Path(output).suffix.lower()
     if len(suffix) < 2:

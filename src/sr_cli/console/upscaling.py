@@ -4,6 +4,7 @@ import io
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -48,7 +49,7 @@ class OutputOptions:
 class UpscalingProgress:
     """Shows the progress and the results of a batch; a `sr_cli.upscaling.batch.pipeline.Watcher`."""
 
-    def __init__(self, total: int, shown: OutputOptions, bar: Progress | None) -> None:
+    def __init__(self, total: int | None, shown: OutputOptions, bar: Progress | None) -> None:
         self._total, self._shown, self._bar = total, shown, bar
         self._finished = 0
         self._name = ""
@@ -56,7 +57,7 @@ class UpscalingProgress:
         self._crops: dict[str, CropCompare] = {}
         self._first: tuple[float, int] | None = None  # when the first frame of the video was done, and its number
         self._alone = total == 1 and not (shown.quiet or shown.as_json or shown.verbose)
-        self._batch = bar.add_task("pictures", total=total) if bar and total > 1 else None
+        self._batch = bar.add_task("pictures", total=total) if bar and total != 1 else None
         self._tiles = bar.add_task("", total=None, visible=False) if bar else None
 
     def on_picture(self, job: "Job", picture: "Picture", size: tuple[int, int]) -> "OnStrip | None":
@@ -67,7 +68,7 @@ class UpscalingProgress:
         from sr_cli.upscaling.crop_compare import CropCompare
 
         crop = CropCompare(picture, size, _COMPARE_SIDE if self._shown.compare else _PREVIEW_SIDE)
-        self._crops[str(job.output) if self._total > 1 else ""] = crop
+        self._crops[str(job.output) if self._total != 1 else ""] = crop
         return crop.add
 
     def on_tile(self, done: int, count: int) -> None:
@@ -77,7 +78,8 @@ class UpscalingProgress:
             short = name if len(name) <= 32 else f"{name[:15]}…{name[-16:]}"
             self._bar.update(self._tiles, description=short, completed=done, total=count, visible=count > 1)
         elif count > 1:
-            which = f"{self._finished + 1}/{self._total} " if self._total > 1 else ""
+            of = f"/{self._total}" if self._total else ""
+            which = f"{self._finished + 1}{of} " if self._total != 1 else ""
             self._note_at_intervals(f"{which}{self._name}: tile {done} of {count}")
 
     def on_frame(self, done: int, count: int, before: int) -> None:
@@ -99,9 +101,10 @@ class UpscalingProgress:
         self._finished += 1
         if self._batch is not None and self._bar is not None:
             self._bar.update(self._batch, completed=self._finished)
-        elif self._bar is None and self._total > 1:
-            self._note_at_intervals(f"{self._finished} of {pictures(self._total)}")
-        crop = self._crops.pop(result.output if self._total > 1 else "", None)  # of a pipe the name differs
+        elif self._bar is None and self._total != 1:
+            of = f"{self._finished} of " if self._total else ""
+            self._note_at_intervals(f"{of}{pictures(self._total or self._finished)}")
+        crop = self._crops.pop(result.output if self._total != 1 else "", None)  # of a pipe the name differs
         if self._shown.as_json:
             _print_json(asdict(result))
         else:
@@ -141,8 +144,12 @@ class UpscalingProgress:
 
 
 @contextmanager
-def upscaling_progress(total: int, shown: OutputOptions) -> Iterator[UpscalingProgress]:
-    """Bars on a terminal, elsewhere a plain line now and then, nothing with ``--quiet``."""
+def upscaling_progress(total: int | None, shown: OutputOptions) -> Iterator[UpscalingProgress]:
+    """Bars on a terminal, elsewhere a plain line now and then, nothing with ``--quiet``.
+
+    Args:
+        total: number of pictures; ``None`` if it isn't known.
+    """
     if not shown.quiet and not console.err.is_terminal:
         yield UpscalingProgress(total, shown, None)
         return
@@ -191,23 +198,24 @@ def show_dry_run(results: Iterable["Result"], upscaler: "Upscaler", shown: Outpu
     Returns:
         The exit code.
     """
-    seen: list[Result] = []
+    counts: Counter[str] = Counter()
+    pixels, seconds = 0, 0.0
     for result in results:
-        seen.append(result)
+        counts[result.status] += 1
+        if result.status == "planned" and result.output_size:
+            pixels += result.output_size[0] * result.output_size[1] * result.frames
+            seconds += result.seconds or 0
         if shown.as_json:
             _print_json(asdict(result))
         else:
             what = _sizes(result) if result.status == "planned" else _why_not(result)
             _print(console.one_line(f"{result.input} → {result.output}: {what}"))
-    planned = [each for each in seen if each.status == "planned"]
-    pixels = sum(each.output_size[0] * each.output_size[1] * each.frames for each in planned if each.output_size)
-    seconds = sum(each.seconds or 0 for each in planned)
     if not shown.as_json:
         console.note(
-            f"{len(planned)} of {pictures(len(seen))}, {pixels / 1e6:.1f} MP of output, about {clock(seconds)} on "
-            f"{upscaler.device}; nothing was written"
+            f"{counts['planned']} of {pictures(sum(counts.values()))}, {pixels / 1e6:.1f} MP of output, "
+            f"about {clock(seconds)} on {upscaler.device}; nothing was written"
         )
-    return EXIT_SOME_FAILED if any(each.status == "failed" for each in seen) else 0
+    return EXIT_SOME_FAILED if counts["failed"] else 0
 
 
 def clock(seconds: float) -> str:

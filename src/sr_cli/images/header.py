@@ -1,6 +1,7 @@
 """The size and format of a picture from its file's header, without decoding it."""
 
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL.ExifTags import Base
 
@@ -13,7 +14,7 @@ from sr_cli.video import is_video, read_film
 _NO_LIMIT = 1 << 40
 
 
-def read_header(path: Path, *, upright: bool = True) -> Header:
+def read_header(source: Path | BinaryIO, *, upright: bool = True) -> Header:
     """The format of the first picture of a file, and its size.
 
     Args:
@@ -22,7 +23,7 @@ def read_header(path: Path, *, upright: bool = True) -> Header:
     Raises:
         ImageError: missing, unreadable, or not an image.
     """
-    with open_seekable(path, _NO_LIMIT) as (file, name), raise_image_errors(name):
+    with open_seekable(source, _NO_LIMIT) as (file, name), raise_image_errors(name):
         own = own_format(file)
         if own and own.header_reader:
             return own.header_reader(file)
@@ -40,14 +41,6 @@ def size_of(path: Path) -> tuple[int, int]:
         return film.size
     header = read_header(path)
     return header.width, header.height
-
-
-def size_or_none(path: Path) -> tuple[int, int] | None:
-    """`size_of`, or ``None`` where it raises."""
-    try:
-        return size_of(path)
-    except SrError:
-        return None
 
 
 def detect_format(path: Path) -> str:

@@ -1,16 +1,17 @@
 """``--dry-run``: what a batch would write, and how long the network would take."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path, PurePath
 
 import torch
 
 from sr_cli.config import UpscaleConfig
-from sr_cli.errors import EXIT_SOME_FAILED, SrError
-from sr_cli.images.header import size_of
+from sr_cli.errors import EXIT_SOME_FAILED, ImageError, SrError
 from sr_cli.upscaling.batch.plan_outputs import Job
 from sr_cli.upscaling.batch.results import Result
+from sr_cli.upscaling.batch.stores import size_at
 from sr_cli.upscaling.batch.target_size import target_size
 from sr_cli.upscaling.upscaler import Upscaler
 from sr_cli.video import even_size, is_video, read_film
@@ -18,7 +19,7 @@ from sr_cli.video import even_size, is_video, read_film
 _TRIAL_SIDE = 128  # of the picture that the network is timed on
 
 
-def dry_run(jobs: Sequence[Job], upscaler: Upscaler, config: UpscaleConfig) -> Iterator[Result]:
+def dry_run(jobs: Iterable[Job], upscaler: Upscaler, config: UpscaleConfig) -> Iterator[Result]:
     """Predict the results of a batch: sizes from the files' headers, time from a trial run of the network."""
     seconds_per_pixel: float | None = None
     for job in jobs:
@@ -26,15 +27,18 @@ def dry_run(jobs: Sequence[Job], upscaler: Upscaler, config: UpscaleConfig) -> I
         if job.skip:
             yield replace(result, status="skipped")
             continue
+        is_film = is_video(PurePath(job.source.name))
         try:
             frames = 1
-            if is_video(job.source):
+            if is_film and isinstance(job.source, Path):
                 film, _ = read_film(job.source, max_pixels=config.max_input, deinterlace=config.deinterlace)
                 (width, height), frames = film.size, film.frames
+            elif is_film:
+                raise ImageError(f"{job.source}: nothing is known of a video in a store before it is fetched")
             else:
-                width, height = size_of(job.source)
+                width, height = size_at(job.source)
             size = target_size(config, width, height, network_scale=upscaler.scale)
-            size = even_size(size) if is_video(job.source) else size
+            size = even_size(size) if is_film else size
         except (SrError, ValueError) as error:
             yield replace(result, status="failed", error=str(error), exit_code=EXIT_SOME_FAILED)
             continue

@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 
 from sr_cli import images, video
 from sr_cli.errors import ImageError, NoImagesError, SrError, UsageError
+from sr_cli.upscaling.batch.stores import AnyPath, StorePath
 
 _WILDCARDS = "*?["
 
@@ -23,7 +24,7 @@ class Source:
         named: whether the command line gave its exact name.
     """
 
-    path: Path
+    path: AnyPath
     subfolder: PurePath = field(default_factory=PurePath)
     named: bool = False
 
@@ -81,12 +82,12 @@ def find_inputs(
         except SrError as error:
             problems.append(error)
 
-    excluded = output and canonical_path(output)
-    if excluded in {canonical_path(Path(each)) for each in given}:
+    excluded = output and _canonical(output)
+    if excluded in {_canonical(Path(each)) for each in given}:
         excluded = None
     kept: dict[Path, Source] = {}
     for source in reversed(sources):  # of a file that was found and named, the first mention counts
-        path = canonical_path(source.path)
+        path = _canonical(Path(str(source.path)))
         if excluded is None or not path.is_relative_to(excluded):
             kept[path] = source
     if not kept:
@@ -111,8 +112,12 @@ def read_list(content: bytes) -> list[str]:
     return [os.fsdecode(name) for name in names if name]
 
 
-def canonical_path(path: Path) -> Path:
+def canonical_path(path: AnyPath) -> AnyPath:
     """The same path for every spelling; a link as the last part is not followed."""
+    return path if isinstance(path, StorePath) else _canonical(path)
+
+
+def _canonical(path: Path) -> Path:
     try:
         return path.parent.resolve() / path.name
     except (OSError, RuntimeError, ValueError):  # RuntimeError: a loop of links

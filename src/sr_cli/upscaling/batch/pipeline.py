@@ -4,10 +4,11 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from sr_cli import images
@@ -17,6 +18,7 @@ from sr_cli.images import Picture
 from sr_cli.system.peak_memory import peak_memory, reset_peak_memory
 from sr_cli.upscaling.batch.plan_outputs import Job
 from sr_cli.upscaling.batch.results import Result
+from sr_cli.upscaling.batch.staging import Staged, Staging
 from sr_cli.upscaling.batch.target_size import target_size
 from sr_cli.upscaling.batch.writer import ConsumerGone, Writing, write_frames, write_strips
 from sr_cli.upscaling.upscaler import Upscaler
@@ -53,7 +55,7 @@ class _NoWatcher:
 
 
 def run(
-    jobs: Sequence[Job],
+    jobs: Iterable[Job],
     upscaler: Upscaler,
     config: UpscaleConfig,
     watcher: Watcher | None = None,
@@ -65,6 +67,7 @@ def run(
     written already are yielded before it is raised again.
 
     Args:
+        jobs: may be found while others are done already.
         stopped: once set, the next result raises `KeyboardInterrupt`.
 
     Yields:
@@ -100,13 +103,15 @@ class _Pipeline:
         self.upscaler, self.config, self.watcher = upscaler, config, watcher
         self.decoders, self.encoders = (ThreadPoolExecutor(config.jobs) for _ in range(2))
         self.unfinished: deque[Writing] = deque()
+        self.staging = Staging()
+        stack.callback(self.staging.close)
         stack.callback(self.encoders.shutdown, cancel_futures=True)
         stack.callback(self._abandon)
         stack.callback(self.decoders.shutdown, cancel_futures=True)
 
-    def results(self, jobs: Sequence[Job]) -> Iterator[Result]:
-        for job, decoded in self._decode_ahead(jobs):
-            writing = Writing(job)
+    def results(self, jobs: Iterable[Job]) -> Iterator[Result]:
+        for staged, decoded in self._decode_ahead(jobs):
+            writing = Writing(staged)
             self.unfinished.append(writing)
             if decoded is not None:
                 for _ in self._upscale(writing, decoded.result()):
@@ -133,18 +138,18 @@ class _Pipeline:
 
     def _first(self) -> Result:
         result = self.unfinished[0].result()  # if this wait is interrupted, `stop` must still find the job
-        self.unfinished.popleft()
+        self.unfinished.popleft().staged.discard()
         return result
 
     def _encoders_lag(self) -> bool:
         unwritten = [each for each in self.unfinished if not each.is_over]
         return len(unwritten) > self.config.jobs or sum(each.pixels for each in unwritten) > _MAX_WAITING_PIXELS
 
-    def _decode_ahead(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, "Future[_Decoded] | None"]]:
+    def _decode_ahead(self, jobs: Iterable[Job]) -> Iterator[tuple[Staged, "Future[_Decoded] | None"]]:
         """The jobs in order; some of the following ones are being decoded already."""
-        ahead: deque[tuple[Job, Future[_Decoded] | None]] = deque()
-        for job in jobs:
-            ahead.append((job, None if job.skip else self.decoders.submit(self._decode, job)))
+        ahead: deque[tuple[Staged, Future[_Decoded] | None]] = deque()
+        for staged in map(self.staging.stage, jobs):
+            ahead.append((staged, None if staged.job.skip else self.decoders.submit(self._decode, staged)))
             futures = [future for _, future in ahead if future is not None]
             pictures = [future.result().picture for future in futures if future.done()]
             pixels = sum(picture.width * picture.height for picture in pictures if picture is not None)
@@ -152,15 +157,16 @@ class _Pipeline:
                 yield ahead.popleft()
         yield from ahead
 
-    def _decode(self, job: Job) -> _Decoded:
+    def _decode(self, staged: Staged) -> _Decoded:
         began = time.perf_counter()
         try:
-            if is_video(job.source):
+            staged.fetch(self.config.max_input)
+            if is_video(staged.source):
                 film, picture = read_film(
-                    job.source, max_pixels=self.config.max_input, deinterlace=self.config.deinterlace
+                    staged.source, max_pixels=self.config.max_input, deinterlace=self.config.deinterlace
                 )
                 return _Decoded(picture, time.perf_counter() - began, film=film)
-            picture = images.read(job.source, max_pixels=self.config.max_input)
+            picture = images.read(staged.source, max_pixels=self.config.max_input)
         except Exception as error:  # raised again when it is this job's turn
             return _Decoded(None, time.perf_counter() - began, error)
         if self.config.metadata == "strip":
@@ -169,18 +175,19 @@ class _Pipeline:
 
     def _upscale(self, writing: Writing, decoded: _Decoded) -> Iterator[None]:
         """Run the network and hand its output to an encoder; yields after each strip, so that results get out."""
-        job, picture = writing.job, decoded.picture
+        staged, picture = writing.staged, decoded.picture
+        job = staged.job
         try:
             if picture is None:
                 raise decoded.error or ImageError(f"{job.source}: cannot be read")
-            if job.keep and os.path.lexists(job.output):
+            if job.keep and os.path.lexists(staged.output):
                 raise OutputExistsError(f"{job.output}: already exists")
-            upscaler, reason = self.upscaler.suited_to(picture, job.source)
+            upscaler, reason = self.upscaler.suited_to(picture, staged.source)
             size = self._target_size(job, picture)
             if decoded.film is not None:
                 yield from self._upscale_film(writing, decoded.film, picture, upscaler, reason)
                 return
-            format = self.config.format or images.format_of_suffix(job.output)
+            format = self.config.format or images.format_of_suffix(staged.output)
             images.check_side(format, *size)
             animated = self.config.animate and all(each in images.ANIMATED_FORMATS for each in (format, picture.format))
             writing.pixels = size[0] * size[1]
@@ -193,7 +200,7 @@ class _Pipeline:
                 model=upscaler.name,
                 reason=reason,
                 decode_seconds=decoded.seconds,
-                warnings=_warnings(job, picture, format, animated=animated),
+                warnings=_warnings(staged.source, picture, format, animated=animated),
             )
             on_strip = self.watcher.on_picture(job, picture, size)
             if upscaler.device.type == "cuda":  # on a CPU it would give back the memory that the next picture reuses
@@ -232,7 +239,7 @@ class _Pipeline:
         """Upscale a video; unlike a picture, it is written when this ends."""
         from sr_cli.video.work import upscale_film
 
-        size = even_size(self._target_size(writing.job, picture))
+        size = even_size(self._target_size(writing.staged.job, picture))
         writing.facts = replace(
             writing.facts,
             input_size=film.size,
@@ -243,7 +250,7 @@ class _Pipeline:
             reason=reason,
             warnings=tuple(f"the result lacks {each}" for each in film.lost),
         )
-        on_strip, done, before = self.watcher.on_picture(writing.job, picture, size), 0, 0
+        on_strip, done, before = self.watcher.on_picture(writing.staged.job, picture, size), 0, 0
 
         def upscale(picture: Picture) -> Picture:
             nonlocal on_strip
@@ -256,12 +263,12 @@ class _Pipeline:
         began = time.perf_counter()
         progress = upscale_film(
             film,
-            writing.job.output,
+            writing.staged.output,
             upscale,
             size=size,
             config=self.config,
             identity=upscaler.identity(),
-            overwrite=writing.job.overwrite,
+            overwrite=writing.staged.job.overwrite,
         )
         for done, before in progress:
             self.watcher.on_frame(done, max(done, film.frames), before)
@@ -278,17 +285,16 @@ class _Pipeline:
             tile=upscaler.runner.tile,
             peak_memory=peak_memory(upscaler.device),
         )
-        writing.encode_seconds = Future()
-        writing.encode_seconds.set_result(0.0)
+        writing.encode_seconds = self.encoders.submit(writing.staged.deliver)
 
     def _upscale_frames(
         self, writing: Writing, upscaler: Upscaler, format: str, on_strip: OnStrip | None
     ) -> Generator[None, None, int]:
         """Upscale every frame of an animation (a still picture counts as one frame); returns their number."""
-        with images.open_animation(writing.job.source, max_pixels=self.config.max_input) as animation:
+        with images.open_animation(writing.staged.source, max_pixels=self.config.max_input) as animation:
             writing.encode_seconds = self.encoders.submit(write_frames, writing, animation.loop, format, self.config)
             for index, frame in enumerate(animation.frames):
-                size = self._target_size(writing.job, frame.picture)
+                size = self._target_size(writing.staged.job, frame.picture)
                 large = upscaler.upscale_picture(frame.picture, size=size)
                 if on_strip and index == 0:
                     on_strip(large)
@@ -304,7 +310,7 @@ class _Pipeline:
             raise ImageError(f"{job.source}: {error}") from error
 
 
-def _warnings(job: Job, picture: Picture, format: str, *, animated: bool) -> tuple[str, ...]:
+def _warnings(source: Path, picture: Picture, format: str, *, animated: bool) -> tuple[str, ...]:
     """What of a file doesn't get into its result."""
     lost = images.losses(picture, format)
     found = [f"{format} doesn't hold {', '.join(lost)}"] if lost else []
@@ -312,8 +318,8 @@ def _warnings(job: Job, picture: Picture, format: str, *, animated: bool) -> tup
     behind = images.companions(picture.metadata.xmp)
     if behind:
         found.append(f"{' and '.join(behind)} in its file is not kept")
-    elif picture.format not in images.ANIMATED_FORMATS and images.holds_several(job.source):
+    elif picture.format not in images.ANIMATED_FORMATS and images.holds_several(source):
         found.append("only the first picture of its file is upscaled")
-    if picture.format in images.ANIMATED_FORMATS and not animated and (count := images.count_frames(job.source)) > 1:
+    if picture.format in images.ANIMATED_FORMATS and not animated and (count := images.count_frames(source)) > 1:
         found.append(f"only the first of {count} frames is upscaled; --animate does all, as GIF, WebP, AVIF or PNG")
     return tuple(found)

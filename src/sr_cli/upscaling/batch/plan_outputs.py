@@ -5,18 +5,24 @@ import string
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from sr_cli import video
 from sr_cli.config import IfExists, UpscaleConfig
 from sr_cli.errors import OutputError, UsageError
 from sr_cli.images import FORMATS, SUFFIXES
 from sr_cli.upscaling.batch.find_inputs import Source, canonical_path
+from sr_cli.upscaling.batch.stores import AnyPath, StorePath
 
 FIELDS = ("stem", "ext", "scale", "model", "width", "height")
 """The placeholders of ``--filename``."""
 
 _LONGEST_NAME = 255  # bytes, on all common file systems
+
+
+def lexists(path: AnyPath) -> bool:
+    """Whether there is a file or link of that name; a store is asked."""
+    return os.path.lexists(path) if isinstance(path, Path) else path.exists()
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Naming:
     _: KW_ONLY
     model: str
     network_scale: int
-    output: Path | None = None
+    output: AnyPath | None = None
     single: bool = False
 
     def __post_init__(self) -> None:
@@ -59,7 +65,7 @@ class Naming:
         """Whether names contain the size of the result."""
         return "{width" in self.template or "{height" in self.template
 
-    def path_for(self, source: Source, size: tuple[int, int] | None) -> Path:
+    def path_for(self, source: Source, size: tuple[int, int] | None) -> AnyPath:
         """The path of the result.
 
         Args:
@@ -86,13 +92,13 @@ class Naming:
         if not name.strip("./") or "\0" in name:
             raise UsageError(f"--filename {self.template}: gives {name!r} for {source.path}")
         path = folder / name
-        if path.suffix.lower() not in (video.CONTAINERS if video.is_video(source.path) else SUFFIXES):
+        if path.suffix.lower() not in (video.CONTAINERS if video.is_video(PurePath(source.path.name)) else SUFFIXES):
             raise UsageError(f"{path}: unknown image suffix {path.suffix!r}; end --filename in .{{ext}}")
         return path
 
-    def extension(self, source: Path) -> str:
+    def extension(self, source: AnyPath) -> str:
         """The suffix of the result, without its dot."""
-        if video.is_video(source):
+        if video.is_video(PurePath(source.name)):
             return source.suffix[1:] if source.suffix.lower() in video.CONTAINERS else "mkv"
         if self.config.format is not None:
             return FORMATS[self.config.format].suffixes[0][1:]
@@ -118,8 +124,8 @@ class Job:
         keep: whether a result that another process makes meanwhile stays, and this one is skipped.
     """
 
-    source: Path
-    output: Path
+    source: AnyPath
+    output: AnyPath
     skip: bool = False
     overwrite: bool = False
     keep: bool = False
@@ -127,7 +133,7 @@ class Job:
 
 def name_outputs(
     sources: Sequence[Source], naming: Naming, size_of: Callable[[Source], tuple[int, int] | None]
-) -> tuple[list[tuple[Source, Path]], int]:
+) -> tuple[list[tuple[Source, AnyPath]], int]:
     """Name the results of a batch.
 
     Args:
@@ -143,11 +149,16 @@ def name_outputs(
     return (kept, len(named) - len(kept)) if kept else (named, 0)
 
 
-def resolve_existing(named: Iterable[tuple[Source, Path]], policy: IfExists | None) -> list[Job]:
+def resolve_existing(
+    named: Iterable[tuple[Source, AnyPath]],
+    policy: IfExists | None,
+    exists: Callable[[AnyPath], bool] = lexists,
+) -> list[Job]:
     """Decide about results that exist, that share a name, or that would replace an input.
 
     Args:
         policy: for existing files; ``None``: ``fail`` for inputs that were named, ``skip`` for all others.
+        exists: whether a result is there.
 
     Raises:
         UsageError: two results would have the same name, or a result would replace an input.
@@ -155,43 +166,45 @@ def resolve_existing(named: Iterable[tuple[Source, Path]], policy: IfExists | No
     """
     named = list(named)
     if policy == "rename":
-        named = _with_free_names(named)
+        named = _with_free_names(named, exists)
     _refuse_collisions(named)
     inputs = _identities(source.path for source, _ in named)
     jobs = []
     for source, path in named:
-        if len(os.fsencode(path.name)) > _LONGEST_NAME:
+        if isinstance(path, Path) and len(os.fsencode(path.name)) > _LONGEST_NAME:
             raise OutputError(f"{path.name}: is a name of more than {_LONGEST_NAME} bytes; choose another --filename")
         if_exists = policy or ("fail" if source.named else "skip")
-        exists = os.path.lexists(path)
-        is_input = exists and not _identities([path]).isdisjoint(inputs)
+        is_there = exists(path)
+        is_input = is_there and not _identities([path]).isdisjoint(inputs)
         if is_input and (if_exists != "skip" or _identities([path]) & _identities([source.path])):
             raise UsageError(f"{path}: the result would replace an input; choose another -o or --filename")
-        if exists and path.is_dir():
+        if is_there and path.is_dir():
             raise OutputError(f"{path}: is a folder")
-        if exists and if_exists == "fail":
+        if is_there and if_exists == "fail":
             raise OutputError(f"{path}: already exists; choose --overwrite, --skip-existing or --if-exists rename")
-        skip, overwrite = exists and if_exists == "skip", if_exists == "overwrite"
+        skip, overwrite = is_there and if_exists == "skip", if_exists == "overwrite"
         keep = if_exists == "skip"
         jobs.append(Job(source=source.path, output=path, skip=skip, overwrite=overwrite, keep=keep))
     return jobs
 
 
-def _with_free_names(named: list[tuple[Source, Path]]) -> list[tuple[Source, Path]]:
+def _with_free_names(
+    named: list[tuple[Source, AnyPath]], exists: Callable[[AnyPath], bool]
+) -> list[tuple[Source, AnyPath]]:
     """``a_4x.png``, ``a_4x-2.png``, ``a_4x-3.png`` …"""
-    taken: set[Path] = set()
+    taken: set[AnyPath] = set()
     result = []
     for source, path in named:
         free, number = path, 1
-        while canonical_path(free) in taken or os.path.lexists(free):
+        while canonical_path(free) in taken or exists(free):
             number += 1
-            free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+            free = path.parent / f"{path.stem}-{number}{path.suffix}"
         taken.add(canonical_path(free))
         result.append((source, free))
     return result
 
 
-def _refuse_collisions(named: Sequence[tuple[Source, Path]]) -> None:
+def _refuse_collisions(named: Sequence[tuple[Source, AnyPath]]) -> None:
     by_result = defaultdict(list)
     for source, path in named:
         by_result[canonical_path(path)].append((source.path, path))
@@ -205,10 +218,13 @@ def _refuse_collisions(named: Sequence[tuple[Source, Path]]) -> None:
         )
 
 
-def _identities(paths: Iterable[Path]) -> set[object]:
-    """Device and inode of each file, with links followed."""
+def _identities(paths: Iterable[AnyPath]) -> set[object]:
+    """Device and inode of each file, with links followed; in a store, the path."""
     found: set[object] = set()
     for path in paths:
+        if isinstance(path, StorePath):
+            found.add(path)
+            continue
         try:
             status = path.stat()
             found.add((status.st_dev, status.st_ino))

@@ -1,7 +1,6 @@
 """The outcome of each picture and of the batch, as data: the console draws it, ``--json`` prints it."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -64,7 +63,7 @@ class Summary:
     """The outcome of a batch.
 
     Attributes:
-        total: number of pictures in the batch.
+        total: number of pictures in the batch; of those found so far, if they are found one by one.
         problems: errors that belong to no picture, such as an unreadable folder.
         seconds: from the first picture to the last.
         megapixels: of output.
@@ -74,7 +73,7 @@ class Summary:
     """
 
     total: int
-    problems: Sequence[SrError] = ()
+    problems: list[SrError] = field(default_factory=list)
     done: int = 0
     skipped: int = 0
     failures: list[Result] = field(default_factory=list)

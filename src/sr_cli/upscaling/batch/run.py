@@ -3,22 +3,25 @@
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from itertools import chain
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from sr_cli.config import AUTO, PIPE, UpscaleConfig
-from sr_cli.errors import NoImagesError, OutputError, UsageError
+from sr_cli.errors import NoImagesError, OutputError, SrError, UsageError
 from sr_cli.images import FORMATS, SUFFIXES
-from sr_cli.images.header import detect_format, size_or_none
+from sr_cli.images.header import detect_format
 from sr_cli.system.quantities import pictures
 from sr_cli.upscaling.batch.dry_run import dry_run
 from sr_cli.upscaling.batch.find_inputs import Inputs, Source, find_inputs
+from sr_cli.upscaling.batch.find_remote import Existing, find_groups, is_file
 from sr_cli.upscaling.batch.pipeline import Watcher, run
-from sr_cli.upscaling.batch.plan_outputs import Job, Naming, name_outputs, resolve_existing, still_format
+from sr_cli.upscaling.batch.plan_outputs import Job, Naming, lexists, name_outputs, resolve_existing, still_format
 from sr_cli.upscaling.batch.results import Result, Summary
+from sr_cli.upscaling.batch.stores import AnyPath, StorePath, any_path, is_url, size_at
 from sr_cli.upscaling.batch.target_size import target_size
 from sr_cli.upscaling.upscaler import Upscaler
 from sr_cli.video import CONTAINERS, even_size, is_video
@@ -31,7 +34,7 @@ class BatchRequest:
     """What goes in and where it goes.
 
     Attributes:
-        inputs: files, folders and patterns, or `PIPE`.
+        inputs: files, folders and patterns, here or in a store; or `PIPE`.
         listed: further files and folders, from a list.
         output: a folder, a file, or `PIPE`; ``None``: beside each input.
         one_only: why there may be only one input; ``None`` if there may be more.
@@ -48,11 +51,14 @@ class Batch:
     """Jobs that are ready to run.
 
     Attributes:
+        jobs: found one by one if a folder of a store is among the inputs.
+        total: their number; ``None`` if it isn't known yet.
         summary: of the results that `count` was given.
         aliases: what to call some paths in results.
     """
 
-    jobs: Sequence[Job]
+    jobs: Iterable[Job]
+    total: int | None
     upscaler: Upscaler
     config: UpscaleConfig
     summary: Summary
@@ -85,18 +91,21 @@ def plan_batch(request: BatchRequest, config: UpscaleConfig, load: Callable[[], 
 
     Raises:
         ImageError: there is no picture.
-        UsageError, OutputError: results cannot be named, or exist already; see `resolve_existing`.
+        UsageError, OutputError: results cannot be named, or exist already; see `resolve_existing`. If the pictures
+            are found one by one, these are among the problems of the summary.
     """
-    folder = None if request.output is None else Path(request.output)
-    inputs = _find(request, config)
+    folder = None if request.output is None else any_path(request.output)
+    if isinstance(folder, StorePath) and folder.is_web:
+        raise UsageError(f"-o {folder}: nothing can be written there; name a folder, or a store such as s3://bucket")
+    summary = Summary(total=0)
+    is_lazy, groups = _find_groups(request, config, folder, summary)
     upscaler = load()
 
     def size_of(source: Source) -> tuple[int, int] | None:
-        size = size_or_none(source.path)
         try:
-            target = size and target_size(config, *size, network_scale=upscaler.scale)
-            return even_size(target) if target and is_video(source.path) else target
-        except ValueError:
+            target = target_size(config, *size_at(source.path), network_scale=upscaler.scale)
+            return even_size(target) if is_video(PurePath(source.path.name)) else target
+        except (SrError, ValueError):
             return None  # reported when it is the picture's turn
 
     single = folder is not None and _is_file_name(folder)
@@ -107,22 +116,101 @@ def plan_batch(request: BatchRequest, config: UpscaleConfig, load: Callable[[], 
         output=folder,
         single=single,
     )
-    named, left_out = name_outputs(inputs.sources, naming, size_of)
+    jobs: Iterable[Job] = _plan(groups, naming, size_of, config, summary, is_lazy=is_lazy)
+    total = None
+    if not is_lazy:
+        jobs = list(jobs)
+        total = len(jobs)
+    return Batch(jobs=jobs, total=total, upscaler=upscaler, config=config, summary=summary)
+
+
+def _find_groups(
+    request: BatchRequest, config: UpscaleConfig, output: AnyPath | None, summary: Summary
+) -> tuple[bool, Iterator[Sequence[Source]]]:
+    """Whether the pictures are found one by one, and the pictures: those on this machine, then those elsewhere."""
+    urls, listed_urls = ([each for each in names if is_url(each)] for names in (request.inputs, request.listed))
+    is_lazy = bool(listed_urls) or any(not is_file(path) for path in map(any_path, urls) if isinstance(path, StorePath))
+    inputs = Inputs(sources=(), problems=())
+    if len(urls) < len(request.inputs) or len(listed_urls) < len(request.listed) or not is_lazy | bool(urls):
+        here, listed = ([each for each in names if not is_url(each)] for names in (request.inputs, request.listed))
+        inputs = _find(replace(request, inputs=here, listed=listed), config)
+        summary.problems.extend(inputs.problems)
+        summary.notes.extend(inputs.notes)
+
+    def on_error(error: SrError) -> None:
+        if not (config.empty_ok and isinstance(error, NoImagesError)):
+            summary.problems.append(error)
+
+    elsewhere: Iterator[Sequence[Source]] = find_groups(
+        urls, listed_urls, recursive=config.recursive, output=output, on_error=on_error, on_note=summary.notes.append
+    )
+    if not is_lazy:
+        sources = [*inputs.sources, *chain.from_iterable(elsewhere)]
+        if len(sources) > 1:
+            _refuse_one_only(request, f"there are {len(sources)}")
+        return False, iter([sources])
+    _refuse_one_only(request, "there may be more")
+    first = next(elsewhere, None)  # before the network is loaded
+    if first is None and not inputs.sources:
+        raise summary.problems[0] if summary.problems else NoImagesError("no images to upscale")
+    return True, chain([inputs.sources, first or []], elsewhere)
+
+
+def _refuse_one_only(request: BatchRequest, but: str) -> None:
+    output = request.output
+    is_file_name = output not in (None, PIPE) and _is_file_name(any_path(str(output)))
+    if one_only := f"-o {output} is a file," if is_file_name else request.one_only:
+        raise UsageError(f"{one_only} for one picture; {but}")
+
+
+def _plan(
+    groups: Iterable[Sequence[Source]],
+    naming: Naming,
+    size_of: Callable[[Source], tuple[int, int] | None],
+    config: UpscaleConfig,
+    summary: Summary,
+    *,
+    is_lazy: bool,
+) -> Iterator[Job]:
+    """Name the results of each group and decide about those that exist; complete the summary."""
     index, count = config.shard or (1, 1)
-    share = named[index - 1 :: count]  # neighbors in a folder are often alike in size, so the shares are too
-    jobs = resolve_existing(share, config.if_exists)
-    summary = Summary(total=len(jobs), problems=inputs.problems if index == 1 else ())
-    summary.notes.extend(inputs.notes)
-    unused = {SUFFIXES[job.output.suffix.lower()] for job in jobs if job.output.suffix.lower() in SUFFIXES}
+    if index > 1:
+        summary.problems.clear()  # the first share tells of them
+    found = left_out = 0
+    skipped, formats, taken = False, set(), set()
+    existing = Existing()
+    for sources in groups:
+        try:
+            named, results = name_outputs(sources, naming, size_of)
+            share = named[(index - 1 - found) % count :: count]  # neighbors are often alike in size, so are the shares
+            found, left_out = found + len(named), left_out + results
+            jobs = resolve_existing(share, config.if_exists, existing if len(share) > 1 else lexists)
+        except SrError as error:
+            if not is_lazy:
+                raise
+            summary.problems.append(error)
+            continue
+        for job in jobs:
+            key = hash(str(job.output))  # the text would take far more memory
+            if is_lazy and key in taken:
+                summary.problems.append(
+                    UsageError(f"{job.output}: is the result of two inputs, or one was given twice")
+                )
+                continue
+            taken.add(key)
+            summary.total += 1
+            skipped = skipped or job.skip
+            formats.add(SUFFIXES.get(job.output.suffix.lower()))
+            yield job
+    unused = {format for format in formats if format}
     if config.quality is not None and unused and all(FORMATS[each].quality is None for each in unused):
         summary.notes.append(f"--quality has no effect on {', '.join(sorted(unused))}")
     if left_out:
         summary.notes.append(f"{left_out} results of an earlier run were not used as inputs")
     if count > 1:
-        summary.notes.append(f"shard {index}/{count}: {len(jobs)} of {pictures(len(named))}")
-    if any(job.skip for job in jobs):
+        summary.notes.append(f"shard {index}/{count}: {summary.total} of {pictures(found)}")
+    if skipped:
         summary.notes.append("skipped pictures already have a result; use --overwrite to redo them")
-    return Batch(jobs=jobs, upscaler=upscaler, config=config, summary=summary)
 
 
 @contextmanager
@@ -142,21 +230,22 @@ def plan_pipe(
         source = Source(path=Path(temporary) / "stdin", named=True)
         aliases = {str(source.path): "stdin"}
         if PIPE in request.inputs:
-            with source.path.open("wb") as file:
+            with (Path(temporary) / "stdin").open("wb") as file:
                 shutil.copyfileobj(stdin, file, _COPY_BYTES)
         else:
-            (source,) = _find(request, config).sources
+            ((source,),) = _find_groups(request, config, None, Summary(total=1))[1]
         upscaler = load()
         if request.output == PIPE:
-            job = Job(source=source.path, output=Path(temporary) / f"stdout{_suffix(source.path, config)}")
-            aliases[str(job.output)] = PIPE
+            result = Path(temporary) / f"stdout{_suffix(source.path, config)}"
+            job = Job(source=source.path, output=result)
+            aliases[str(result)] = PIPE
         else:
-            (job,) = resolve_existing([(source, Path(str(request.output)))], config.if_exists)
-        batch = Batch(jobs=[job], upscaler=upscaler, config=config, summary=Summary(total=1), aliases=aliases)
+            (job,) = resolve_existing([(source, any_path(str(request.output)))], config.if_exists)
+        batch = Batch(jobs=[job], total=1, upscaler=upscaler, config=config, summary=Summary(total=1), aliases=aliases)
         yield batch
         if request.output == PIPE and batch.summary.done:
             try:
-                with job.output.open("rb") as file, open(stdout, "wb", closefd=False) as pipe:
+                with result.open("rb") as file, open(stdout, "wb", closefd=False) as pipe:
                     shutil.copyfileobj(file, pipe, _COPY_BYTES)
             except OSError as error:
                 reason = error.strerror or error
@@ -164,21 +253,20 @@ def plan_pipe(
 
 
 def _find(request: BatchRequest, config: UpscaleConfig) -> Inputs:
-    output = None if request.output in (None, PIPE) else Path(str(request.output))
+    output = None if request.output in (None, PIPE) or is_url(str(request.output)) else Path(str(request.output))
     found = find_inputs(request.inputs, listed=request.listed, recursive=config.recursive, output=output)
     if config.empty_ok:
         found = replace(found, problems=[each for each in found.problems if not isinstance(each, NoImagesError)])
-    one_only = f"-o {output} is a file," if output is not None and _is_file_name(output) else request.one_only
-    if one_only and len(found.sources) > 1:
-        raise UsageError(f"{one_only} for one picture; there are {len(found.sources)}")
+    if len(found.sources) > 1:
+        _refuse_one_only(request, f"there are {len(found.sources)}")
     return found
 
 
-def _is_file_name(path: Path) -> bool:
+def _is_file_name(path: AnyPath) -> bool:
     return not path.is_dir() and path.suffix.lower() in (*SUFFIXES, *CONTAINERS)
 
 
-def _suffix(source: Path, config: UpscaleConfig) -> str:
+def _suffix(source: AnyPath, config: UpscaleConfig) -> str:
     """The suffix of a result for a pipe: that of ``--format``, else of the input's format."""
-    format = detect_format(source)
+    format = detect_format(source) if isinstance(source, Path) else SUFFIXES.get(source.suffix.lower(), "PNG")
     return FORMATS[config.format or (format if config.animate else still_format(format))].suffixes[0]

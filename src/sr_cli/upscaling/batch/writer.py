@@ -12,8 +12,8 @@ from sr_cli import images
 from sr_cli.config import UpscaleConfig
 from sr_cli.errors import ImageError, OutputExistsError, SrError
 from sr_cli.images import Picture
-from sr_cli.upscaling.batch.plan_outputs import Job
 from sr_cli.upscaling.batch.results import Result
+from sr_cli.upscaling.batch.staging import Staged
 from sr_cli.upscaling.upscaler import join_strips
 
 T = TypeVar("T")
@@ -78,8 +78,9 @@ class Writing:
         facts: the result, as far as it is known.
     """
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
+    def __init__(self, staged: Staged) -> None:
+        self.staged = staged
+        job = staged.job
         self.pipe: BoundedPipe[Any] = BoundedPipe()
         self.pixels = 0
         self.facts = Result(input=str(job.source), output=str(job.output), status="skipped" if job.skip else "done")
@@ -88,7 +89,7 @@ class Writing:
 
     @property
     def is_over(self) -> bool:
-        if self.job.skip or self._error is not None:
+        if self.staged.job.skip or self._error is not None:
             return True
         return self.encode_seconds is not None and self.encode_seconds.done()
 
@@ -105,15 +106,16 @@ class Writing:
             if self._error is not None:
                 raise self._error
         except SrError as error:
-            if self.job.keep and isinstance(error, OutputExistsError):  # another process was faster
+            if self.staged.job.keep and isinstance(error, OutputExistsError):  # another process was faster
                 return replace(self.facts, status="skipped")
             return self._failed(error)
         except Exception as error:  # whatever went wrong with one picture must not end the others
-            return self._failed(ImageError(f"{self.job.source}: failed unexpectedly ({type(error).__name__}: {error})"))
+            name = self.staged.job.source
+            return self._failed(ImageError(f"{name}: failed unexpectedly ({type(error).__name__}: {error})"))
         return self.facts
 
     def _failed(self, error: SrError) -> Result:
-        return replace(self.facts, status="failed", error=str(error), exit_code=error.exit_code)
+        return replace(self.facts, status="failed", error=self.staged.renamed(str(error)), exit_code=error.exit_code)
 
 
 def write_frames(writing: Writing, loop: int, format: str, config: UpscaleConfig) -> float:
@@ -122,13 +124,19 @@ def write_frames(writing: Writing, loop: int, format: str, config: UpscaleConfig
     Returns:
         Seconds spent on it.
     """
-    began, job = time.perf_counter(), writing.job
+    began, staged = time.perf_counter(), writing.staged
     try:
         images.write_animation(
-            iter(writing.pipe), job.output, loop=loop, format=format, quality=config.quality, overwrite=job.overwrite
+            iter(writing.pipe),
+            staged.output,
+            loop=loop,
+            format=format,
+            quality=config.quality,
+            overwrite=staged.job.overwrite,
         )
     finally:
         writing.pipe.close()
+    staged.deliver()
     return time.perf_counter() - began
 
 
@@ -140,7 +148,7 @@ def write_strips(
     Returns:
         Seconds spent on it, without waiting for strips.
     """
-    job, waited = writing.job, 0.0
+    staged, waited = writing.staged, 0.0
 
     def strips() -> Iterator[Picture]:
         nonlocal waited
@@ -158,16 +166,17 @@ def write_strips(
         if format in images.STRIP_FORMATS:
             images.write_strips(
                 strips(),
-                job.output,
+                staged.output,
                 like=picture,
                 size=size,
                 format=format,
                 png_level=config.png_level,
-                overwrite=job.overwrite,
+                overwrite=staged.job.overwrite,
             )
         else:
             whole = join_strips(strips(), like=picture, size=size)
-            images.write(whole, job.output, format=format, quality=config.quality, overwrite=job.overwrite)
+            images.write(whole, staged.output, format=format, quality=config.quality, overwrite=staged.job.overwrite)
     finally:
         writing.pipe.close()
+    staged.deliver()
     return time.perf_counter() - began - waited

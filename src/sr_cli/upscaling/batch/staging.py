@@ -1,0 +1,81 @@
+"""Pictures of a store on their way through this machine: each is a temporary file here, and so is its result."""
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sr_cli.upscaling.batch.plan_outputs import Job
+from sr_cli.upscaling.batch.stores import StorePath, download, upload
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A job, and the files on this machine that it reads and writes.
+
+    Attributes:
+        source, output: those of the job, or temporary files in ``folder``.
+    """
+
+    job: Job
+    source: Path
+    output: Path
+    folder: Path | None = None
+
+    def fetch(self, max_pixels: int) -> None:
+        """Get the input from its store, if it is in one.
+
+        Raises:
+            ImageError: it cannot be read, or is larger than any picture of ``max_pixels``.
+        """
+        if isinstance(self.job.source, StorePath):
+            self.source.parent.mkdir(parents=True, exist_ok=True)
+            download(self.job.source, self.source, most=8 * max_pixels + (1 << 26))
+
+    def deliver(self) -> float:
+        """Put the result into its store, if it belongs into one; returns the seconds that it took.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        began = time.perf_counter()
+        if isinstance(self.job.output, StorePath):
+            upload(self.output, self.job.output)
+        return time.perf_counter() - began
+
+    def discard(self) -> None:
+        """Remove what is temporary."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def renamed(self, message: str) -> str:
+        """A message with the names that the user knows."""
+        if self.folder is None:
+            return message
+        for local, name in ((self.source, self.job.source), (self.output, self.job.output)):
+            message = message.replace(str(local), str(name))
+        return message
+
+
+class Staging:
+    """A folder for temporary files, which is made when it is needed."""
+
+    def __init__(self) -> None:
+        self._folder: TemporaryDirectory[str] | None = None
+        self._count = 0
+
+    def stage(self, job: Job) -> Staged:
+        """Find a place for a job's files; nothing is transferred yet."""
+        if isinstance(job.source, Path) and isinstance(job.output, Path):
+            return Staged(job, job.source, job.output)
+        self._folder = self._folder or TemporaryDirectory(prefix="sr-", ignore_cleanup_errors=True)
+        self._count += 1
+        folder = Path(self._folder.name) / str(self._count)
+        source = job.source if isinstance(job.source, Path) else folder / f"in{job.source.suffix.lower()}"
+        output = job.output if isinstance(job.output, Path) else folder / f"out{job.output.suffix.lower()}"
+        return Staged(job, source, output, folder)
+
+    def close(self) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()

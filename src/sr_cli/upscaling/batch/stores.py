@@ -1,0 +1,312 @@
+"""Files in object stores and on the web: whatever fsspec opens, and https by requests."""
+
+import errno
+import io
+import random
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePath, PurePosixPath
+from typing import IO, Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from sr_cli.errors import ImageError, OutputError, SrError, UsageError, first_line
+from sr_cli.images.header import read_header, size_of
+from sr_cli.weights.http import URLError, open_session, read_body, request, total_size
+from sr_cli.weights.registry import check_url, without_password
+from sr_cli.weights.types import DEFAULT_RETRIES
+
+T = TypeVar("T")
+
+_HERE = PurePath()
+
+_LARGEST_FOR_HEADER = 1 << 28  # bytes of a file on the web that is fetched for its size alone
+_PAUSES = (1, 2, 4, 8)
+"""Seconds between two attempts, on top of what the store's library does by itself."""
+_PACKAGES = {
+    "s3": "s3fs",
+    "s3a": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "abfs": "adlfs",
+    "abfss": "adlfs",
+    "az": "adlfs",
+}
+_ATOMIC = (*_PACKAGES, "memory")
+"""Stores in which a file appears once it is complete."""
+_FINAL = (
+    FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError, ValueError, TypeError,
+    NotImplementedError, ImportError,
+)  # fmt: skip
+"""Errors that another attempt does not mend."""
+
+
+@dataclass(frozen=True)
+class StorePath:
+    """A file or folder in a store, with the part of `pathlib.Path` that a batch needs.
+
+    Attributes:
+        store: the file system of fsspec, or `Web`.
+        path: what the store calls it. Unlike a `Path` it may be any text.
+    """
+
+    store: Any
+    path: str
+
+    def __str__(self) -> str:
+        return str(self.store.unstrip_protocol(self.path))
+
+    def __truediv__(self, below: str | PurePath) -> "StorePath":
+        below = below if isinstance(below, str) else below.as_posix()
+        return self if below == "." else StorePath(self.store, f"{self.path.rstrip('/')}/{below}")
+
+    @property
+    def is_web(self) -> bool:
+        return isinstance(self.store, Web)
+
+    @property
+    def name(self) -> str:
+        path = unquote(urlsplit(self.path).path) if self.is_web else self.path
+        return path.rstrip("/").rpartition("/")[2]
+
+    @property
+    def stem(self) -> str:
+        return PurePosixPath(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        return PurePosixPath(self.name).suffix
+
+    @property
+    def parent(self) -> "StorePath | Path":
+        """The folder; of a web page it is the current one on this machine, where its result goes."""
+        return Path() if self.is_web else StorePath(self.store, self.path.rstrip("/").rpartition("/")[0])
+
+    def is_dir(self) -> bool:
+        """False: in a store a file and a folder may have the same name."""
+        return False
+
+    def exists(self) -> bool:
+        """Whether there is such a file or folder; raises `SrError` if the store doesn't say."""
+        return attempt(lambda: _unless_missing(self.store.info, self.path), self, ImageError) is not None
+
+
+AnyPath = Path | StorePath
+
+
+class Web:
+    """Files by https, to be read only."""
+
+    protocol = "https"
+
+    def unstrip_protocol(self, path: str) -> str:
+        return without_password(path)
+
+    def get_file(self, url: str, local: str, *, most: int) -> None:
+        """Download a file of at most ``most`` bytes."""
+        with Path(local).open("wb") as file:
+            self.read(url, file, most=most)
+
+    def open(self, url: str, *_: object, **__: object) -> IO[bytes]:
+        """A copy of the file, which cannot be read in parts."""
+        file = io.BytesIO()
+        self.read(url, file, most=_LARGEST_FOR_HEADER)
+        file.seek(0)
+        return file
+
+    def read(self, url: str, file: IO[bytes], *, most: int) -> None:
+        """Copy a file of at most ``most`` bytes."""
+        with open_session(DEFAULT_RETRIES) as session:
+            try:
+                with request(session, url, {}, DEFAULT_RETRIES) as response:
+                    announced = total_size(response, start=0) or 0
+                    for chunk in read_body(response) if announced <= most else ():
+                        file.write(chunk)
+                        if file.tell() > most:
+                            break
+            except URLError as error:  # the session has tried again already
+                raise ImageError(f"{without_password(url)}: {error}") from error
+            if max(announced, file.tell()) > most:
+                raise ImageError(f"{without_password(url)}: is larger than {most} bytes; --max-input allows more")
+            if file.tell() < announced:
+                raise ConnectionError("the connection broke")
+
+
+def is_url(text: str) -> bool:
+    """Whether a name means a file elsewhere."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) is not None
+
+
+def any_path(text: str) -> AnyPath:
+    """A path on this machine, or in the store that the URL names.
+
+    Raises:
+        UsageError: the store is unknown, or a package for it is missing.
+    """
+    if not is_url(text):
+        return Path(text)
+    protocol = text.partition("://")[0].lower()
+    if protocol in ("http", "https"):
+        try:
+            check_url(text)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        return StorePath(Web(), text)
+    import fsspec
+
+    try:
+        kind = fsspec.get_filesystem_class(protocol)
+        options = kind._get_kwargs_from_urls(text)
+        return StorePath(fsspec.filesystem(protocol, use_listings_cache=False, **options), kind._strip_protocol(text))
+    except ImportError as error:
+        package = _PACKAGES.get(protocol)
+        remedy = f"needs a package: pip install {package}" if package else first_line(error)
+        raise UsageError(f"{text}: {remedy}") from error
+    except Exception as error:  # an unknown protocol, and whatever a library says of the URL
+        raise UsageError(f"{text}: {first_line(error)}") from error
+
+
+def attempt(action: Callable[[], T], what: object, kind: type[SrError]) -> T:
+    """Do something in a store; if it fails for a reason that may pass, again, after pauses that grow.
+
+    Args:
+        what: the file or folder, for the message.
+
+    Raises:
+        SrError: of that kind, in the end.
+    """
+    for pause in (*_PAUSES, None):
+        try:
+            return action()
+        except SrError:
+            raise
+        except Exception as error:  # each store has errors of its own
+            if pause is None or _is_final(error):
+                raise kind(f"{what}: {_explained(error)}") from error
+            time.sleep(pause * random.uniform(0.5, 1))
+    raise AssertionError
+
+
+def size_at(path: AnyPath) -> tuple[int, int]:
+    """Width and height of a picture anywhere, see `size_of`; of a store only the header is read."""
+    if isinstance(path, Path):
+        return size_of(path)
+    with attempt(lambda: path.store.open(path.path, "rb", block_size=1 << 16), path, ImageError) as file:
+        try:
+            header = read_header(file)
+            return header.width, header.height
+        except ImageError as error:
+            raise ImageError(f"{path}: {str(error).partition(': ')[2]}") from error
+
+
+def download(source: StorePath, local: Path, *, most: int) -> None:
+    """Copy a file to this machine, in parts.
+
+    Raises:
+        ImageError: it doesn't exist, cannot be read, or has more than ``most`` bytes.
+    """
+    if source.is_web:
+        attempt(lambda: source.store.get_file(source.path, str(local), most=most), source, ImageError)
+        return
+    size = attempt(lambda: source.store.info(source.path), source, ImageError).get("size") or 0
+    if size > most:
+        raise ImageError(f"{source}: is larger than {most} bytes; --max-input allows more")
+    attempt(lambda: source.store.get_file(source.path, str(local)), source, ImageError)
+
+
+def upload(local: Path, target: StorePath) -> None:
+    """Copy a file into a store, in parts; it appears there complete or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    store, protocol = target.store, target.store.protocol
+    protocols = (protocol,) if isinstance(protocol, str) else protocol
+
+    def put() -> None:
+        if any(each in _ATOMIC for each in protocols):
+            store.put_file(str(local), target.path)
+            return
+        folder, _, _ = target.path.rpartition("/")
+        temporary = f"{folder}/.sr-{secrets.token_hex(8)}.tmp"
+        store.makedirs(folder, exist_ok=True)
+        try:
+            store.put_file(str(local), temporary)
+            store.mv(temporary, target.path)
+        except BaseException:
+            with suppress(Exception):
+                store.rm_file(temporary)
+            raise
+
+    attempt(put, target, OutputError)
+
+
+def entries(folder: StorePath) -> tuple[list[str], list[str]]:
+    """Names of the files and of the folders in a folder, both sorted; nothing if it doesn't exist."""
+
+    def names() -> tuple[list[str], list[str]]:
+        found: tuple[list[str], list[str]] = ([], [])
+        for each in _unless_missing(folder.store.ls, folder.path, detail=True) or ():
+            found[each["type"] == "directory"].append(each["name"].rpartition("/")[2])
+        return sorted(found[0]), sorted(found[1])
+
+    return attempt(names, folder, ImageError)
+
+
+def walk(
+    folder: StorePath,
+    *,
+    recursive: bool,
+    excluded: AnyPath | None = None,
+    on_error: Callable[[SrError], None],
+    below: PurePath = _HERE,
+) -> Iterator[tuple[StorePath, PurePath, list[str], list[str]]]:
+    """Folder by folder: its path, its path relative to the first, its files and its folders. Hidden ones are left out.
+
+    Args:
+        excluded: a folder that is passed over.
+        on_error: called if a folder below the first cannot be listed.
+    """
+    if folder == excluded:
+        return
+    try:
+        files, folders = entries(folder)
+    except SrError as error:
+        if below == _HERE:
+            raise
+        on_error(error)
+        return
+    if recursive and "" in folders:
+        on_error(ImageError(f"{folder}//: a folder without a name cannot be searched"))
+    folders = [name for name in folders if name and not name.startswith(".")]
+    yield folder, below, [name for name in files if name and not name.startswith(".")], folders
+    for name in folders if recursive else ():
+        yield from walk(folder / name, recursive=True, excluded=excluded, on_error=on_error, below=below / name)
+
+
+def _unless_missing(ask: Callable[..., T], *arguments: Any, **options: Any) -> T | None:
+    try:
+        return ask(*arguments, **options)
+    except FileNotFoundError:
+        return None
+
+
+def _is_final(error: Exception) -> bool:
+    return (
+        isinstance(error, _FINAL)
+        or "Credential" in type(error).__name__
+        or getattr(error, "errno", None) in (errno.EINVAL, errno.ENOSPC, errno.ENAMETOOLONG)
+    )
+
+
+def _explained(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file or folder"
+    if "Credential" in type(error).__name__:
+        return f"no credentials ({first_line(error)}); set them as for the store's own tools, S3: AWS_ACCESS_KEY_ID …"
+    if isinstance(error, PermissionError):
+        return f"the store refuses access ({first_line(error)})"
+    return f"the store fails ({getattr(error, 'strerror', None) or first_line(error)})"
