@@ -74,7 +74,7 @@ def _list(*, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
-        view.show(rows)
+        view.show(sorted(rows, key=lambda row: str(row["note"]).startswith("comparison")))
 
 
 def _search(words: list[str], wanted: dict[str, Any], *, as_json: bool) -> None:

@@ -11,18 +11,19 @@ from sr_cli.system.quantities import megabytes
 
 
 def show(models: Iterable[Mapping[str, Any]]) -> None:
-    """Print a row for each model, with a star at the default one."""
-    table = Table(box=None, pad_edge=False)
+    """Print a row for each model; those that are for comparison stand apart."""
+    table, apart = Table(box=None, pad_edge=False), False
     for column in ("model", "scale", "size", "state", "for"):
         table.add_column(column, justify="right" if column in ("scale", "size") else "left", no_wrap=column != "for")
     for model in models:
         scale = f"x{model['scale']}" if model["scale"] else ""
         size = megabytes(model["size"]) if model["size"] else ""
-        name = model["name"] + " *" * model["default"]
-        table.add_row(escape(name), scale, size, model["state"], escape(model["note"]))
+        if model["note"].startswith("comparison") and not apart:
+            apart = True
+            table.add_row()
+        table.add_row(escape(model["name"]), scale, size, model["state"], escape(model["note"]))
     console.out.print(table)
-    console.out.print("* the default")
-    console.note("`sr models --catalog` lists models of others")
+    console.note("`sr upscale` takes what suits the picture; `sr models --catalog` lists models of others")
 
 
 def show_catalog(models: Sequence[tuple[weights.Entry, weights.State]], *, of: int) -> None:
