@@ -26,12 +26,12 @@ from torch import Tensor, nn
 
 from inference import gemm_rate
 from sr_cli.networks.checkpoint import load_network
+from sr_cli.networks.fast.inference_form import InferenceForm
 from sr_cli.networks.registry import build
 from sr_cli.system import memory as machine
 from sr_cli.system.cpu_tuning import keep_freed_memory
 from sr_cli.system.device import DTYPES
 from sr_cli.upscaling.load import find_weights
-from sr_cli.upscaling.runner import InferenceForm
 
 Engine = Callable[[Tensor], Tensor]
 

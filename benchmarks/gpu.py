@@ -36,12 +36,13 @@ from sr_cli.data import Batch
 from sr_cli.errors import DeviceError
 from sr_cli.networks.base import Network
 from sr_cli.networks.fast import fused_johnson
+from sr_cli.networks.fast.inference_form import InferenceForm
 from sr_cli.system import device as devices
 from sr_cli.system.telemetry import EnergyMeter
 from sr_cli.training.loop import configure_process
 from sr_cli.training.trainer import Trainer
 from sr_cli.upscaling.load import find_weights, load_weights
-from sr_cli.upscaling.runner import InferenceForm, Runner
+from sr_cli.upscaling.runner import Runner
 from train_step import plain_johnson, plain_vgg, vgg_weights
 
 DTYPES = ("float32", "float16", "bfloat16")

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from sr_cli.networks.fast.inference_form import InferenceForm
 from sr_cli.networks.fast.onednn import FusedConv
 from sr_cli.networks.registry import build
-from sr_cli.upscaling.runner import InferenceForm
 
 CPU = torch.device("cpu")
 X86 = platform.machine().lower() in ("x86_64", "amd64")

@@ -7,7 +7,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sr_cli.config import UpscaleConfig
 from sr_cli.images import Picture
-from sr_cli.upscaling.runner import InferenceForm, Runner
+from sr_cli.networks.fast.inference_form import InferenceForm
+from sr_cli.upscaling.runner import Runner
 from sr_cli.upscaling.tiling import put_together
 from sr_cli.upscaling.upscaler import Upscaler
 

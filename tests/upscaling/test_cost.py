@@ -12,8 +12,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from sr_cli.networks.fast.inference_form import InferenceForm
 from sr_cli.networks.registry import build
-from sr_cli.upscaling.runner import InferenceForm
 
 SIDE = 32
 JOHNSON = {"name": "johnson", "scale": 4}

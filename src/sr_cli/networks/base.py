@@ -63,7 +63,7 @@ class Network(nn.Module):
     output_layers: ClassVar[tuple[str, ...]] = ("tail",)
     """Modules whose learning rate ``output_lr`` scales."""
 
-    streams: ClassVar[bool] = False
+    streams: bool = False
     """Whether the module that `fuse` returns has ``stream() -> Stream``, see `sr_cli.networks.fast.streaming`."""
 
     file_format: ClassVar[str] = "sr-cli 1"

@@ -35,7 +35,7 @@ class Compact(Network):
     """
 
     scales: ClassVar[tuple[int, ...]] = scales_of("compact")
-    streams: ClassVar[bool] = True
+    streams = True
     bicubic: Tensor
 
     def __init__(self, *, scale: int, width: int = 64, depth: int = 16) -> None:
@@ -85,31 +85,34 @@ class Compact(Network):
 
     def fuse(self, *, matrix_units: bool = False) -> nn.Module:  # noqa: ARG002
         layers = [FusedConv(each, "leaky_relu", slope=SLOPE) for each in (self.head, *self.body)]
-        return FusedCompact(self, layers, FusedConv(self.tail))
+        return FusedCompact(layers, FusedConv(self.tail), scale=self.scale, skip=self.bicubic)
 
 
 class FusedCompact(nn.Module):
     """`Compact` with its activations fused into the convolutions, and the skip added by the last of them.
 
     Args:
-        layers: all but the last one; those that aren't a `FusedConv` work on single pixels, and have ``on_rows``.
+        layers: all but the last one; those that aren't a `FusedConv` of 3×3 pixels work on single ones, and have
+            ``on_rows``.
         tail: the last one.
+        scale: of the pixel shuffle.
+        skip: the kernel that enlarges the input, see `bicubic_kernel`.
     """
 
-    keep_in_float32 = ("bicubic",)  # so that bfloat16, whose 8 bits show in a clear sky, rounds only the added detail
-    bicubic: Tensor
+    keep_in_float32 = ("skip",)  # so that bfloat16, whose 8 bits show in a clear sky, rounds only the added detail
+    skip: Tensor
 
-    def __init__(self, network: Compact, layers: Iterable[nn.Module], tail: FusedConv) -> None:
+    def __init__(self, layers: Iterable[nn.Module], tail: FusedConv, *, scale: int, skip: Tensor) -> None:
         super().__init__()
-        self.scale, self.lag = network.scale, network.depth + 2  # in rows, of the tail behind the input
-        self.layers, self.tail = nn.ModuleList(layers), tail
-        self.register_buffer("bicubic", network.bicubic, persistent=False)
+        self.layers, self.tail, self.scale = nn.ModuleList(layers), tail, scale
+        self.lag = 1 + sum(isinstance(each, FusedConv) for each in self.layers)  # in rows, of the tail behind the input
+        self.register_buffer("skip", skip, persistent=False)
 
     def forward(self, lr: Tensor) -> Tensor:
         features = lr.to(self.tail.weight.dtype)
         for layer in self.layers:
             features = layer(features)
-        return F.pixel_shuffle(self.tail.added_to(bicubic_phases(lr, self.bicubic), features), self.scale)
+        return F.pixel_shuffle(self.tail.added_to(bicubic_phases(lr, self.skip), features), self.scale)
 
     def stream(self) -> Stream:
         """Run over one image that comes in strips."""
@@ -127,7 +130,7 @@ class FusedCompact(nn.Module):
                 rows = layer(rows)
             seen = lr if waiting is None else torch.cat([waiting, lr], dim=2)
             known = seen if last else seen[:, :, : seen.shape[2] - (lag - _SKIP)]
-            skip = bicubic_phases(known, self.bicubic, above=waiting is None, below=last)
+            skip = bicubic_phases(known, self.skip, above=waiting is None, below=last)
             waiting = None if last else seen[:, :, -lag - _SKIP :].clone()
             return F.pixel_shuffle(tail.added_to(skip, rows), self.scale)
 

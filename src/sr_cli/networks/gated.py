@@ -65,7 +65,8 @@ class Gated(Compact):
             layers.append(FusedConv(kernel, "leaky_relu", slope=SLOPE))  # type: ignore[arg-type]
         if self.body:
             layers.append(FusedGate(self.gates[-1]))  # type: ignore[arg-type]
-        return FusedCompact(self, layers, FusedConv(_doubled(self.tail) if self.body else self.tail))
+        tail = FusedConv(_doubled(self.tail) if self.body else self.tail)
+        return FusedCompact(layers, tail, scale=self.scale, skip=self.bicubic)
 
 
 class FusedGate(nn.Module):

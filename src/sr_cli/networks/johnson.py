@@ -29,7 +29,7 @@ class Johnson(Network):
     scales: ClassVar[tuple[int, ...]] = scales_of("johnson")
     width: ClassVar[int] = 64
     blocks: ClassVar[int] = 4
-    streams: ClassVar[bool] = True
+    streams = True
 
     def __init__(self, *, scale: int) -> None:
         super().__init__(scale=scale)

@@ -1,7 +1,6 @@
 """Networks of other projects, through the package `spandrel`: Real-ESRGAN, SPAN, SwinIR, DAT and many more."""
 
 import argparse
-import copy
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
@@ -16,7 +15,11 @@ from torch.nn import functional as F
 
 from sr_cli.errors import UsageError, WeightsError, first_line
 from sr_cli.imageops.color import full_range_luma
-from sr_cli.networks.base import Network
+from sr_cli.networks.base import Geometry, Network
+from sr_cli.networks.compact import FusedCompact
+from sr_cli.networks.fast.fused_third_party import FUSED, fuse_modules, halo_of
+from sr_cli.networks.fast.inference_form import InferenceForm
+from sr_cli.networks.fast.onednn import FusedConv
 from sr_cli.weights.content import content_of
 
 if TYPE_CHECKING:
@@ -60,6 +63,8 @@ class ThirdPartyNetwork(Network):
         self._tolerates_bfloat16: bool | None = None
         self.channels = descriptor.input_channels
         self.takes_alpha = self.channels == 4
+        self._halo = halo_of(descriptor.architecture.id, descriptor.model)
+        self.streams = descriptor.architecture.id == "Compact" and self.channels == descriptor.output_channels == 3
 
     @classmethod
     def from_file(cls, path: Path) -> "ThirdPartyNetwork":
@@ -94,6 +99,22 @@ class ThirdPartyNetwork(Network):
     def architecture(self) -> dict[str, Any]:
         return {"name": self.descriptor.architecture.name, "scale": self.scale}
 
+    @property
+    def geometry(self) -> Geometry:
+        return super().geometry if self._halo is None else Geometry(scale=self.scale, halo=self._halo)
+
+    def fuse(self, *, matrix_units: bool = False) -> nn.Module:  # noqa: ARG002
+        if self.descriptor.architecture.id not in FUSED:
+            return self
+        fused = fuse_modules(self)
+        if not self.streams:
+            return fused
+        *layers, tail = (each for each in fused.modules() if isinstance(each, FusedConv))
+        nearest = torch.zeros(3, self.scale**2, 3, 5, 5)
+        for channel in range(3):
+            nearest[channel, :, channel, 2, 2] = 1
+        return FusedCompact(layers, tail, scale=self.scale, skip=nearest.flatten(0, 1))
+
     def forward(self, lr: Tensor) -> Tensor:
         if self.channels == 1:
             sr = self._upscale(full_range_luma(lr))
@@ -113,7 +134,8 @@ class ThirdPartyNetwork(Network):
             sr: Tensor = self.descriptor._call_fn(self.model, lr)
             return sr
         height, width = lr.shape[-2:]
-        border = max(0, -(-(_LEAST - min(height, width)) // 2))
+        least = _LEAST if self._halo is None else 1
+        border = max(0, -(-(least - min(height, width)) // 2))
         sr = self._run(F.pad(lr, [border] * 4, mode="replicate"))
         start = border * self.scale
         return sr[..., start : start + height * self.scale, start : start + width * self.scale]
@@ -141,10 +163,9 @@ class ThirdPartyNetwork(Network):
         """Whether bfloat16 is as good to the eye, on a small test picture; not a matter of time, which would vary."""
         if self._tolerates_bfloat16 is None:
             self.eval()
-            half = copy.deepcopy(self).to(torch.bfloat16)
-            half.to(memory_format=torch.channels_last)
+            half = InferenceForm(self, device=torch.device("cpu"), dtype=torch.bfloat16)
             lr = _test_picture()
-            difference = 255 * (half(lr.to(torch.bfloat16)).float().clamp(0, 1) - self(lr).clamp(0, 1))
+            difference = 255 * (half(lr).float().clamp(0, 1) - self(lr).clamp(0, 1))
             self.bfloat16_difference = float(difference.abs().max())
             self._tolerates_bfloat16 = float(difference.square().mean().sqrt()) <= _ROUNDING
         return self._tolerates_bfloat16

@@ -12,10 +12,10 @@ from sr_cli.config import TrainConfig
 from sr_cli.errors import UsageError
 from sr_cli.imageops.resize import resize
 from sr_cli.networks.base import Network
+from sr_cli.networks.fast.inference_form import InferenceForm
 from sr_cli.system.device import dtype_for
 from sr_cli.training.provenance import file_record
 from sr_cli.upscaling.load import find_weights, load_weights
-from sr_cli.upscaling.runner import InferenceForm
 
 
 class Teacher:

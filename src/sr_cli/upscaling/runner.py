@@ -1,6 +1,5 @@
 """A network that runs: on a device, in a dtype, in strips or tiles that fit into memory, and again with less of it."""
 
-import copy
 import math
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -11,7 +10,7 @@ from torch import Tensor
 from sr_cli.errors import DeviceError, WeightsError
 from sr_cli.imageops import dihedral
 from sr_cli.networks.base import Network
-from sr_cli.networks.fast.onednn import FusedConv
+from sr_cli.networks.fast.inference_form import InferenceForm
 from sr_cli.networks.fast.streaming import Stream
 from sr_cli.system import device as devices
 from sr_cli.system.cpu_tuning import release_freed_memory
@@ -19,7 +18,6 @@ from sr_cli.upscaling.tile_size import Memory, choose_tile, measure_memory, shor
 from sr_cli.upscaling.tiling import Span, TileTooLarge, upscale_strips
 
 _LARGE = 64 << 20  # bytes of a tile's result, above which freed memory goes back to the system
-_LAYOUT = torch.channels_last
 _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "could not create a ", "ALLOC_FAILED", "find an engine")
 
 
@@ -170,7 +168,7 @@ class Runner:
         self._step_down(side)
         return None
 
-    def _ready(self, dtype: torch.dtype) -> "InferenceForm":
+    def _ready(self, dtype: torch.dtype) -> InferenceForm:
         key = self.device, dtype
         if key not in self._prepared:
             self._prepared[key] = InferenceForm(self.network, device=self.device, dtype=dtype)
@@ -209,40 +207,6 @@ class Runner:
     @cached_property
     def _bytes_per_pixel(self) -> float:
         return measure_memory(self.network)
-
-
-class InferenceForm:
-    """The network as it runs fastest: a copy on the device, in the dtype and the memory layout that suit it."""
-
-    def __init__(self, network: Network, *, device: torch.device, dtype: torch.dtype) -> None:
-        fused = network.fuse(matrix_units=devices.has_matrix_units(device, dtype))
-        fast = copy.deepcopy(fused).eval().requires_grad_(False).to(device=device, dtype=dtype)
-        for name in getattr(fused, "keep_in_float32", ()):
-            setattr(fast, name, getattr(fused, name).to(device=device, dtype=torch.float32))
-            dtype = torch.float32
-        fast.to(memory_format=_LAYOUT)
-        for layer in fast.modules():
-            if isinstance(layer, FusedConv):
-                layer.pack()
-        self.network, self._dtype = fast, dtype
-
-    def __call__(self, lr: Tensor) -> Tensor:
-        """Upscale a float32 image on the device."""
-        with devices.exact_float32():
-            return self.network(self._prepare(lr))  # type: ignore[no-any-return]
-
-    def stream(self) -> Stream:
-        """Upscale one image that comes in strips; only for networks that stream."""
-        run: Stream = self.network.stream()  # type: ignore[operator]
-
-        def run_strip(lr: Tensor, last: bool) -> Tensor:
-            with devices.exact_float32():
-                return run(self._prepare(lr), last)
-
-        return run_strip
-
-    def _prepare(self, lr: Tensor) -> Tensor:
-        return lr.to(self._dtype).contiguous(memory_format=_LAYOUT)
 
 
 def _mean_over_symmetries(run: Callable[[Tensor], Tensor], lr: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Activation = Literal["none", "relu", "leaky_relu"]
+Activation = Literal["none", "relu", "leaky_relu", "prelu"]
 
 _SIDE = 64  # of the image that the layout of the weights is chosen for; any other runs as well
 
@@ -20,11 +20,13 @@ class FusedConv(nn.Module):
 
     Args:
         convolution: stride 1; its parameters are shared, not copied.
-        activation: what follows.
-        slope: of ``leaky_relu``, below zero.
+        activation: what follows; ``prelu`` is a step of its own, as oneDNN's is not in PyTorch.
+        slope: of ``leaky_relu``, below zero; of ``prelu``, one for each channel.
     """
 
-    def __init__(self, convolution: nn.Conv2d, activation: Activation = "none", *, slope: float = 0.0) -> None:
+    def __init__(
+        self, convolution: nn.Conv2d, activation: Activation = "none", *, slope: float | nn.Parameter = 0.0
+    ) -> None:
         super().__init__()
         self.weight, self.bias = convolution.weight, convolution.bias
         assert not isinstance(convolution.padding, str)
@@ -47,12 +49,17 @@ class FusedConv(nn.Module):
         return self._convolve(features, (0, self.padding[1]))
 
     def _convolve(self, features: Tensor, padding: tuple[int, int]) -> Tensor:
-        if self._packed is not None:
+        result: Tensor
+        if self._packed is not None and features.dtype == self._packed.dtype:  # under autocast they differ
             slope = [self.slope] if self.activation == "leaky_relu" else []
-            return torch.ops.mkldnn._convolution_pointwise(  # type: ignore[no-any-return]
-                features, self._packed, self.bias, padding, [1, 1], [1, 1], 1, self.activation, slope, ""
+            activation = "none" if self.activation == "prelu" else self.activation
+            result = torch.ops.mkldnn._convolution_pointwise(
+                features, self._packed, self.bias, padding, [1, 1], [1, 1], 1, activation, slope, ""
             )
+            return F.prelu(result, self.slope) if isinstance(self.slope, Tensor) else result
         result = F.conv2d(features, self.weight, self.bias, padding=padding)
+        if isinstance(self.slope, Tensor):
+            return F.prelu(result, self.slope)
         if self.activation == "leaky_relu":
             return F.leaky_relu_(result, self.slope)
         return result.relu_() if self.activation == "relu" else result
