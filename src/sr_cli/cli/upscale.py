@@ -17,10 +17,7 @@ from sr_cli.cli.signals import Interruption
 from sr_cli.config import (
     AUTO,
     BATCH,
-    DEFAULT_MODEL,
-    MODEL_FOR,
     OUTPUT,
-    PERCEPTUAL_MODEL,
     PIPE,
     PROCESSING,
     UpscaleConfig,
@@ -158,18 +155,14 @@ def _load(config: UpscaleConfig, *, quiet: bool, yes: bool) -> "Upscaler":
     import torch
 
     from sr_cli.system import distributed
-    from sr_cli.upscaling.batch.target_size import available_scales, model_for
+    from sr_cli.upscaling.batch.target_size import default_model
     from sr_cli.upscaling.upscaler import Upscaler
 
     keep_freed_memory()
     named = None if config.model == AUTO else config.model
-    default = PERCEPTUAL_MODEL if config.strength is not None else model_for(config.scale, available_scales())
-    if config.kind is not None and MODEL_FOR[config.kind] != DEFAULT_MODEL:
-        default = MODEL_FOR[config.kind]
-    model = named or default
-    is_free = named is None and config.kind is None and config.arch is None
-    upscaler = Upscaler.from_pretrained(
-        AUTO if is_free and model == DEFAULT_MODEL else obtain_model(model, yes=yes),
+    model = named or default_model(config)
+    upscaler = Upscaler(
+        model if model == AUTO else obtain_model(model, yes=yes),
         config,
         device=distributed.spread_over_gpus(config.device),
         on_step_down=lambda message: None if quiet else console.warning(message),

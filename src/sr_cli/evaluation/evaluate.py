@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ from sr_cli.evaluation.result import (
 )
 from sr_cli.evaluation.samples import RgbPixels, Sample, eight_bit_pixels, load_sample, scale_between
 from sr_cli.metrics.fidelity import WINDOW
+from sr_cli.system import device as devices
 from sr_cli.system.quantities import pictures
 from sr_cli.upscaling.upscaler import Upscaler
 
@@ -57,8 +59,9 @@ def evaluate(
     sr: Sequence[str | Path] = (),
     models: Sequence[Upscaler | str | Path] = (),
     config: EvaluateConfig | None = None,
-    device: torch.device | str = "cpu",
+    device: torch.device | str = "auto",
     on_step: Callable[[EvaluationStep], None] = lambda _: None,
+    **fields: Any,
 ) -> EvaluationReport:
     """Compare methods of upscaling on a folder of HR pictures.
 
@@ -69,18 +72,21 @@ def evaluate(
         lr: folder of LR pictures with the same names; without it, LR is made from HR by ``config.degradation``.
         sr: folders of other tools' results, a row each.
         models: upscalers, or weights by name or file, a row each.
-        config: the settings.
+        config: the settings; ``None``: the defaults.
         device: where to compute; `Upscaler` objects keep their own device and settings.
         on_step: called after every picture. Only one picture is in memory at a time.
+        fields: of `EvaluateConfig`, to be changed in ``config``, such as ``measures=("psnr", "niqe")``.
 
     Raises:
         ImageError: a folder is missing or empty.
         NothingMeasuredError: no picture could be measured.
         UsageError: the models' scales differ, or are not ``config.scale``; a measure needs HR and there is none.
         WeightsError: weights are missing or cannot be read.
+        DeviceError: the device is absent.
         ValueError: an unknown measure.
     """
-    config = config or EvaluateConfig()
+    config = replace(config or EvaluateConfig(), **fields)
+    device = devices.choose(str(device))
     if unknown := set(config.measures) - MEASURES.keys():
         raise ValueError(f"unknown measure {min(unknown)!r}; choose from {', '.join(MEASURES)}")
     if config.no_reference and lr is not None:
@@ -93,7 +99,7 @@ def evaluate(
         color_match=config.color_match,
         ensemble=config.ensemble,
     )
-    upscalers = [each if isinstance(each, Upscaler) else Upscaler.from_pretrained(each, settings) for each in models]
+    upscalers = [each if isinstance(each, Upscaler) else Upscaler(each, settings) for each in models]
     kernels = tuple(dict.fromkeys(("bicubic", *config.interpolations)))
     names = _distinct([*kernels, *(Path(each).resolve().name for each in sr), *map(_row_name, models)])
     folders = dict(zip(names[len(kernels) :], map(Path, sr), strict=False))
@@ -113,7 +119,7 @@ def evaluate(
         seed=config.seed if made_by in ("photo", "real") else None,
     )
     meters = {method.name: CostMeter(method) for method in methods}
-    scorer = _Scorer(measures, protocol, torch.device(device))
+    scorer = _Scorer(measures, protocol, device)
 
     images: list[ImageResult] = []
     for done, files in enumerate(matched, start=1):

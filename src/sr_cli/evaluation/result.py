@@ -9,6 +9,7 @@ from typing import Any, Literal
 from sr_cli import __version__
 from sr_cli.errors import ImageError
 from sr_cli.evaluation.measures import COSTS, MEASURES, Measure
+from sr_cli.system.dataframe import dataframe
 
 FORMAT = "sr-cli evaluation 1"
 
@@ -146,6 +147,23 @@ class EvaluationReport:
         """The methods under test: models and SR folders; all, if there are none of these."""
         names = tuple(method.name for method in self.methods if method.kind != "interpolation")
         return names or tuple(method.name for method in self.methods)
+
+    def to_dataframe(self) -> Any:
+        """A ``pandas.DataFrame`` with a row for every picture and method: ``image``, ``method``, the measures.
+
+        Raises:
+            SrError: pandas isn't installed.
+        """
+        rows = [(image, method.name) for image in self.images for method in self.methods]
+        scores = {name: [image.scores[method].get(name) for image, method in rows] for name in self.measures}
+        return dataframe({"image": [image.name for image, _ in rows], "method": [name for _, name in rows], **scores})
+
+    def _repr_html_(self) -> str:
+        from sr_cli.evaluation.report.table import mean_rows, remarks
+        from sr_cli.html import template
+
+        page = template("sr_cli.evaluation.report", "notebook.html")
+        return page.render(report=self, rows=mean_rows(self), remarks=remarks(self))
 
 
 def find_measure(name: str) -> Measure:

@@ -3,7 +3,7 @@
 import csv
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,10 @@ class TrainingRun:
     """
 
     folder: Path
-    config: dict[str, Any]
-    metrics: Table
-    validation: Table
-    energy: EnergyReport | None
+    config: dict[str, Any] = field(repr=False)
+    metrics: Table = field(repr=False)
+    validation: Table = field(repr=False)
+    energy: EnergyReport | None = field(repr=False)
 
     @classmethod
     def read(cls, folder: str | Path) -> "TrainingRun":

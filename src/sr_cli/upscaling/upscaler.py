@@ -1,5 +1,6 @@
 """Image in, image out: a network plus everything around it: tiling, alpha, color correction, resizing."""
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -20,6 +21,7 @@ from sr_cli.images import Picture
 from sr_cli.images.content import classify, measure
 from sr_cli.networks.base import Network
 from sr_cli.system import device as devices
+from sr_cli.upscaling.batch.target_size import available_scales, default_model, model_for
 from sr_cli.upscaling.color_match import match_histogram, match_low_frequencies
 from sr_cli.upscaling.load import find_weights, interpolate, load_weights
 from sr_cli.upscaling.runner import Runner
@@ -35,28 +37,41 @@ class Upscaler:
     """A network that is ready to upscale.
 
     Args:
-        network: float32.
-        config: of its fields ``device``, ``dtype``, ``tile``, ``ensemble`` and ``color_match`` count.
-        name: of the model, for messages and file names.
+        model: weights by name (shipped or downloaded), a file of this or another project, the folder of a run, or a
+            network (float32); ``"auto"`` chooses for each picture, as ``sr upscale`` does, see `suited_to`.
+        config: the settings; ``None``: the defaults.
+        name: of a network, for messages and file names.
         header: metadata of its weights file.
         on_step_down: called with a sentence when memory runs out and less of it is used from then on.
+        fields: of `UpscaleConfig`, to be changed in ``config``: ``device`` (such as ``"cuda:1"``), ``dtype``,
+            ``tile``, ``ensemble``, ``color_match``; ``strength``, the blend of the weights that these were trained
+            from (``sr train --init``) and these; ``kind``, what ``"auto"`` takes all pictures for; ``arch``, the
+            network's class (``"package.module:Class"``) if it comes from another package.
 
     Raises:
+        WeightsError: no weights have that name; or the file is missing, damaged, or of an unknown kind; or
+            ``strength`` is below 1 and these weights weren't trained from others of the same architecture.
         DeviceError: the device is absent, or doesn't support the dtype.
     """
 
     def __init__(
         self,
-        network: Network,
+        model: Network | str | Path = AUTO,
         config: UpscaleConfig | None = None,
         *,
-        name: str,
+        name: str | None = None,
         header: dict[str, Any] | None = None,
         on_step_down: Callable[[str], None] = lambda _: None,
+        **fields: Any,
     ) -> None:
-        config = config or UpscaleConfig()
+        config = replace(config or UpscaleConfig(), **fields)
         self._others: dict[str, Upscaler] = {}
-        self._load_other: Callable[[str], Upscaler] | None = None
+        self.is_auto = model == AUTO and (model := default_model(config)) == AUTO
+        self._load_other = functools.partial(Upscaler, config=config, on_step_down=on_step_down)
+        if isinstance(model, Network):
+            network, name = model, name or type(model).__name__
+        else:
+            network, header, name = _load(DEFAULT_MODEL if self.is_auto else model, config)
         self.network, self.name, self.header, self.scale = network, name, header or {}, network.scale
         wanted = str(self.header.get("color_match", "none"))
         self.color_match = (
@@ -75,46 +90,13 @@ class Upscaler:
         )
 
     @classmethod
-    def from_pretrained(
-        cls,
-        model: str | Path = DEFAULT_MODEL,
-        config: UpscaleConfig | None = None,
-        *,
-        on_step_down: Callable[[str], None] = lambda _: None,
-        **fields: Any,
-    ) -> "Upscaler":
-        """Load weights by name (shipped or downloaded) or from a file of this or another project.
+    def from_pretrained(cls, model: str | Path = DEFAULT_MODEL, *args: Any, **options: Any) -> "Upscaler":
+        """`Upscaler` with one model for all pictures by default."""
+        return cls(model, *args, **options)
 
-        Args:
-            model: ``"auto"`` chooses for each picture, see `suited_to`.
-            config: the settings; ``None``: the defaults.
-            on_step_down: see `Upscaler`.
-            fields: of `UpscaleConfig`, to be changed in ``config``: ``device`` (such as ``"cuda:1"``), ``dtype``,
-                ``tile``, ``ensemble``, ``color_match``; ``strength``, the blend of the weights that these were
-                trained from (``sr train --init``) and these; ``arch``, the network's class
-                (``"package.module:Class"``) if it comes from another package.
-
-        Raises:
-            WeightsError: no weights have that name; or the file is missing, damaged, or of an unknown kind; or
-                ``strength`` is below 1 and these weights weren't trained from others of the same architecture.
-            DeviceError: the device is absent, or doesn't support the dtype.
-        """
-        config = replace(config or UpscaleConfig(), **fields)
-        if model == AUTO:
-            upscaler = cls.from_pretrained(DEFAULT_MODEL, config, on_step_down=on_step_down)
-            upscaler._load_other = lambda name: cls.from_pretrained(name, config, on_step_down=on_step_down)
-            return upscaler
-        path = find_weights(model)
-        network, header = load_weights(path, arch=config.arch)
-        if config.strength not in (None, 1):
-            network = interpolate(network, header, config.strength, name=path.stem, arch=config.arch)
-        name = Path(model).name if Path(model).is_dir() else path.stem
-        return cls(network, config, name=name, header=header, on_step_down=on_step_down)
-
-    @property
-    def is_auto(self) -> bool:
-        """Whether it chooses the model for each picture."""
-        return self._load_other is not None
+    def __repr__(self) -> str:
+        name = AUTO if self.is_auto else self.name
+        return f"Upscaler({name!r}, x{self.scale}, {self.device}, {self.dtype_name})"
 
     def suited_to(self, picture: Picture, path: Path | None = None) -> tuple["Upscaler", str | None]:
         """The upscaler for a picture and why, if it was loaded as ``"auto"``; else itself and ``None``.
@@ -122,13 +104,16 @@ class Upscaler:
         Args:
             path: the picture's file, which tells the JPEG quality.
         """
-        if self._load_other is None:
+        if not self.is_auto:
             return self, None
         kind, reason = classify(measure(picture, path))
-        name = MODEL_FOR[kind]
+        return self._other(MODEL_FOR[kind]), f"{kind}, {reason}"
+
+    def _other(self, name: str) -> "Upscaler":
+        """The upscaler with another model, loaded once."""
         if name != self.name and name not in self._others:
             self._others[name] = self._load_other(name)
-        return self._others.get(name, self), f"{kind}, {reason}"
+        return self._others.get(name, self)
 
     @property
     def device(self) -> torch.device:
@@ -176,7 +161,7 @@ class Upscaler:
                   uint16, or floating point in [0, 1]: gives an array of its dtype;
                 - a tensor ``(3, H, W)`` or ``(N, 3, H, W)`` in [0, 1]: gives one, see `upscale_tensor`.
             size: width and height of the result.
-            scale: the factor, in place of ``size``; by default the network's.
+            scale: the factor, in place of ``size``; by default the network's. ``"auto"`` takes the network for it.
             progress: called with the number of finished tiles and their count; for a list, with those of pictures.
 
         Raises:
@@ -192,6 +177,8 @@ class Upscaler:
             return results
         if size is not None and scale is not None:
             raise ValueError("size and scale exclude each other")
+        if self.is_auto and scale is not None and (name := model_for(scale, available_scales())) != DEFAULT_MODEL:
+            return self._other(name).upscale(photo, scale=scale, progress=progress)
         if isinstance(photo, Tensor):
             if photo.ndim not in (3, 4) or photo.shape[-3] != 3:
                 raise ValueError(f"the tensor has shape {tuple(photo.shape)}, not (3, H, W) or (N, 3, H, W)")
@@ -290,6 +277,15 @@ class Upscaler:
         strips = self.runner.strips(lr, shape, on_tile=on_tile)
         match = _MATCH.get(self.color_match)
         return match(strips, lr, shape, scale=self.scale) if match else strips
+
+
+def _load(model: str | Path, config: UpscaleConfig) -> tuple[Network, dict[str, Any], str]:
+    """The network of weights, the header of their file, and their name."""
+    path = find_weights(model)
+    network, header = load_weights(path, arch=config.arch)
+    if config.strength not in (None, 1):
+        network = interpolate(network, header, config.strength, name=path.stem, arch=config.arch)
+    return network, header, Path(model).name if Path(model).is_dir() else path.stem
 
 
 def join_strips(strips: Iterable[Picture], *, like: Picture, size: tuple[int, int]) -> Picture:

@@ -3,7 +3,7 @@
 import math
 
 from sr_cli import weights
-from sr_cli.config import DEFAULT_MODEL, MAX_SCALE, UpscaleConfig
+from sr_cli.config import AUTO, DEFAULT_MODEL, MAX_SCALE, MODEL_FOR, PERCEPTUAL_MODEL, UpscaleConfig
 
 
 def target_size(config: UpscaleConfig, width: int, height: int, *, network_scale: int) -> tuple[int, int]:
@@ -25,6 +25,14 @@ def target_size(config: UpscaleConfig, width: int, height: int, *, network_scale
     if max(wide / width, high / height) > MAX_SCALE:
         raise ValueError(f"{wide} × {high} pixels is more than {MAX_SCALE} times {width} × {height}")
     return max(1, wide), max(1, high)
+
+
+def default_model(config: UpscaleConfig) -> str:
+    """The model if none is named: what suits the scale, the strength or the kind, else ``auto``."""
+    if config.kind is not None and MODEL_FOR[config.kind] != DEFAULT_MODEL:
+        return MODEL_FOR[config.kind]
+    model = PERCEPTUAL_MODEL if config.strength is not None else model_for(config.scale, available_scales())
+    return AUTO if model == DEFAULT_MODEL and config.kind is None and config.arch is None else model
 
 
 def model_for(scale: float | None, available: dict[int, str]) -> str:
