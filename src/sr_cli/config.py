@@ -541,6 +541,12 @@ class UpscaleConfig:
     shard: tuple[int, int] | None = setting(
         None, "Process only the I-th of N shares of the pictures.", BATCH, metavar="I/N", parse=parse_shard
     )
+    manifest: str | None = setting(
+        None,
+        "Append a row a picture to this record, .jsonl or .parquet, and go on from it the next time.",
+        BATCH,
+        metavar="FILE|URL",
+    )
     jobs: int = setting(
         2, "Threads that decode, and as many that encode.", BATCH, flags=("--jobs", "-j"), min=1, max=64
     )

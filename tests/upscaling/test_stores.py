@@ -193,7 +193,8 @@ def test_pages_of_the_web(upscaler, tmp_path):
 
 @pytest.fixture
 def bucket(tmp_path, monkeypatch):
-    pytest.importorskip("s3fs", reason="the extra cloud isn't installed")
+    s3fs = pytest.importorskip("s3fs", reason="the extra cloud isn't installed")
+    s3fs.S3FileSystem.clear_instance_cache()
     if not s3.PROGRAM:
         pytest.skip("there is no rclone here")
     folder = tmp_path / "s3" / "bucket" / "in"

@@ -285,7 +285,7 @@ class _Pipeline:
             tile=upscaler.runner.tile,
             peak_memory=peak_memory(upscaler.device),
         )
-        writing.encode_seconds = self.encoders.submit(writing.staged.deliver)
+        writing.encode_seconds = self.encoders.submit(writing.deliver, self.config)
 
     def _upscale_frames(
         self, writing: Writing, upscaler: Upscaler, format: str, on_strip: OnStrip | None

@@ -122,6 +122,7 @@ class Job:
         skip: the result exists and stays.
         overwrite: whether an existing file may be replaced.
         keep: whether a result that another process makes meanwhile stays, and this one is skipped.
+        ask: whether the store is to be asked for the result when it is the picture's turn.
     """
 
     source: AnyPath
@@ -129,6 +130,7 @@ class Job:
     skip: bool = False
     overwrite: bool = False
     keep: bool = False
+    ask: bool = False
 
 
 def name_outputs(

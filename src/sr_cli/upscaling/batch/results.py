@@ -30,6 +30,7 @@ class Result:
         megapixels_per_second: of output, during these seconds.
         peak_memory: bytes; on a GPU PyTorch's peak for this picture, else the process's peak so far.
         warnings: what of the file the result lacks: what its format cannot hold, and frames.
+        sha256: of the result's file, if a manifest is kept.
         error: what went wrong, in one line.
         exit_code: the error's.
     """
@@ -54,6 +55,7 @@ class Result:
     megapixels_per_second: float | None = None
     peak_memory: int | None = None
     warnings: tuple[str, ...] = ()
+    sha256: str | None = None
     error: str | None = None
     exit_code: int = 0
 

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path, PurePath
@@ -18,6 +18,7 @@ from sr_cli.system.quantities import pictures
 from sr_cli.upscaling.batch.dry_run import dry_run
 from sr_cli.upscaling.batch.find_inputs import Inputs, Source, find_inputs
 from sr_cli.upscaling.batch.find_remote import Existing, find_groups, is_file
+from sr_cli.upscaling.batch.manifest import Manifest
 from sr_cli.upscaling.batch.pipeline import Watcher, run
 from sr_cli.upscaling.batch.plan_outputs import Job, Naming, lexists, name_outputs, resolve_existing, still_format
 from sr_cli.upscaling.batch.results import Result, Summary
@@ -54,6 +55,7 @@ class Batch:
         jobs: found one by one if a folder of a store is among the inputs.
         total: their number; ``None`` if it isn't known yet.
         summary: of the results that `count` was given.
+        manifest: the record that results are added to.
         aliases: what to call some paths in results.
     """
 
@@ -62,11 +64,17 @@ class Batch:
     upscaler: Upscaler
     config: UpscaleConfig
     summary: Summary
+    manifest: Manifest | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, watcher: Watcher | None = None, stopped: threading.Event | None = None) -> Iterator[Result]:
         """Upscale the pictures; see `pipeline.run`."""
-        return run(self.jobs, self.upscaler, self.config, watcher, stopped)
+        results = run(self.jobs, self.upscaler, self.config, watcher, stopped)
+        with self.manifest or nullcontext() as manifest:
+            for result in results:
+                if manifest is not None:
+                    manifest.add(result)
+                yield result
 
     def count(self, result: Result) -> Result:
         """Add a result to the summary; returns it with aliases in place of paths."""
@@ -98,6 +106,7 @@ def plan_batch(request: BatchRequest, config: UpscaleConfig, load: Callable[[], 
     if isinstance(folder, StorePath) and folder.is_web:
         raise UsageError(f"-o {folder}: nothing can be written there; name a folder, or a store such as s3://bucket")
     summary = Summary(total=0)
+    manifest = Manifest(config.manifest) if config.manifest else None
     is_lazy, groups = _find_groups(request, config, folder, summary)
     upscaler = load()
 
@@ -116,12 +125,12 @@ def plan_batch(request: BatchRequest, config: UpscaleConfig, load: Callable[[], 
         output=folder,
         single=single,
     )
-    jobs: Iterable[Job] = _plan(groups, naming, size_of, config, summary, is_lazy=is_lazy)
+    jobs: Iterable[Job] = _plan(groups, naming, size_of, config, summary, is_lazy=is_lazy, manifest=manifest)
     total = None
     if not is_lazy:
         jobs = list(jobs)
         total = len(jobs)
-    return Batch(jobs=jobs, total=total, upscaler=upscaler, config=config, summary=summary)
+    return Batch(jobs=jobs, total=total, upscaler=upscaler, config=config, summary=summary, manifest=manifest)
 
 
 def _find_groups(
@@ -171,6 +180,7 @@ def _plan(
     summary: Summary,
     *,
     is_lazy: bool,
+    manifest: Manifest | None = None,
 ) -> Iterator[Job]:
     """Name the results of each group and decide about those that exist; complete the summary."""
     index, count = config.shard or (1, 1)
@@ -184,7 +194,7 @@ def _plan(
             named, results = name_outputs(sources, naming, size_of)
             share = named[(index - 1 - found) % count :: count]  # neighbors are often alike in size, so are the shares
             found, left_out = found + len(named), left_out + results
-            jobs = resolve_existing(share, config.if_exists, existing if len(share) > 1 else lexists)
+            jobs = _resolve(share, config, manifest, existing)
         except SrError as error:
             if not is_lazy:
                 raise
@@ -211,6 +221,21 @@ def _plan(
         summary.notes.append(f"shard {index}/{count}: {summary.total} of {pictures(found)}")
     if skipped:
         summary.notes.append("skipped pictures already have a result; use --overwrite to redo them")
+
+
+def _resolve(
+    named: Sequence[tuple[Source, AnyPath]], config: UpscaleConfig, manifest: Manifest | None, existing: Existing
+) -> list[Job]:
+    """Decide about results that exist; those that an earlier run has recorded are not looked for."""
+    if manifest is None or not manifest.done or config.if_exists == "overwrite":
+        return resolve_existing(named, config.if_exists, existing if len(named) > 1 else lexists)
+    done = manifest.done
+
+    def exists(path: AnyPath) -> bool:
+        return str(path) in done or (isinstance(path, Path) and lexists(path))
+
+    jobs = resolve_existing(named, "skip", exists)
+    return [job if job.skip else replace(job, ask=True) for job in jobs]
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """Pictures of a store on their way through this machine: each is a temporary file here, and so is its result."""
 
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from sr_cli.errors import OutputExistsError
 from sr_cli.upscaling.batch.plan_outputs import Job
 from sr_cli.upscaling.batch.stores import StorePath, download, upload
 
@@ -28,21 +28,22 @@ class Staged:
 
         Raises:
             ImageError: it cannot be read, or is larger than any picture of ``max_pixels``.
+            OutputExistsError: the result is there already, if the job wants that asked.
         """
+        if self.job.ask and isinstance(self.job.output, StorePath) and self.job.output.exists():
+            raise OutputExistsError(f"{self.job.output}: already exists")
         if isinstance(self.job.source, StorePath):
             self.source.parent.mkdir(parents=True, exist_ok=True)
             download(self.job.source, self.source, most=8 * max_pixels + (1 << 26))
 
-    def deliver(self) -> float:
-        """Put the result into its store, if it belongs into one; returns the seconds that it took.
+    def deliver(self) -> None:
+        """Put the result into its store, if it belongs into one.
 
         Raises:
             OutputError: it cannot be written.
         """
-        began = time.perf_counter()
         if isinstance(self.job.output, StorePath):
             upload(self.output, self.job.output)
-        return time.perf_counter() - began
 
     def discard(self) -> None:
         """Remove what is temporary."""

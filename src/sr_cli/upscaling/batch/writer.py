@@ -15,6 +15,7 @@ from sr_cli.images import Picture
 from sr_cli.upscaling.batch.results import Result
 from sr_cli.upscaling.batch.staging import Staged
 from sr_cli.upscaling.upscaler import join_strips
+from sr_cli.weights.checksums import sha256_of
 
 T = TypeVar("T")
 
@@ -85,6 +86,7 @@ class Writing:
         self.pixels = 0
         self.facts = Result(input=str(job.source), output=str(job.output), status="skipped" if job.skip else "done")
         self.encode_seconds: Future[float] | None = None
+        self._sha256: str | None = None
         self._error: BaseException | None = None
 
     @property
@@ -98,11 +100,19 @@ class Writing:
         self._error = error
         self.pipe.fail(error)
 
+    def deliver(self, config: UpscaleConfig) -> float:
+        """The result's file is written: put it where it belongs; returns the seconds that this took."""
+        began = time.perf_counter()
+        self._sha256 = sha256_of(self.staged.output) if config.manifest else None
+        self.staged.deliver()
+        return time.perf_counter() - began
+
     def result(self) -> Result:
         """The outcome; waits for it."""
         try:
             if self.encode_seconds is not None:
-                return replace(self.facts, encode_seconds=self.encode_seconds.result())
+                seconds = self.encode_seconds.result()
+                return replace(self.facts, encode_seconds=seconds, sha256=self._sha256)
             if self._error is not None:
                 raise self._error
         except SrError as error:
@@ -136,7 +146,7 @@ def write_frames(writing: Writing, loop: int, format: str, config: UpscaleConfig
         )
     finally:
         writing.pipe.close()
-    staged.deliver()
+    writing.deliver(config)
     return time.perf_counter() - began
 
 
@@ -178,5 +188,5 @@ def write_strips(
             images.write(whole, staged.output, format=format, quality=config.quality, overwrite=staged.job.overwrite)
     finally:
         writing.pipe.close()
-    staged.deliver()
+    writing.deliver(config)
     return time.perf_counter() - began - waited
