@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 pytest.importorskip("av", reason="PyAV isn't installed")
 
 from sr_cli.__main__ import main
+from sr_cli.console import upscaling
 from support.clips import frames_of, make_clip, packets_of, times_of
 from support.fast_python import python
 
@@ -61,6 +63,14 @@ def test_sizes_names_and_patterns(sr, tmp_path):
     code, out, _ = sr("a.avi", "--width", 50, "-o", "c.mkv")
     assert (code, out) == (0, ["c.mkv"])
     assert (frames_of(tmp_path / "c.mkv")[0].width, frames_of(tmp_path / "c.mkv")[0].height) == (50, 38)
+
+
+def test_progress_is_in_frames_with_their_rate(sr, tmp_path, monkeypatch):
+    monkeypatch.setattr(upscaling, "_INTERVAL", 0)
+    make_clip(tmp_path / "a.mp4", times=(0, 100, 200))
+    errors = sr("a.mp4", "-o", "b.mp4")[2]
+    assert errors[0] == "a.mp4: frame 1 of 3"
+    assert re.fullmatch(r"a\.mp4: frame 2 of 3, [\d.]+ fps, [\d.]+ s left", errors[1])
 
 
 def test_a_folder_gives_its_pictures_only(sr, tmp_path):

@@ -19,7 +19,7 @@ from sr_cli.video import CONTAINERS
 from sr_cli.video.color import Colors, layout_of, standard_format, to_frame
 from sr_cli.video.decoding import Film
 
-SEGMENT_FRAMES = 100
+SEGMENT_FRAMES = 50
 """Frames of a segment: what an interruption costs at most. Each begins with a key frame."""
 
 _LARGEST_H264 = 4096  # pixels of a side; hardware doesn't decode more
