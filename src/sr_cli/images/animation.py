@@ -10,7 +10,7 @@ from PIL import Image
 
 from sr_cli.config import MAX_PIXELS
 from sr_cli.errors import ImageError
-from sr_cli.images.formats import ANIMATED_FORMATS, check_side, format_of_suffix
+from sr_cli.images.formats import ANIMATED_FORMATS, check_side, format_of_suffix, in_describable_colors
 from sr_cli.images.picture import Picture, Unfit
 from sr_cli.images.reading import (
     decode,
@@ -22,7 +22,7 @@ from sr_cli.images.reading import (
     raise_image_errors,
     to_picture,
 )
-from sr_cli.images.writing import pillow_options, to_pillow
+from sr_cli.images.writing import pillow_options, save, to_pillow
 from sr_cli.system.atomic_files import atomic_write
 
 _MAX_FULL_SIZE_FRAMES = 16
@@ -143,9 +143,10 @@ def write_animation(
         # Pillow takes a frame before it looks up its duration, so the list may grow meanwhile.
         for frame in frames:
             durations.append(round(frame.duration))
-            yield to_pillow(frame.picture, format)
+            yield to_pillow(in_describable_colors(frame.picture, format), format)
 
-    options = pillow_options(first.picture, format, quality)
+    like = in_describable_colors(first.picture, format)
+    options = pillow_options(like, format, quality)
     if format == "GIF":
         options["disposal"] = 2  # frames are complete, so the previous one must not show through
     if not (format == "GIF" and loop == 1):
@@ -155,4 +156,4 @@ def write_animation(
         others: Iterable[Image.Image] = convert(waiting)
         if format != "GIF":
             others = list(others)  # only the GIF encoder iterates over them once
-        image.save(file, format, save_all=True, append_images=others, duration=durations, **options)
+        save(image, file, like, format, save_all=True, append_images=others, duration=durations, **options)

@@ -17,6 +17,7 @@ from sr_cli.images.codecs.png_read import read_png
 from sr_cli.images.codecs.png_write import write_png
 from sr_cli.images.codecs.tiff_tags import SIGNATURES as TIFF_SIGNATURES
 from sr_cli.images.codecs.tiff_write import write_tiff
+from sr_cli.images.icc import in_srgb
 from sr_cli.images.picture import Decoded, Header, Metadata, Picture
 
 
@@ -27,7 +28,8 @@ class Format:
     Attributes:
         suffixes: in lower case with the dot, the usual one first.
         longest_side: in pixels.
-        holds: what it can store, out of ``alpha``, ``16 bit``, ``ICC profile``, ``EXIF``, ``XMP``, ``resolution``.
+        holds: what it can store, out of ``alpha``, ``16 bit``, ``ICC profile``, ``CICP``, ``EXIF``, ``XMP``,
+            ``resolution``, and ``gray profile`` if gray pictures are not made RGB, which needs other profiles.
         max_metadata: the most bytes of EXIF, and of XMP.
         exif_prefix: what stands before EXIF data in the file.
         rewrites_exif: whether Pillow takes EXIF apart to write it, so that it has to be sound.
@@ -75,12 +77,12 @@ def _read_tiff_header(file: BinaryIO) -> Header:
 
 
 _FIELDS = {"ICC profile": "icc", "EXIF": "exif", "XMP": "xmp", "resolution": "dpi"}  # of `Metadata`
-_METADATA = frozenset({"ICC profile", "EXIF", "XMP"})
+_METADATA = frozenset({"ICC profile", "gray profile", "EXIF", "XMP"})
 
 FORMATS = {
     "PNG": Format(
         suffixes=(".png", ".apng"),
-        holds=_METADATA | {"alpha", "16 bit", "resolution"},
+        holds=_METADATA | {"alpha", "16 bit", "CICP", "resolution"},
         animated=True,
         signatures=(PNG_SIGNATURE,),
         decoder=read_png,
@@ -98,7 +100,7 @@ FORMATS = {
     "WEBP": Format(
         suffixes=(".webp",),
         longest_side=16_383,
-        holds=_METADATA | {"alpha"},
+        holds=_METADATA - {"gray profile"} | {"alpha"},
         animated=True,
         quality=95,
         save_options=lambda quality: {"lossless": True} if quality == 100 else {"quality": quality},
@@ -116,7 +118,7 @@ FORMATS = {
         suffixes=(".avif",),
         longest_side=32_768,
         rewrites_exif=True,
-        holds=_METADATA | {"alpha"},
+        holds=_METADATA - {"gray profile"} | {"alpha", "CICP"},  # Pillow before 12 makes gray RGB
         animated=True,
         quality=90,
         # Speed 8 of 10: Pillow's default, 6, takes more than twice as long for files 1 % smaller.
@@ -133,13 +135,13 @@ FORMATS = {
     "HEIF": Format(
         suffixes=(".heic", ".heif", ".hif"),
         longest_side=16_384,
-        holds=_METADATA | {"alpha"},
+        holds=_METADATA | {"alpha", "CICP"},
         quality=90,
     ),
     "JPEGXL": Format(
         suffixes=(".jxl",),
         longest_side=1 << 30,
-        holds=_METADATA | {"alpha", "16 bit"},
+        holds=_METADATA | {"alpha", "16 bit", "CICP"},
         quality=90,
         signatures=JPEG_XL_SIGNATURES,
         decoder=read_jpeg_xl,
@@ -187,7 +189,16 @@ def storable_metadata(metadata: Metadata, format: str) -> Metadata:
             del stored[field]
     if target.rewrites_exif and not _is_sound(stored.get("exif") or b""):
         del stored["exif"]
-    return Metadata(**stored, png_chunks=metadata.png_chunks)
+    cicp = metadata.cicp if "CICP" in target.holds else None
+    return Metadata(**stored, cicp=cicp, png_chunks=metadata.png_chunks)
+
+
+def in_describable_colors(picture: Picture, format: str) -> Picture:
+    """The picture as it is, or in sRGB where a file of ``format`` could not say what its values mean."""
+    holds, metadata = FORMATS[format].holds, picture.metadata
+    profile = "gray profile" if picture.is_gray else "ICC profile"
+    is_describable = "CICP" in holds if metadata.is_hdr else metadata.icc is None or profile in holds
+    return picture if is_describable else in_srgb(picture)
 
 
 def losses(picture: Picture, format: str) -> list[str]:
@@ -196,6 +207,8 @@ def losses(picture: Picture, format: str) -> list[str]:
     lost = ["alpha"] if picture.alpha is not None and "alpha" not in target.holds else []
     if picture.bits == 16 and "16 bit" not in target.holds:
         lost.append("16 bit")
+    if picture.metadata.is_hdr and "CICP" not in target.holds:
+        lost.append("HDR (what is brighter than diffuse white becomes white)")
     stored = storable_metadata(picture.metadata, format)
     for name, field in _FIELDS.items():
         if name != "resolution" and getattr(picture.metadata, field) != getattr(stored, field):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ImageCms
 
-from sr_cli.images.picture import Picture
+from sr_cli.images.picture import HLG, PQ, Picture
 
 _SPACES = {1: b"GRAY", 3: b"RGB ", 4: b"CMYK"}
 _CURVES = {1: (b"kTRC",), 3: (b"rTRC", b"gTRC", b"bTRC")}
@@ -18,10 +18,15 @@ _CURVES = {1: (b"kTRC",), 3: (b"rTRC", b"gTRC", b"bTRC")}
 # By the code points of ITU-T H.273: x and y of white, red, green and blue; exponents, 0 for the curve of sRGB.
 _PRIMARIES = {
     1: (0.3127, 0.3290, 0.640, 0.330, 0.300, 0.600, 0.150, 0.060),  # BT.709
+    2: (0.3127, 0.3290, 0.640, 0.330, 0.300, 0.600, 0.150, 0.060),  # not specified
+    5: (0.3127, 0.3290, 0.640, 0.330, 0.290, 0.600, 0.150, 0.060),  # BT.601 with 625 lines
+    6: (0.3127, 0.3290, 0.630, 0.340, 0.310, 0.595, 0.155, 0.070),  # BT.601 with 525 lines
     9: (0.3127, 0.3290, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046),  # BT.2020
+    11: (0.3140, 0.3510, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),  # DCI P3
     12: (0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),  # Display P3
 }
-_GAMMAS = {4: 2.2, 8: 1.0, 13: 0.0}
+# Pictures whose transfer isn't specified, or is that of television, are shown like sRGB.
+_GAMMAS = {**dict.fromkeys((1, 2, 6, 13, 14, 15), 0.0), 4: 2.2, 5: 2.8, 8: 1.0, 17: 2.6}
 _SRGB_GAMA = 45_455  # how a gAMA chunk says sRGB
 
 # The sRGB curve of IEC 61966-2-1 as a parametricCurveType, function type 3.
@@ -87,13 +92,20 @@ def to_srgb(pixels: npt.NDArray[Any], icc: bytes) -> npt.NDArray[Any] | None:
 
 
 def in_srgb(picture: Picture) -> Picture:
-    """The picture in sRGB, without a profile; as it is, if its profile is damaged. Gray stays gray."""
-    icc = picture.metadata.icc
+    """The picture in sRGB, without a profile; as it is, if its profile is damaged. Gray stays gray.
+
+    HDR becomes SDR: diffuse white is white, and all that is brighter, too.
+    """
+    channels = picture.color.shape[2]
+    metadata = picture.metadata
+    icc = _hdr_profile(channels, *metadata.cicp) if metadata.is_hdr and metadata.cicp else metadata.icc
     if icc is None:
         return picture
-    converted = None if picture.color.shape[2] == 3 and is_srgb(icc) else to_srgb(picture.color, icc)
-    color = picture.color if converted is None else converted[..., : picture.color.shape[2]]
-    return replace(picture, color=np.ascontiguousarray(color), metadata=replace(picture.metadata, icc=None))
+    converted = None if channels == 3 and is_srgb(icc) else to_srgb(picture.color, icc)
+    color = picture.color if converted is None else converted[..., :channels]
+    texts = tuple(chunk for chunk in metadata.png_chunks if chunk[0].endswith(b"Xt"))
+    metadata = replace(metadata, icc=None, cicp=None, png_chunks=texts)
+    return replace(picture, color=np.ascontiguousarray(color), metadata=metadata)
 
 
 def is_output_profile(icc: bytes) -> bool:
@@ -104,26 +116,36 @@ def is_output_profile(icc: bytes) -> bool:
         return False
 
 
-def profile_of_png(chunks: dict[bytes, bytes], channels: int) -> bytes | None:
-    """The profile that a PNG's chunks cICP, or gAMA and cHRM, stand for; ``None`` for sRGB and what isn't known.
+def described_by_cicp(cicp: tuple[int, int], channels: int) -> dict[str, Any]:
+    """What `Metadata` says of code points of ITU-T H.273; nothing for sRGB, and for what isn't known."""
+    primaries, transfer = cicp
+    if transfer in (PQ, HLG):
+        return {"cicp": cicp, "icc": None}
+    corners, gamma = _PRIMARIES.get(primaries), _GAMMAS.get(transfer)
+    icc = None if corners is None or gamma is None else _made_profile(channels, corners, gamma)
+    return {"cicp": cicp, "icc": icc} if icc else {}
 
-    Source: https://www.w3.org/TR/png-3/#11addnlcolinfo; the code points of cICP are those of ITU-T H.273.
+
+def described_by_png(chunks: dict[bytes, bytes], channels: int) -> dict[str, Any]:
+    """What `Metadata` says of a PNG's chunks cICP, or gAMA and cHRM; nothing for sRGB, and for what isn't known.
+
+    Source: https://www.w3.org/TR/png-3/#11addnlcolinfo
     """
     try:
         if b"cICP" in chunks:
             primaries, transfer = chunks[b"cICP"][:2]
-            corners, gamma = _PRIMARIES.get(primaries), _GAMMAS.get(transfer)
-            return None if corners is None or gamma is None else _made_profile(channels, corners, gamma)
+            return described_by_cicp((primaries, transfer), channels)
         if b"sRGB" in chunks or not {b"gAMA", b"cHRM"} & set(chunks):
-            return None
+            return {}
         (stored,) = struct.unpack(">I", chunks.get(b"gAMA", struct.pack(">I", _SRGB_GAMA)))
         gamma = 0.0 if abs(stored - _SRGB_GAMA) < 500 else 100_000 / stored
         corners = _PRIMARIES[1]
         if b"cHRM" in chunks:
             corners = tuple(value / 100_000 for value in struct.unpack(">8I", chunks[b"cHRM"]))
-        return _made_profile(channels, corners, gamma) if gamma < 10 else None
+        icc = _made_profile(channels, corners, gamma) if gamma < 10 else None
+        return {"icc": icc} if icc else {}
     except (ValueError, RuntimeError, ZeroDivisionError, struct.error):
-        return None
+        return {}
 
 
 @lru_cache(maxsize=8)
@@ -135,6 +157,27 @@ def _made_profile(channels: int, corners: tuple[float, ...], gamma: float) -> by
     profile = bytes(imagecodecs.cms_profile("rgb", whitepoint=white, primaries=colors, gamma=gamma or 2.2))
     profile = _dated(profile if gamma else _with_srgb_curves(profile, 3))
     return None if is_srgb(profile) else profile
+
+
+@lru_cache(maxsize=8)
+def _hdr_profile(channels: int, primaries: int, transfer: int) -> bytes:
+    """A profile that takes HDR for SDR: diffuse white, 203 cd/m² (ITU-R BT.2408), is its brightest value.
+
+    The curves are those of ITU-R BT.2100; of HLG at a peak of 1,000 cd/m², with the system gamma on each channel.
+    """
+    value = np.linspace(0, 1, 4096)
+    if transfer == PQ:
+        power = value ** (1 / 78.84375)
+        light = 10_000 * (np.maximum(power - 0.8359375, 0) / (18.8515625 - 18.6875 * power)) ** (1 / 0.1593017578125)
+    else:
+        scene = np.where(value <= 0.5, value**2 / 3, (np.exp((value - 0.55991073) / 0.17883277) + 0.28466892) / 12)
+        light = 1_000 * scene**1.2
+    curve = (65535 * (light / 203).clip(0, 1) + 0.5).astype(np.uint16)
+    corners = _PRIMARIES.get(primaries, _PRIMARIES[9])
+    colors = [value for at in (2, 4, 6) for value in (*corners[at : at + 2], 1.0)]
+    space: dict[str, Any] = {"whitepoint": (*corners[:2], 1.0), "transferfunction": curve}
+    space |= {} if channels == 1 else {"primaries": colors}
+    return bytes(imagecodecs.cms_profile("gray" if channels == 1 else "rgb", **space))
 
 
 def _dated(profile: bytes) -> bytes:

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+PQ, HLG = 16, 18
+"""The HDR transfer functions of ITU-T H.273."""
+
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 
@@ -15,7 +18,9 @@ class Metadata:
     """What a file says about its pixels.
 
     Attributes:
-        icc: the ICC profile, byte for byte.
+        icc: the ICC profile, byte for byte; or one that says what the file says in other ways.
+        cicp: primaries and transfer by the numbers of ITU-T H.273, if the file says them and they aren't sRGB. For HDR
+            (`is_hdr`) there is no profile beside them.
         exif: a TIFF structure without the ``Exif\\0\\0`` prefix and without a thumbnail; its orientation is 1.
         xmp: the XMP packet.
         dpi: horizontal and vertical resolution, in pixels per inch.
@@ -23,10 +28,15 @@ class Metadata:
     """
 
     icc: bytes | None = None
+    cicp: tuple[int, int] | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
     png_chunks: tuple[tuple[bytes, bytes], ...] = ()
+
+    @property
+    def is_hdr(self) -> bool:
+        return self.cicp is not None and self.cicp[1] in (PQ, HLG)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +87,9 @@ class Picture:
         return int(self.color.shape[2]) + (self.alpha is not None)
 
     def without_metadata(self) -> "Picture":
-        """The picture with only what its colors need to look right: the ICC profile and PNG's color chunks."""
+        """The picture with only what its colors need to look right: the ICC profile, CICP and PNG's color chunks."""
         color_chunks = tuple(chunk for chunk in self.metadata.png_chunks if not chunk[0].endswith(b"Xt"))
-        return replace(self, metadata=Metadata(icc=self.metadata.icc, png_chunks=color_chunks))
+        return replace(self, metadata=Metadata(icc=self.metadata.icc, cicp=self.metadata.cicp, png_chunks=color_chunks))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,9 +18,10 @@ from PIL import Image, UnidentifiedImageError
 
 from sr_cli.config import MAX_PIXELS
 from sr_cli.errors import ImageError
+from sr_cli.images.codecs.isobmff import Properties, read_properties
 from sr_cli.images.exif_xmp import make_upright
 from sr_cli.images.formats import FORMATS, Format
-from sr_cli.images.icc import in_srgb, is_srgb, srgb_profile, to_srgb
+from sr_cli.images.icc import described_by_cicp, in_srgb, is_srgb, srgb_profile, to_srgb
 from sr_cli.images.picture import Decoded, Metadata, Picture, Unfit, check_size, describe_limit, to_8_bit
 
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
@@ -128,6 +129,8 @@ def open_by_pillow(file: BinaryIO, max_pixels: int) -> Image.Image:
         raise Unfit("is empty (zero bytes)")
     if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS and b"avif" not in start and not is_heif_available():
         raise Unfit("is a HEIF image, which needs a plug-in: pip install pillow-heif")
+    properties = read_properties(file)
+    file.seek(0)
     try:
         with _set_pillow_limit(max_pixels):
             known = [name for name, format in FORMATS.items() if not format.encoder]
@@ -137,6 +140,8 @@ def open_by_pillow(file: BinaryIO, max_pixels: int) -> Image.Image:
     except Image.DecompressionBombError:
         raise Unfit(f"has more pixels than twice {describe_limit(max_pixels)}") from None
     check_size(image.width, image.height, max_pixels)
+    if image.format in ("AVIF", "HEIF"):
+        image.info["properties"] = properties
     return image
 
 
@@ -178,6 +183,7 @@ def decode(file: BinaryIO, max_pixels: int) -> Decoded:
 def decode_frame(image: Image.Image) -> Decoded:
     """The current frame of an image that Pillow has loaded."""
     info = image.info
+    properties = info.get("properties", Properties())
     metadata = Metadata(
         icc=info.get("icc_profile") or None,
         exif=info.get("exif") or None,
@@ -185,12 +191,16 @@ def decode_frame(image: Image.Image) -> Decoded:
         dpi=_usable_dpi(image),
     )
     format = "JPEG" if image.format == "MPO" else str(image.format)
+    notes = (f"its {properties.bits} bits are read at 8",) if (properties.bits or 8) > 8 else ()
     if image.mode.startswith("I;16"):
         gray = np.asarray(image).astype(np.uint16)  # in the machine's byte order
         return Decoded(pixels=gray[..., None], colors=1, metadata=metadata, format=format)
     image = image if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK") else _expand_palette(image)
     colors = {"L": 1, "LA": 1, "CMYK": 4}.get(image.mode, 3)
-    return Decoded(pixels=np.atleast_3d(np.asarray(image)), colors=colors, metadata=metadata, format=format)
+    if properties.cicp and not metadata.icc:
+        metadata = replace(metadata, **described_by_cicp(properties.cicp, colors))
+    pixels = np.atleast_3d(np.asarray(image))
+    return Decoded(pixels=pixels, colors=colors, metadata=metadata, format=format, notes=notes)
 
 
 def from_pillow(image: Image.Image) -> Picture:
@@ -232,7 +242,7 @@ def to_picture(decoded: Decoded) -> Picture:
         alpha = _orient(pixels[..., decoded.colors], orientation)
     if decoded.colors == 4:
         color = _cmyk_to_rgb(color, metadata.icc)
-        metadata = replace(metadata, icc=srgb_profile())
+        metadata = replace(metadata, icc=srgb_profile(), cicp=None)
     elif decoded.colors == 1 and metadata.icc and metadata.icc[16:20] == b"RGB ":  # no reader takes it for gray
         color = _gray_to_srgb(color, metadata.icc)
         metadata = replace(metadata, icc=None)

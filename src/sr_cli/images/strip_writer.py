@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sr_cli.config import PNG_LEVEL
-from sr_cli.images.formats import FORMATS, check_side, format_of_suffix
+from sr_cli.images.formats import FORMATS, check_side, format_of_suffix, in_describable_colors
 from sr_cli.images.picture import Picture, band_rows, rechunk
 from sr_cli.system.atomic_files import atomic_write
 
@@ -47,6 +47,8 @@ def write_strips(
     encoder = FORMATS[format].strip_encoder
     if encoder is None:
         raise ValueError(f"{format} cannot be written in strips, only {' and '.join(STRIP_FORMATS)}")
+    like = in_describable_colors(like, format)
+    strips = (in_describable_colors(strip, format) for strip in strips)
     options: dict[str, Any] = {"level": png_level} if format == "PNG" else {}
     chunks = rechunk(_interleave(strips, like, size), band_rows(size[0]))
     with open_target(target, overwrite=overwrite) as file:

@@ -1,5 +1,6 @@
 """`Picture` → image file, atomically."""
 
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +11,15 @@ from PIL import Image
 
 from sr_cli.config import PNG_LEVEL
 from sr_cli.errors import ImageError
+from sr_cli.images.codecs.isobmff import with_cicp
 from sr_cli.images.exif_xmp import fit_to_size
-from sr_cli.images.formats import FORMATS, check_side, format_of_suffix, storable_metadata
+from sr_cli.images.formats import FORMATS, check_side, format_of_suffix, in_describable_colors, storable_metadata
 from sr_cli.images.picture import Picture, bands, to_8_bit
 from sr_cli.images.reading import is_heif_available
 from sr_cli.images.strip_writer import STRIP_FORMATS, open_target, write_strips
 
 _MAX_DPI = 65_535
+_BT601 = 6  # by ITU-T H.273
 
 
 def write(
@@ -50,6 +53,7 @@ def write(
         strips = _bands_of(picture)
         write_strips(strips, target, like=picture, size=size, format=format, png_level=png_level, overwrite=overwrite)
         return
+    picture = in_describable_colors(picture, format)
     if format == "HEIF" and not is_heif_available():
         raise ImageError("HEIF files need a plug-in: pip install pillow-heif")
     with open_target(target, overwrite=overwrite) as file:
@@ -57,9 +61,20 @@ def write(
             if encoder := FORMATS[format].encoder:
                 encoder(file, picture, quality=quality or FORMATS[format].quality)
                 return
-            to_pillow(picture, format).save(file, format, **pillow_options(picture, format, quality))
+            save(to_pillow(picture, format), file, picture, format, **pillow_options(picture, format, quality))
         except (ValueError, RuntimeError, MemoryError) as error:
             raise ImageError(f"{size[0]} × {size[1]} pixels cannot be encoded as {format} ({error})") from error
+
+
+def save(image: Image.Image, file: BinaryIO, like: Picture, format: str, **options: Any) -> None:
+    """Let Pillow write an image, or several, in the color space of ``like``."""
+    cicp = like.metadata.cicp
+    if format != "AVIF" or cicp is None:
+        image.save(file, format, **options)
+        return
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    file.write(with_cicp(buffer.getvalue(), cicp))
 
 
 def to_pillow(picture: Picture, format: str) -> Image.Image:
@@ -80,6 +95,12 @@ def pillow_options(picture: Picture, format: str, quality: int | None = None) ->
     target = FORMATS[format]
     metadata = storable_metadata(fit_to_size(picture.metadata, picture.width, picture.height), format)
     options: dict[str, Any] = {"icc_profile": metadata.icc, "xmp": metadata.xmp}
+    if metadata.cicp and format in ("AVIF", "HEIF"):
+        options["icc_profile"] = None
+        if format == "HEIF":
+            primaries, transfer = metadata.cicp
+            options |= {"color_primaries": primaries, "transfer_characteristics": transfer}
+            options |= {"matrix_coefficients": _BT601, "full_range_flag": 1}
     if metadata.exif:
         options["exif"] = target.exif_prefix + metadata.exif
     if metadata.dpi:

@@ -12,7 +12,7 @@ import numpy as np
 
 from sr_cli.errors import ImageError
 from sr_cli.images.exif_xmp import fit_to_size
-from sr_cli.images.icc import in_srgb, is_output_profile
+from sr_cli.images.icc import described_by_cicp, in_srgb, is_output_profile
 from sr_cli.images.picture import Decoded, Header, Metadata, Picture, Unfit, check_size
 
 SIGNATURES = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")  # a bare codestream, and a container
@@ -30,8 +30,10 @@ _ALL = (1 << 31) - 1
 # The enumerations of libjxl's headers.
 _SUCCESS, _MORE_INPUT, _IMAGE_BUFFER, _MORE_BOX = 0, 2, 5, 7
 _BASIC_INFO, _COLOR, _FULL_IMAGE, _BOX = 0x40, 0x100, 0x1000, 0x4000
-_MORE_OUTPUT, _EFFORT, _ORIGINAL, _GRAY, _SRGB, _D65, _BT709 = 2, 0, 0, 1, 13, 1, 1
+_MORE_OUTPUT, _EFFORT, _ORIGINAL, _GRAY, _D65 = 2, 0, 0, 1, 1
 _UINT8, _UINT16 = 2, 3
+_PRIMARIES = {1: 1, 9: 9, 11: 12}  # to those of ITU-T H.273
+_TRANSFERS = (8, 13, 16, 18)  # linear, sRGB, PQ, HLG; as there
 
 
 class _BasicInfo(ctypes.Structure):
@@ -175,6 +177,22 @@ def _srgb(jxl: Any, *, is_gray: bool) -> _ColorEncoding:
     return encoding
 
 
+def _to_cicp(encoding: _ColorEncoding) -> tuple[int, int] | None:
+    """The code points of ITU-T H.273, where there are some for it."""
+    primaries = 1 if encoding.color_space == _GRAY else _PRIMARIES.get(encoding.primaries)
+    is_standard = primaries and encoding.white_point == _D65 and encoding.transfer_function in _TRANSFERS
+    return (primaries, encoding.transfer_function) if primaries and is_standard else None
+
+
+def _from_cicp(cicp: tuple[int, int], *, is_gray: bool) -> _ColorEncoding | None:
+    primaries = {code: own for own, code in _PRIMARIES.items()}.get(cicp[0])
+    if primaries is None or cicp[1] not in _TRANSFERS:
+        return None
+    return _ColorEncoding(
+        color_space=int(is_gray), white_point=_D65, primaries=primaries, transfer_function=cicp[1], rendering_intent=1
+    )
+
+
 def _check(status: int) -> None:
     if status:
         raise ValueError("libjxl refuses it")
@@ -187,7 +205,7 @@ class _Decoding:
         self.jxl, self.decoder, self.max_pixels = jxl, decoder, max_pixels
         self.info = _BasicInfo()
         self.pixels: Any = None
-        self.icc: bytes | None = None
+        self.color: dict[str, Any] = {}
         self.boxes: dict[bytes, bytes] = {}
         self._kind, self._pieces = b"", list[bytes]()
         self._buffer = ctypes.create_string_buffer(0)
@@ -215,7 +233,7 @@ class _Decoding:
         return Decoded(
             pixels=self.pixels,
             colors=self.info.num_color_channels,
-            metadata=Metadata(icc=self.icc, exif=exif[start:] or None, xmp=self.boxes.get(b"xml ") or None),
+            metadata=Metadata(exif=exif[start:] or None, xmp=self.boxes.get(b"xml ") or None, **self.color),
             format="JPEGXL",
             orientation=1,  # libjxl has applied its own, which counts in place of EXIF's
             notes=self._notes(),
@@ -238,9 +256,11 @@ class _Decoding:
         """Get the profile, and have the pixels delivered in it; sRGB needs none."""
         stated = _ColorEncoding()
         if self.jxl.JxlDecoderGetColorAsEncodedProfile(self.decoder, _ORIGINAL, byref(stated)) == _SUCCESS and (
-            stated.transfer_function == _SRGB
-            and (stated.color_space == _GRAY or (stated.white_point, stated.primaries) == (_D65, _BT709))
+            cicp := _to_cicp(stated)
         ):
+            if not self.info.uses_original_profile:
+                _check(self.jxl.JxlDecoderSetOutputColorProfile(self.decoder, byref(stated), None, 0))
+            self.color = described_by_cicp(cicp, self.info.num_color_channels)
             return
         size = c_size_t()
         _check(self.jxl.JxlDecoderGetICCProfileSize(self.decoder, _ORIGINAL, byref(size)))
@@ -251,9 +271,9 @@ class _Decoding:
             space = icc[16:20].decode("latin-1").strip()
             raise Unfit(f"has unsupported colors ({space}); convert it to RGB first")
         if self.info.uses_original_profile:
-            self.icc = icc
+            self.color = {"icc": icc}
         elif is_output_profile(icc):
-            self.icc = icc
+            self.color = {"icc": icc}
             _check(self.jxl.JxlDecoderSetCms(self.decoder, self.jxl.JxlGetDefaultCms().contents))
             _check(self.jxl.JxlDecoderSetOutputColorProfile(self.decoder, None, icc, len(icc)))
         else:
@@ -343,7 +363,10 @@ def _describe(jxl: Any, encoder: c_void_p, picture: Picture, *, is_lossless: boo
         info.num_extra_channels, info.alpha_bits = 1, picture.bits
     _check(jxl.JxlEncoderSetBasicInfo(encoder, byref(info)))
     icc = metadata.icc
-    if not icc or jxl.JxlEncoderSetICCProfile(encoder, icc, len(icc)):
+    encoding = _from_cicp(metadata.cicp, is_gray=picture.is_gray) if metadata.cicp else None
+    if encoding:
+        _check(jxl.JxlEncoderSetColorEncoding(encoder, byref(encoding)))
+    elif not icc or jxl.JxlEncoderSetICCProfile(encoder, icc, len(icc)):
         picture = in_srgb(picture)  # libjxl takes no profile without a white point, for example
         _check(jxl.JxlEncoderSetColorEncoding(encoder, byref(_srgb(jxl, is_gray=picture.is_gray))))
     for kind, content in boxes.items():

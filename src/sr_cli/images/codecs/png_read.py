@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import imagecodecs
 import numpy as np
 
-from sr_cli.images.icc import profile_of_png
+from sr_cli.images.icc import described_by_png
 from sr_cli.images.picture import Decoded, Metadata, Unfit, check_size
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -47,8 +47,8 @@ def read_png(file: BinaryIO, *, max_pixels: int) -> Decoded:
     if has_gray_palette and content[_COLOR_TYPE_AT] == _PALETTE:
         pixels = pixels[..., [0, *range(3, pixels.shape[2])]]
     colors = 1 if pixels.shape[2] <= 2 else 3
-    if "icc" not in metadata:
-        metadata["icc"] = profile_of_png(dict(kept), colors)
+    if "icc" not in metadata or b"cICP" in dict(kept):  # a profile beside cICP is for readers that don't know it
+        metadata |= described_by_png(dict(kept), colors)
     return Decoded(pixels=pixels, colors=colors, metadata=Metadata(**metadata, png_chunks=tuple(kept)), format="PNG")
 
 

@@ -80,7 +80,10 @@ def _deflate(filtered: npt.NDArray[np.uint8], level: int) -> bytes:
 def _metadata_chunks(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
     if metadata.icc:
         yield b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)
-    yield from (chunk for chunk in metadata.png_chunks if not chunk[0].endswith(b"Xt"))
+    color_chunks = [chunk for chunk in metadata.png_chunks if not chunk[0].endswith(b"Xt")]
+    if metadata.cicp and b"cICP" not in dict(color_chunks):
+        yield b"cICP", bytes((*metadata.cicp, 0, 1))
+    yield from color_chunks
     if metadata.dpi:
         per_meter = (min(2**31 - 1, max(1, round(dpi / METERS_PER_INCH))) for dpi in metadata.dpi)
         yield b"pHYs", struct.pack(">IIB", *per_meter, 1)

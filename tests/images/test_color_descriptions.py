@@ -1,0 +1,182 @@
+"""A patch of known color, described in each way that there is, comes out the same from each format into each format.
+
+The files are made by other libraries, and the results are read by others: libvips, djxl where it is installed, else
+Pillow and Little CMS, and the code points of CICP from the bytes.
+"""
+
+import io
+import shutil
+import struct
+import subprocess
+import zlib
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from sr_cli import images
+from sr_cli.images.reading import is_heif_available
+from support.pictures import gray_profile, rgb_profile
+
+pyvips = pytest.importorskip("pyvips", reason="libvips is not installed: pip install pyvips[binary]")
+
+SUFFIXES = {name: format.suffixes[0] for name, format in images.FORMATS.items()}
+SIDE = 48
+PATCH, PQ_PATCH, GRAY = (206, 58, 82), (124, 98, 109), 90
+"""Whole numbers in YCbCr, too, so that lossy formats keep them."""
+P3_TO_SRGB = np.array([[1.22494, -0.22494, 0], [-0.04206, 1.04206, 0], [-0.01964, -0.07864, 1.09827]])
+BT2020_TO_SRGB = np.array([[1.66049, -0.58764, -0.07285], [-0.12455, 1.1329, -0.00835], [-0.01815, -0.10058, 1.11873]])
+
+
+def to_srgb(linear: np.ndarray) -> np.ndarray:
+    light = np.clip(linear, 0, 1)
+    return 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+def from_srgb(values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values) / 255
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def from_pq(values: np.ndarray) -> np.ndarray:
+    power = (np.asarray(values) / 255) ** (1 / 78.84375)
+    return 10_000 / 203 * (np.maximum(power - 0.8359375, 0) / (18.8515625 - 18.6875 * power)) ** (1 / 0.1593017578125)
+
+
+EXPECTED = {
+    "nothing": np.array(PATCH),
+    "profile": to_srgb(P3_TO_SRGB @ (np.array(PATCH) / 255) ** 2.19921875),
+    "gray profile": to_srgb(np.repeat((GRAY / 255) ** 1.8, 3)),
+    "CICP": to_srgb(P3_TO_SRGB @ from_srgb(np.array(PATCH))),
+    "gAMA and cHRM": to_srgb(P3_TO_SRGB @ (np.array(PATCH) / 255)),
+    "PQ": to_srgb(BT2020_TO_SRGB @ from_pq(np.array(PQ_PATCH))),
+}
+
+
+def pillow(color, format: str, *, mode: str = "RGB", **options) -> bytes:
+    file = io.BytesIO()
+    lossless = {"WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}.get(format, {"quality": 100})
+    Image.new(mode, (SIDE, SIDE), color).save(file, format, **(lossless if format != "TIFF" else {}), **options)
+    return file.getvalue()
+
+
+def png(color, **chunks: bytes) -> bytes:
+    plain = pillow(color, "PNG")
+    packed = b"".join(
+        struct.pack(">I", len(body)) + kind.encode() + body + struct.pack(">I", zlib.crc32(kind.encode() + body))
+        for kind, body in chunks.items()
+    )
+    return plain[:33] + packed + plain[33:]  # behind the header
+
+
+@cache
+def sources(kind: str) -> dict[str, bytes]:
+    """Files by format that describe their color in this way."""
+    pillows = [name for name in images.FORMATS if name not in ("JPEGXL",) and (name != "HEIF" or is_heif_available())]
+    pixels = np.full((SIDE, SIDE, 3), PATCH, np.uint8)
+    if kind == "nothing":
+        made = {name: pillow(PATCH, name) for name in pillows}
+        return made | {"JPEGXL": imagecodecs.jpegxl_encode(pixels, lossless=True)}
+    if kind == "profile":
+        made = {name: pillow(PATCH, name, icc_profile=rgb_profile()) for name in pillows if name not in ("BMP", "GIF")}
+        return made | {"JPEGXL": imagecodecs.jpegxl_encode_jpeg(made["JPEG"])}
+    if kind == "gray profile":
+        made = {each: pillow(GRAY, each, mode="L", icc_profile=gray_profile()) for each in ("PNG", "JPEG", "TIFF")}
+        return made | {"JPEGXL": imagecodecs.jpegxl_encode_jpeg(made["JPEG"])}
+    if kind == "gAMA and cHRM":
+        corners = (31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
+        return {"PNG": png(PATCH, gAMA=struct.pack(">I", 100_000), cHRM=struct.pack(">8I", *corners))}
+    color, primaries, transfer = (PATCH, 12, 13) if kind == "CICP" else (PQ_PATCH, 9, 16)
+    pixels[:] = color
+    code_points = {"primaries": primaries, "transfer": transfer, "matrix": 6, "pixelformat": "444"}
+    made = {
+        "PNG": png(color, cICP=bytes((primaries, transfer, 0, 1))),
+        "AVIF": imagecodecs.avif_encode(pixels, level=100, **code_points),
+    }
+    if is_heif_available():
+        options = {"color_primaries": primaries, "transfer_characteristics": transfer, "matrix_coefficients": 6}
+        made["HEIF"] = pillow(color, "HEIF", full_range_flag=1, chroma=444, **options)
+    if kind == "CICP":  # what is linear is said by a number, too
+        light = np.broadcast_to(from_srgb(EXPECTED["CICP"]), pixels.shape).astype(np.float32)
+        made["JPEGXL"] = imagecodecs.jpegxl_encode(np.ascontiguousarray(light), lossless=True)
+    return made
+
+
+def shown(path: Path, format: str) -> np.ndarray:
+    """The patch in sRGB, as another program reads it."""
+    content = path.read_bytes()
+    if format == "JPEGXL" and shutil.which("djxl"):
+        subprocess.run(["djxl", path, path.with_suffix(".png")], check=True, capture_output=True)
+        return shown(path.with_suffix(".png"), "PNG")
+    if format == "JPEGXL" and imagecodecs.jpegxl_decode(content).dtype == np.uint16:  # linear light, as in its source
+        return to_srgb(imagecodecs.jpegxl_decode(content)[SIDE // 2, SIDE // 2] / 65535)
+    if format in ("BMP", "HEIF", "JPEGXL"):
+        image = Image.fromarray(imagecodecs.jpegxl_decode(content)) if format == "JPEGXL" else Image.open(path)
+        icc = images.read(path).metadata.icc if format == "JPEGXL" else image.info.get("icc_profile")
+        if icc:
+            image = ImageCms.profileToProfile(image, io.BytesIO(icc), ImageCms.createProfile("sRGB"), outputMode="RGB")
+        value = np.asarray(image.convert("RGB"))[SIDE // 2, SIDE // 2]
+    else:
+        image = pyvips.Image.new_from_file(str(path))
+        if "icc-profile-data" in image.get_fields():
+            image = image.icc_transform("srgb", embedded=True, intent="relative", black_point_compensation=True)
+        value = np.array(image.colourspace("srgb").getpoint(SIDE // 2, SIDE // 2))[:3]
+    at = content.find(b"nclx") if format in ("AVIF", "HEIF") else content.find(b"cICP")
+    if at < 0 or (format == "PNG" and b"iCCP" in content):
+        return value
+    cicp = struct.unpack_from(">HH", content, at + 4) if format in ("AVIF", "HEIF") else tuple(content[at + 4 : at + 6])
+    if cicp == (12, 13):
+        return to_srgb(P3_TO_SRGB @ from_srgb(value))
+    return to_srgb(BT2020_TO_SRGB @ from_pq(value)) if cicp == (9, 16) else value
+
+
+@pytest.mark.parametrize("kind", EXPECTED)
+@pytest.mark.parametrize("format", images.FORMATS)
+def test_a_patch_keeps_its_color(tmp_path, format, kind):
+    if format == "HEIF" and not is_heif_available():
+        pytest.skip("pillow-heif is not installed")
+    if kind == "PQ" and format == "JPEGXL":
+        pytest.skip("no other program here says what it makes of it")
+    wrong = {}
+    for source, content in sources(kind).items():
+        picture = images.read(io.BytesIO(content))
+        if kind == "CICP" and "16 bit" in images.losses(picture, format):
+            continue  # linear light: a step of 8 bits is larger than 2 levels of sRGB
+        color = images.to_tensor(picture)[0].permute(1, 2, 0).numpy()  # what a network sees, and gives back
+        path = tmp_path / f"from-{source}{SUFFIXES[format]}"
+        images.write(replace(picture, color=images.encode_color(picture, color)), path, format=format, quality=100)
+        difference = np.abs(np.asarray(shown(path, format), float) - EXPECTED[kind]).max()
+        if difference > 2:
+            wrong[source] = (shown(path, format), EXPECTED[kind])
+    assert not wrong
+
+
+@pytest.mark.parametrize("kind", EXPECTED)
+def test_training_sees_srgb(tmp_path, kind):
+    for source, content in sources(kind).items():
+        path = tmp_path / f"patch{SUFFIXES[source]}"
+        path.write_bytes(content)
+        assert np.abs(images.read_rgb(path)[SIDE // 2, SIDE // 2] - EXPECTED[kind]).max() <= 2, source
+
+
+def test_what_is_lost_of_hdr_and_of_depth_is_said():
+    deep = np.full((SIDE, SIDE, 3), 594, np.uint16)
+    content = imagecodecs.avif_encode(deep, bitspersample=10, primaries=9, transfer=16, matrix=9, level=100)
+    picture = images.read(io.BytesIO(content))
+    assert picture.notes == ("its 10 bits are read at 8",) and picture.metadata.is_hdr
+    assert images.losses(picture, "AVIF") == [] == images.losses(picture, "PNG")
+    assert images.losses(picture, "JPEG") == ["HDR (what is brighter than diffuse white becomes white)"]
+    assert picture.without_metadata().metadata.cicp == (9, 16)
+
+
+def test_code_points_go_from_avif_to_avif_and_png_as_they_are(tmp_path):
+    for source in ("AVIF", "PNG"):
+        picture = images.read(io.BytesIO(sources("CICP")[source]))
+        images.write(picture, tmp_path / "patch.avif")
+        images.write(picture, tmp_path / "patch.png")
+        assert b"colrnclx\0\x0c\0\r" in (tmp_path / "patch.avif").read_bytes()
+        assert b"cICP\x0c\r\0\1" in (tmp_path / "patch.png").read_bytes()
