@@ -3,6 +3,7 @@
 import argparse
 import io
 import os
+import resource
 import sys
 import zipfile
 
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from spandrel.architectures.Compact import Compact
 from spandrel.architectures.ESRGAN import ESRGAN
+from spandrel.architectures.SwinIR import SwinIR
 
 from sr_cli.errors import WeightsError
 from sr_cli.imageops.color import full_range_luma
@@ -149,6 +151,54 @@ def test_a_torchvision_for_another_pytorch_is_one_line(network, tmp_path, monkey
     monkeypatch.setitem(sys.modules, "spandrel", None)
     with pytest.raises(WeightsError, match=r"sound\.pth: the package spandrel cannot be imported \("):
         ThirdPartyNetwork.from_file(tmp_path / "sound.pth")
+
+
+def claims(**changes):
+    """A sound state, and tensors of any shape and next to no bytes in the file."""
+    state = Compact(num_feat=8, num_conv=2, upscale=2).state_dict()
+    return state | {key.replace("_", "."): torch.zeros(1).expand(shape) for key, shape in changes.items()}
+
+
+SWIN = {"embed_dim": 12, "depths": [2], "num_heads": [2], "window_size": 4, "upscale": 2, "upsampler": "pixelshuffle"}
+
+
+@pytest.mark.parametrize(
+    ("state", "meaning"),
+    [
+        (lambda: claims(body_0_weight=(10**6, 3, 3, 3)), "a network far larger than the file"),
+        (lambda: claims(body_0_weight=(30_000, 3, 3, 3)), "a network far larger than the file"),
+        (
+            lambda: claims(body_100000000_weight=(12, 8, 3, 3), body_100000000_bias=(12,)),
+            "a network far larger than the file",
+        ),
+        # A window of 200², whose table of positions would take 12.8 GB.
+        (
+            lambda: (
+                SwinIR(**SWIN).state_dict()
+                | {
+                    f"layers.0.residual_group.blocks.{index}.attn.{name}": torch.zeros(1).expand(shape)
+                    for index in range(2)
+                    for name, shape in (
+                        ("relative_position_bias_table", (399**2, 2)),
+                        ("relative_position_index", [40_000] * 2),
+                    )
+                }
+            ),
+            "a network far larger than the file",
+        ),
+        (lambda: claims(body_0_weight=(0, 3, 3, 3)), "is empty|don't fit"),
+        (lambda: claims() | {"body.2.bias": torch.full((8,), torch.nan)}, "body.2.bias has values that are not finite"),
+        (lambda: claims() | {"body.2.bias": torch.full((8,), torch.inf)}, "body.2.bias has values that are not finite"),
+    ],
+)
+def test_absurd_tensors_are_one_line_and_take_no_memory(tmp_path, state, meaning):
+    torch.save(state(), tmp_path / "absurd.pth")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(WeightsError, match=meaning) as raised:
+        ThirdPartyNetwork.from_file(tmp_path / "absurd.pth")
+    assert "\n" not in str(raised.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 3 << 20  # KiB
+    assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
 
 
 class TestOneChannel:

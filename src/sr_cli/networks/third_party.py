@@ -2,8 +2,9 @@
 
 import argparse
 import re
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from sr_cli.errors import UsageError, WeightsError, first_line
 from sr_cli.imageops.color import full_range_luma
@@ -20,6 +22,7 @@ from sr_cli.networks.compact import FusedCompact
 from sr_cli.networks.fast.fused_third_party import FUSED, fuse_modules, halo_of
 from sr_cli.networks.fast.inference_form import InferenceForm
 from sr_cli.networks.fast.onednn import FusedConv
+from sr_cli.system.memory import growth_limited
 from sr_cli.weights.content import content_of
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 _ROUNDING = 1.0  # root mean square, in 8-bit values, that bfloat16 may change results by; an 8-bit file rounds by 0.3
 _LEAST = 32  # side of the smallest image that every architecture can take
+_ALLOWANCE = 2 << 30  # bytes that loading may take, beside 8 times the file's
+_TOO_LARGE = "a network far larger than the file"
 _WRAPPERS = (
     "params_ema", "params-ema", "ema", "model_ema", "params", "model_state_dict", "state_dict", "generator", "net_g",
     "netG", "model", "net", "network", "module", "_orig_mod",
@@ -73,27 +78,18 @@ class ThirdPartyNetwork(Network):
         Raises:
             WeightsError: the file holds something else, code, or an architecture that is unknown.
         """
-        state = _read_tensors(path)
-        try:
-            import spandrel
-        except Exception as error:  # its torchvision may be for another PyTorch, and fails in ways of its own
-            raise WeightsError(f"{path}: the package spandrel cannot be imported ({first_line(error)})") from error
-        problem = "weights of an architecture that is unknown here"
-        for tensors in _candidates(state):
-            try:
-                descriptor = spandrel.MAIN_REGISTRY.load(tensors)
-            except spandrel.UnsupportedModelError:
-                continue
-            except Exception as error:  # RuntimeError, KeyError, AssertionError …: spandrel expects a sane file
-                problem = f"its tensors don't fit its architecture ({first_line(error)})"
-                continue
-            if not isinstance(descriptor, spandrel.ImageModelDescriptor):
-                raise WeightsError(f"{path}: {descriptor.architecture.name} is an inpainting model, not an upscaler")
-            channels = descriptor.input_channels, descriptor.output_channels
-            if channels not in _CHANNELS:
-                raise WeightsError(f"{path}: turns {channels[0]} channels into {channels[1]}; sr cannot use that")
-            return cls(descriptor)
-        raise WeightsError(f"{path}: {problem}")
+        size = path.stat().st_size
+        with growth_limited(_ALLOWANCE + 8 * size):
+            descriptor = _load(path, size)
+        channels = descriptor.input_channels, descriptor.output_channels
+        if channels not in _CHANNELS:
+            raise WeightsError(f"{path}: turns {channels[0]} channels into {channels[1]}; sr cannot use that")
+        for name, values in descriptor.model.named_parameters():
+            if values.ndim == 4 and not values.numel():  # a small RGT has an empty matrix, and works
+                raise WeightsError(f"{path}: {name} is empty, {tuple(values.shape)}")
+            if not values.isfinite().all():
+                raise WeightsError(f"{path}: {name} has values that are not finite: damaged, or from a failed training")
+        return cls(descriptor)
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -188,6 +184,54 @@ def _test_picture() -> Tensor:
     edges = ((x * 6).floor() + (y * 5).floor()) % 2
     texture = torch.sin(40 * x * (1 + y)) * torch.cos(31 * y)
     return torch.stack([0.6 * x + 0.3 * edges, 0.5 + 0.4 * texture * x, 0.2 + 0.6 * edges * y])[None].clamp(0, 1)
+
+
+def _load(path: Path, size: int) -> "ImageModelDescriptor[nn.Module]":
+    """What spandrel makes of a file of so many bytes."""
+    state = _read_tensors(path)
+    try:
+        import spandrel
+    except Exception as error:  # its torchvision may be for another PyTorch, and fails in ways of its own
+        raise WeightsError(f"{path}: the package spandrel cannot be imported ({first_line(error)})") from error
+    problem = "weights of an architecture that is unknown here"
+    for tensors in _candidates(state):
+        try:
+            with _parameters_limited_to(8 * size + (_ALLOWANCE >> 4), count=4 * len(tensors) + 1000):
+                descriptor = spandrel.MAIN_REGISTRY.load(tensors)
+        except spandrel.UnsupportedModelError:
+            continue
+        except Exception as error:  # RuntimeError, KeyError, AssertionError …: spandrel expects a sane file
+            out = isinstance(error, MemoryError) or "allocate" in str(error)
+            problem = f"its tensors don't fit its architecture ({_TOO_LARGE if out else first_line(error)})"
+            continue
+        if not isinstance(descriptor, spandrel.ImageModelDescriptor):
+            raise WeightsError(f"{path}: {descriptor.architecture.name} is an inpainting model, not an upscaler")
+        return descriptor
+    raise WeightsError(f"{path}: {problem}")
+
+
+@contextmanager
+def _parameters_limited_to(size: int, *, count: int) -> Iterator[None]:
+    """Refuse a network of more parameters than a file can hold, before they are initialized, with a ``ValueError``.
+
+    Args:
+        size: bytes in all.
+        count: of tensors.
+    """
+    thread, left = threading.get_ident(), [size, count]
+
+    def check(module: nn.Module, name: str, parameter: nn.Parameter) -> None:  # noqa: ARG001
+        if threading.get_ident() == thread:
+            left[0] -= parameter.nbytes
+            left[1] -= 1
+            if min(left) < 0:
+                raise ValueError(_TOO_LARGE)
+
+    hook = register_module_parameter_registration_hook(check)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _read_tensors(path: Path) -> object:

@@ -1,7 +1,9 @@
 """The CPU and the memory that this process may use. Imports no torch."""
 
 import platform
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +48,27 @@ def cgroup_memory(
             continue
         cache = _statistics(folder / "memory.stat").get(reclaimable, 0)
         yield Memory(total, min(total, max(0, total - used + cache)))
+
+
+@contextmanager
+def growth_limited(to: int) -> Iterator[None]:
+    """Let allocations fail, in all threads, that would make the process's address space grow by more. Linux only.
+
+    Args:
+        to: bytes.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = psutil.Process().memory_info().vms + to
+    resource.setrlimit(resource.RLIMIT_AS, (limit if soft == resource.RLIM_INFINITY else min(limit, soft), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
