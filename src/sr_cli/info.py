@@ -2,15 +2,19 @@
 
 import os
 import platform
+import re
 import sys
 import warnings
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
 
 import psutil
 
 from sr_cli import __version__, weights
 from sr_cli.errors import WeightsError
+from sr_cli.system.hints import EXTRAS, Setup, hints
 from sr_cli.system.memory import memory
 from sr_cli.system.telemetry import Reading, device_reader, nvidia, rapl
 
@@ -93,6 +97,7 @@ class SystemInfo:
         gpus: NVIDIA GPUs that the driver sees.
         gpu_absence: why there are none, as part of a sentence.
         notes: warnings of PyTorch about the devices.
+        hints: what could be better, see `sr_cli.system.hints`.
     """
 
     versions: dict[str, str | None]
@@ -103,22 +108,58 @@ class SystemInfo:
     gpu_absence: str | None
     cache: Cache
     notes: tuple[str, ...]
+    hints: tuple[str, ...]
 
 
 def collect() -> SystemInfo:
     """Collect everything. What is missing is reported in its place and raises nothing."""
     devices, notes = _devices()
+    gpus = tuple(nvidia.gpus())
     packages = {"sr": __version__, "Python": platform.python_version()}
     return SystemInfo(
         versions={**packages, "torch": _version("torch"), "torchvision": _version("torchvision")},
         system=platform.platform(),
         devices=devices,
         cpu=_cpu(),
-        gpus=tuple(nvidia.gpus()),
+        gpus=gpus,
         gpu_absence=nvidia.absence(),
         cache=_cache(),
         notes=notes,
+        hints=tuple(hints(_setup(devices, nvidia_gpus=len(gpus)))),
     )
+
+
+def _setup(devices: tuple[Device, ...], *, nvidia_gpus: int) -> Setup:
+    version, cuda, instructions, has_bfloat16 = None, None, "", False
+    if devices:  # PyTorch can be imported
+        import torch
+
+        from sr_cli.system.device import has_fast_bfloat16
+
+        version, cuda = str(torch.__version__), torch.version.cuda
+        instructions, has_bfloat16 = torch.backends.cpu.get_cpu_capability(), has_fast_bfloat16()
+    return Setup(
+        torch=version,
+        torchvision=_build("torchvision"),
+        cuda=cuda,
+        uses_gpu=any(device.id != "cpu" for device in devices),
+        nvidia_gpus=nvidia_gpus,
+        instructions=instructions,
+        is_x86=platform.machine().lower() in ("x86_64", "amd64"),
+        has_bfloat16=has_bfloat16,
+        missing=tuple(module for module in EXTRAS if find_spec(module) is None),
+        environment=os.environ,
+        load=psutil.getloadavg()[0],
+        cpus=psutil.cpu_count() or 1,
+    )
+
+
+def _build(package: str) -> str | None:
+    """The version with the build, such as ``0.24.1+cpu``, which the metadata of PyPI's wheels lack."""
+    found = find_spec(package)
+    file = Path(found.origin).with_name("version.py") if found and found.origin else None
+    stated = re.search(r"__version__ = '([^']+)'", file.read_text("utf-8")) if file and file.is_file() else None
+    return stated[1] if stated else _version(package)
 
 
 def _version(package: str) -> str | None:

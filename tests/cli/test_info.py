@@ -52,7 +52,7 @@ def test_off_a_terminal_every_value_is_a_plain_line(home, capsys):
     assert complaints == ""
     assert "\x1b" not in shown
     lines = shown.splitlines()
-    assert all(re.match(r"(Version|Device|CPU|GPU|Weights)[^:]*: \S", line) for line in lines)
+    assert all(re.match(r"(Version|Device|CPU|GPU|Weights|Hints)[^:]*: \S", line) for line in lines)
     assert f"Version torch: {metadata.version('torch')}" in lines
     assert f"Weights folder: {home / 'weights'} (not created yet)" in lines
 

@@ -50,6 +50,7 @@ def sections(info: SystemInfo) -> list[Section]:
         ("CPU", _cpu(info.cpu)),
         *gpus,
         ("Weights", _weights(info.cache)),
+        *([("Hints", [("", hint) for hint in info.hints])] if info.hints else []),
     ]
 
 
