@@ -6,7 +6,7 @@ import pytest
 av = pytest.importorskip("av", reason="PyAV isn't installed")
 
 from sr_cli.images import Picture  # noqa: E402
-from sr_cli.video.color import Colors, layout_of, standard_format, to_frame, to_picture  # noqa: E402
+from sr_cli.video.color import LAYOUTS, Colors, standard_format, to_frame, to_picture  # noqa: E402
 
 LIMITED_709 = Colors(matrix=1, primaries=1, transfer=1, range=1)
 RED, GREEN, BLUE, WHITE, BLACK = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1], [0, 0, 0]])
@@ -59,7 +59,7 @@ def test_primary_colors_have_the_values_of_the_standards(colors, pix_fmt, values
 @pytest.mark.parametrize("is_full", [False, True])
 @pytest.mark.parametrize("pix_fmt", ["gray", "gray10le", "gbrp", "gbrp12le", "yuv444p", "yuv444p10le", "yuv444p16le"])
 def test_what_is_not_halved_survives_to_the_last_bit(pix_fmt, is_full):
-    layout = layout_of(pix_fmt)
+    layout = LAYOUTS[pix_fmt]
     colors = LIMITED_709._replace(range=2 if is_full else 1)
     rng = np.random.default_rng(0)
     color = rng.integers(0, 65536, (9, 7, 1 if layout.kind == "gray" else 3)).astype(np.uint16)

@@ -1,6 +1,6 @@
 """Frames of a video ↔ pictures, by the matrix and the range that the video names."""
 
-import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import av
@@ -17,9 +17,6 @@ LUMA = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.11
 """Red's and blue's share of luma by matrix, as ITU-T H.273 numbers them in table 4."""
 
 _UNSPECIFIED, _FULL = 2, 2
-_NAME = re.compile(r"(gray|gbrp|yuv)(420p|422p|444p)?(9|1\d)?(?:le)?")
-_STANDARD = [f"{kind}{bits}" for kind in ("gray", "gbrp", "yuv420p", "yuv422p", "yuv444p")
-             for bits in ("", "10le", "12le", "16le")]  # fmt: skip
 
 
 class Colors(NamedTuple):
@@ -40,16 +37,20 @@ class Layout(NamedTuple):
     half_width: bool
 
 
-def layout_of(name: str) -> Layout | None:
-    """The layout of a pixel format such as ``yuv420p10le``; ``None`` for those that `standard_format` replaces."""
-    match = _NAME.fullmatch(name)
-    return match and Layout(match[1], int(match[3] or 8), match[2] == "420p", match[2] in ("420p", "422p"))
+LAYOUTS = {
+    name + (f"{bits}le" if bits > 8 else ""): Layout(
+        name[:4].rstrip("4"), bits, "420" in name, "420" in name or "422" in name
+    )
+    for name in ("gray", "gbrp", "yuv420p", "yuv422p", "yuv444p")
+    for bits in (8, 9, 10, 12, 14, 16)
+}
+"""The pixel formats that are converted here; `standard_format` replaces others."""
 
 
-def standard_format(name: str, among: list[str] = _STANDARD) -> str:
-    """The pixel format with a layout that loses least of what ``name`` holds: nothing, if possible."""
-    name, known = name.replace("yuvj", "yuv"), [each for each in among if layout_of(each)]
-    if name in known or (among is _STANDARD and layout_of(name)):
+def standard_format(name: str, among: Iterable[str] = LAYOUTS) -> str:
+    """The pixel format out of `LAYOUTS` that loses least of what ``name`` holds: nothing, if possible."""
+    name, known = name.replace("yuvj", "yuv"), [each for each in among if each in LAYOUTS]
+    if name in known:
         return name
     best, _ = find_best_pix_fmt_of_list([av.VideoFormat(each) for each in known], av.VideoFormat(name))
     return best.name if best else known[0]
@@ -78,7 +79,7 @@ def to_picture(frame: av.VideoFrame, colors: Colors, *, format: str, turns: int 
         turns: quarters of a turn that make it upright, counterclockwise.
     """
     name = standard_format(frame.format.name)
-    layout = _layout(name)
+    layout = LAYOUTS[name]
     if name != frame.format.name.replace("yuvj", "yuv"):
         frame = frame.reformat(format=name)
     values = []
@@ -93,7 +94,7 @@ def to_picture(frame: av.VideoFrame, colors: Colors, *, format: str, turns: int 
 
 def to_frame(picture: Picture, colors: Colors, name: str) -> av.VideoFrame:
     """A picture of 16 bits as a frame of a pixel format: the inverse of `to_picture`."""
-    layout, frame = _layout(name), av.VideoFrame(picture.width, picture.height, name)
+    layout, frame = LAYOUTS[name], av.VideoFrame(picture.width, picture.height, name)
     color = torch.from_numpy(picture.color.astype(np.float32) / np.float32(65535))
     color = color.expand(-1, -1, len(frame.planes)) @ torch.linalg.inv(_matrix(layout, colors)).T
     for index, (plane, (black, span)) in enumerate(zip(frame.planes, _levels(layout, colors), strict=True)):
@@ -104,12 +105,6 @@ def to_frame(picture: Picture, colors: Colors, name: str) -> av.VideoFrame:
     frame.colorspace, frame.color_range = colors.matrix, colors.range
     frame.color_primaries, frame.color_trc = colors.primaries, colors.transfer
     return frame
-
-
-def _layout(name: str) -> Layout:
-    layout = layout_of(name)
-    assert layout is not None
-    return layout
 
 
 def _dtype(layout: Layout) -> type[np.unsignedinteger]:

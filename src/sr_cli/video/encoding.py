@@ -16,7 +16,7 @@ from sr_cli.errors import OutputError
 from sr_cli.images import Picture
 from sr_cli.system.atomic_files import output_error
 from sr_cli.video import CONTAINERS
-from sr_cli.video.color import Colors, layout_of, standard_format, to_frame
+from sr_cli.video.color import LAYOUTS, Colors, standard_format, to_frame
 from sr_cli.video.decoding import Film
 
 SEGMENT_FRAMES = 50
@@ -66,11 +66,11 @@ def writing(path: Path) -> Iterator[None]:
 
 def choose_encoding(film: Film, size: tuple[int, int], output: Path, config: UpscaleConfig) -> Encoding:
     """The encoding of a result; raises `OutputError` if its file cannot hold it, or the codec lacks a setting."""
-    suffix, layout, name = output.suffix.lower(), layout_of(film.pix_fmt), config.video_codec
+    suffix, name = output.suffix.lower(), config.video_codec
     if suffix not in CONTAINERS:
         raise OutputError(f"{output}: a video is written to {' '.join(CONTAINERS)}")
     if name == "auto":
-        wants_hevc = (layout and layout.bits > 8) or max(size) > _LARGEST_H264
+        wants_hevc = LAYOUTS[film.pix_fmt].bits > 8 or max(size) > _LARGEST_H264
         name = "vp9" if suffix == ".webm" else "hevc" if wants_hevc else "h264"
     if (suffix == ".webm" and name not in ("vp9", "av1")) or (name == "ffv1" and suffix != ".mkv"):
         raise OutputError(f"{output}: {suffix[1:]} doesn't hold {name}; choose another --video-codec, or write .mkv")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import av
 from filelock import FileLock, Timeout
@@ -21,12 +21,6 @@ from sr_cli.video.color import to_picture
 from sr_cli.video.decoding import Film, frames
 
 T = TypeVar("T")
-
-
-class _Frame(NamedTuple):
-    picture: Picture | None  # only of those that aren't done
-    time: int
-    duration: int
 
 
 def upscale_film(
@@ -61,16 +55,14 @@ def upscale_film(
     settings = repr((str(film.path.resolve()), status.st_size, status.st_mtime_ns, how, own, sorted(identity.items())))
     with _work_folder(output, settings) as folder:
         skipped = len(list(folder.glob("*.mkv"))) * encoding.SEGMENT_FRAMES
-        times: list[int] = []
-        duration, segment, pending = 0, None, Future[None]()
+        times, segment, pending = [0], None, Future[None]()
         pending.set_result(None)
         with ThreadPoolExecutor(1) as decoder, ThreadPoolExecutor(1) as encoder:
-            for index, frame in enumerate(_ahead(_frames(film, config, skipped), decoder)):
-                times.append(frame.time)
-                duration = frame.duration
-                if frame.picture is None:
+            for index, (picture, time, duration) in enumerate(_ahead(_frames(film, config, skipped), decoder)):
+                times[-1:] = time, time + duration
+                if picture is None:
                     continue
-                large = upscale(frame.picture)
+                large = upscale(picture)
                 pending.result()
                 if index % encoding.SEGMENT_FRAMES == 0:
                     if segment is not None:
@@ -83,7 +75,6 @@ def upscale_film(
             if segment is not None:
                 segment.close()
         segments, result = sorted(folder.glob("*.mkv")), folder / "result.unfinished"
-        times.append(times[-1] + duration)
         assemble(film, segments, times, result, output=output, how=how, keep=config.metadata == "keep")
         with encoding.writing(output):
             if overwrite:
@@ -119,11 +110,12 @@ def _work_folder(output: Path, settings: str) -> Iterator[Path]:
             raise
 
 
-def _frames(film: Film, config: UpscaleConfig, skipped: int) -> Iterator[_Frame]:
+def _frames(film: Film, config: UpscaleConfig, skipped: int) -> Iterator[tuple[Picture | None, int, int]]:
+    """The frames' times and durations, and their pictures but for those that are done."""
     for index, (image, time, duration) in enumerate(frames(film, deinterlace=config.deinterlace)):
         wanted = index >= skipped
         picture = to_picture(image, film.colors, format=film.picture_format, turns=film.turns) if wanted else None
-        yield _Frame(picture, time, duration)
+        yield picture, time, duration
 
 
 def _ahead(items: Iterator[T], pool: ThreadPoolExecutor) -> Iterator[T]:
