@@ -76,7 +76,7 @@ def download_weights(
         elif remove:
             _remove(entries)
         else:
-            _download(entries, force=force)
+            _download([each for each in entries if names or each.urls or each.path], force=force)
 
 
 def _list(entries: Sequence[weights.Entry], *, verify: bool, as_json: bool) -> None:
@@ -91,8 +91,6 @@ def _download(entries: Sequence[weights.Entry], *, force: bool) -> None:
     """Download one entry after another; a failure does not stop the others."""
     failed: list[SrError] = []
     for entry in entries:
-        if len(entries) > 1 and not (entry.urls or entry.path):
-            continue  # --all skips what has no URL
         try:
             console.out.print(str(view.fetch(entry, force=force)), markup=False)
         except SrError as error:

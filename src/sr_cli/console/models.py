@@ -83,4 +83,5 @@ def show_one(facts: Mapping[str, Any]) -> None:
             table.add_row(name, escape(str(value)))
     console.print_whole(table)
     if facts["state"] == "missing":
-        console.note(f"to get it: sr download-weights {facts['name']}")
+        by_hand = "" if facts.get("urls") else f" --from FILE, with the file of {facts.get('source', 'its author')}"
+        console.note(f"to get it: sr download-weights {facts['name']}{by_hand}")

@@ -18,6 +18,8 @@ _ALIASES = {
     "realesrgan-anime": "4x-realesrgan-x4plus-anime-6b",
     "realesrgan-general": "4x-realesr-general-x4v3",
     "esrgan": "4x-ESRGAN",
+    "siax": "4x-NMKD-Siax-CX",
+    "superscale": "4x-NMKD-Superscale",
     "bsrgan": "4x-BSRGAN",
     "swinir": "4x-realSR-BSRGAN-DFO-s64w8-SwinIR-M-x4-GAN",
 }
@@ -37,7 +39,8 @@ def tables() -> dict[str, dict[str, Any]]:
         row["name"]: {
             **{key: value for key, value in row.items() if key != "name"},
             "kind": "upscaler",
-            "file": row["name"] + Path(row["urls"][0]).suffix,
+            "file": row["name"] + Path(next(iter(row["urls"]), "x.pth")).suffix,
+            "source": f"https://openmodeldb.info/models/{row['name']}",
         }
         for row in rows
     }
@@ -48,7 +51,7 @@ def names() -> dict[str, list[str]]:
     """The models by all that they are called, `plain`; a name without its scale may stand for several."""
     found: dict[str, list[str]] = {}
     for name, table in tables().items():
-        for called in (name, name.partition("x-")[2], Path(table["urls"][0]).stem):
+        for called in (name, name.partition("x-")[2], *(Path(url).stem for url in table["urls"][:1])):
             models = found.setdefault(plain(called), [])
             models += [name] if name not in models else []
     return found | {plain(name): [name] for name in tables()} | {plain(key): [name] for key, name in _ALIASES.items()}

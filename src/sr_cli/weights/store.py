@@ -16,7 +16,7 @@ from sr_cli.errors import DownloadError, OutputError, WeightsError, reading
 from sr_cli.system.atomic_files import atomic_write
 from sr_cli.system.quantities import megabytes
 from sr_cli.weights.checksums import mismatch
-from sr_cli.weights.registry import Entry, data_dir, entry, entry_or_new, without_password
+from sr_cli.weights.registry import Entry, data_dir, entry, entry_or_new, is_url, without_password
 from sr_cli.weights.types import DEFAULT_RETRIES, Kind, OnProgress, Progress, RetryPolicy, State, ignore
 
 
@@ -68,7 +68,8 @@ def remedy(entry: Entry) -> str:
         return "It ships with the package: reinstall sr-cli"
     from_file = f"`sr download-weights {entry.name} --from FILE`"
     if not entry.urls:
-        return f"It has no URL: run {from_file} to copy a file to {path_of(entry)}"
+        where = f"Get it from {entry.source}, then" if is_url(entry.source) else "It has no URL:"
+        return f"{where} run {from_file} to copy a file to {path_of(entry)}"
     size = f", {megabytes(entry.size)}" if entry.size else ""
     return (
         f"Run `sr download-weights {entry.name}` (from {without_password(entry.urls[0])}{size}, to {path_of(entry)}); "
