@@ -264,21 +264,25 @@ class _Decoding:
             return
         size = c_size_t()
         _check(self.jxl.JxlDecoderGetICCProfileSize(self.decoder, _ORIGINAL, byref(size)))
+        if size.value > _MAX_METADATA:
+            raise Unfit("has a profile of more than 64 MB")
         buffer = ctypes.create_string_buffer(size.value)
         _check(self.jxl.JxlDecoderGetColorAsICCProfile(self.decoder, _ORIGINAL, buffer, size))
         icc = buffer.raw
         if icc[16:20] not in (b"GRAY", b"RGB "):
             space = icc[16:20].decode("latin-1").strip()
             raise Unfit(f"has unsupported colors ({space}); convert it to RGB first")
-        if self.info.uses_original_profile:
+        if self.info.uses_original_profile or self._deliver_in(icc):
             self.color = {"icc": icc}
-        elif is_output_profile(icc):
-            self.color = {"icc": icc}
-            _check(self.jxl.JxlDecoderSetCms(self.decoder, self.jxl.JxlGetDefaultCms().contents))
-            _check(self.jxl.JxlDecoderSetOutputColorProfile(self.decoder, None, icc, len(icc)))
         else:
             srgb = _srgb(self.jxl, is_gray=self.info.num_color_channels == 1)
             _check(self.jxl.JxlDecoderSetOutputColorProfile(self.decoder, byref(srgb), None, 0))
+
+    def _deliver_in(self, icc: bytes) -> bool:
+        """Have the pixels converted to a profile, if colors can be converted to it and not only from it."""
+        _check(self.jxl.JxlDecoderSetCms(self.decoder, self.jxl.JxlGetDefaultCms().contents))
+        deliver_in = self.jxl.JxlDecoderSetOutputColorProfile
+        return is_output_profile(icc) and deliver_in(self.decoder, None, icc, len(icc)) == _SUCCESS
 
     def _on_pixels(self) -> None:
         info = self.info
