@@ -1,37 +1,56 @@
 """``sr`` and ``python -m sr_cli``: the one place where errors become a line on stderr and an exit code."""
 
-import io
-import sys
-import warnings
+from sr_cli import signals
 
-from sr_cli import console
-from sr_cli.cli import app
-from sr_cli.cli.app import CommandLineError
-from sr_cli.errors import EXIT_INTERRUPTED, OutputError, SrError
+signals.install()  # before what takes time to import
+
+import io  # noqa: E402
+import sys  # noqa: E402
+import warnings  # noqa: E402
+
+from sr_cli.errors import DeviceError, OutputError, SrError, is_out_of_memory  # noqa: E402
+from sr_cli.system.address_space import check_before_imports  # noqa: E402
 
 
 def main() -> None:
     """Run the command line and exit."""
+    try:
+        sys.exit(_run())
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    # Memory may still be too short for anything but this.
+    sys.stderr.write("error: out of memory: close other programs, or raise the limit (ulimit -v, the container's)\n")
+    sys.exit(DeviceError.exit_code)
+
+
+def _run() -> int:
+    """Run the command line; the exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # file names or stdout may not be UTF-8
     if not sys.warnoptions:  # -W or PYTHONWARNINGS
         warnings.simplefilter("ignore")  # what libraries tell programmers; ours are lines of the console
+    signals.watch()
+    check_before_imports()
+    from sr_cli import console
+    from sr_cli.cli import app
+    from sr_cli.cli.app import CommandLineError
+
     try:
-        sys.exit(app(prog_name="sr", standalone_mode=False) or 0)
+        return app(prog_name="sr", standalone_mode=False) or 0
     except CommandLineError as error:
         command = error.ctx.command_path if error.ctx else "sr"
         message = " ".join(error.format_message().replace("Value error, ", "").split())
         console.error(f"{message.removesuffix('.')} (see {command} --help)")
-        sys.exit(error.exit_code)
+        return int(error.exit_code)
     except SrError as error:
         console.error(str(error))
-        sys.exit(error.exit_code)
+        return error.exit_code
     except OSError as error:  # such as a full disk behind stdout; our own output files raise an SrError
+        if is_out_of_memory(error):
+            raise
         console.error(f"{error.filename or 'the output'}: {error.strerror or error}")
-        sys.exit(OutputError.exit_code)
-    except KeyboardInterrupt:
-        console.error("interrupted")
-        sys.exit(EXIT_INTERRUPTED)
+        return OutputError.exit_code
 
 
 if __name__ == "__main__":

@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # signals are caught before pathlib is imported, which takes a while
+    from pathlib import Path
 
 EXIT_SOME_FAILED = 1
 EXIT_USAGE = 2
@@ -72,12 +75,23 @@ class QualityError(SrError):
 
 
 @contextmanager
-def reading(path: Path | str, kind: type[SrError]) -> Iterator[None]:
+def reading(path: "Path | str", kind: type[SrError]) -> Iterator[None]:
     """Raise an error of that kind if the system cannot read ``path``."""
     try:
         yield
     except OSError as error:
         raise kind(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+_OUT_OF_MEMORY = (
+    "allocate", "bad_alloc", "out of memory", "MemoryError", "failed to map segment", "start new thread",
+    "could not create a ", "ALLOC_FAILED", "find an engine",  # oneDNN, cuDNN
+)  # fmt: skip
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed; imports, PyTorch and its libraries say so only in the text."""
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in _OUT_OF_MEMORY)
 
 
 def first_line(error: BaseException) -> str:

@@ -3,39 +3,16 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sr_cli import console
 from sr_cli.errors import EXIT_INTERRUPTED
+from sr_cli.signals import on_signals
 
 if TYPE_CHECKING:
     from sr_cli.training.state import Stop
-
-
-@contextmanager
-def on_signals(first: Callable[[signal.Signals], None], second: Callable[[], None]) -> Iterator[None]:
-    """Call ``first`` at the first SIGINT or SIGTERM and ``second`` at later ones, unless the shell ignores them."""
-    received = False
-
-    def receive(number: int, _: object) -> None:
-        nonlocal received
-        again, received = received, True
-        if again:
-            second()
-        else:
-            first(signal.Signals(number))
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    handled = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
-    for number in handled:
-        signal.signal(number, receive)
-    try:
-        yield
-    finally:
-        for number in handled:
-            signal.signal(number, before[number])
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.prompt import Confirm
 from rich.table import Table
 
-from sr_cli import console, weights
+from sr_cli import console, signals, weights
 from sr_cli.errors import WeightsError
 from sr_cli.system.quantities import megabytes
 from sr_cli.weights.catalog import in_plain_words
@@ -129,12 +129,8 @@ def _progress(entry: weights.Entry) -> Iterator[weights.OnProgress]:
             quarters = passed
             console.note(f"{entry.name}: {megabytes(progress.done)} of {megabytes(progress.total)}")
 
-    try:
-        with bar:
-            yield show
-    except KeyboardInterrupt:
-        console.note(f"{entry.name}: interrupted; the same command resumes")
-        raise
+    with signals.saying(f"{entry.name}: interrupted; the same command resumes"), bar:
+        yield show
 
 
 def _confirm(entry: weights.Entry) -> bool:

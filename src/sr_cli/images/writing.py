@@ -62,7 +62,7 @@ def write(
                 encoder(file, picture, quality=quality or FORMATS[format].quality)
                 return
             save(to_pillow(picture, format), file, picture, format, **pillow_options(picture, format, quality))
-        except (ValueError, RuntimeError, MemoryError) as error:
+        except (ValueError, RuntimeError) as error:
             raise ImageError(f"{size[0]} × {size[1]} pixels cannot be encoded as {format} ({error})") from error
 
 

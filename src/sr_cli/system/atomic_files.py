@@ -3,13 +3,16 @@
 import errno
 import os
 import secrets
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO
 
+from sr_cli import signals
 from sr_cli.errors import OutputError, OutputExistsError
 
 try:
@@ -77,6 +80,35 @@ def output_error(path: Path, error: OSError) -> OutputError:
     return OutputError(f"{path}: cannot be written ({error.strerror or error})")
 
 
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for temporary files, removed at the end or when a signal ends the process; what SIGKILL left is removed
+    by the next call."""
+    for left in Path(tempfile.gettempdir()).glob("sr-cli-*"):
+        with suppress(OSError), _opened_folder(left) as folder:
+            status = os.fstat(folder)
+            is_old = time.time() - status.st_mtime > _SECONDS_TO_LOCK
+            if is_old and status.st_uid == os.getuid() and _lock(folder):
+                shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix="sr-cli-", ignore_cleanup_errors=True) as path, _opened_folder(Path(path)) as folder:
+        _lock(folder)
+        clean_up = partial(shutil.rmtree, path, ignore_errors=True)
+        signals.cleanups.append(clean_up)
+        try:
+            yield Path(path)
+        finally:
+            signals.cleanups.remove(clean_up)
+
+
+@contextmanager
+def _opened_folder(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0))
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 @lru_cache(maxsize=1024)
 def _remove_left_over(folder: Path) -> None:
     """Remove temporary files that no process holds; once per folder and process."""
@@ -88,7 +120,7 @@ def _remove_left_over(folder: Path) -> None:
                 path.unlink()
 
 
-def _lock(file: BinaryIO) -> bool:
+def _lock(file: BinaryIO | int) -> bool:
     """Hold a file until it is closed, so that others see it is in use; false if another holds it, or none can."""
     if fcntl is not None:
         with suppress(OSError):

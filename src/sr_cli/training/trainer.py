@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from sr_cli.config import TrainConfig
 from sr_cli.data import Batch
-from sr_cli.errors import DeviceError, TrainingError, UsageError, first_line
+from sr_cli.errors import DeviceError, TrainingError, UsageError, first_line, is_out_of_memory
 from sr_cli.imageops import dihedral
 from sr_cli.losses.parse import ADVERSARIAL, TEACHER, WeightedSum, parse_loss, weight_of
 from sr_cli.losses.self_ensemble import self_ensemble_loss
@@ -27,7 +27,6 @@ from sr_cli.system.quantities import megabytes
 from sr_cli.training.adversary import Adversary
 from sr_cli.training.muon import Muon
 from sr_cli.training.teacher import Teacher
-from sr_cli.upscaling.runner import is_out_of_memory
 
 
 class NotFinite(ArithmeticError):  # noqa: N818

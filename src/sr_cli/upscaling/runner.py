@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from sr_cli.errors import DeviceError, WeightsError
+from sr_cli.errors import DeviceError, WeightsError, is_out_of_memory
 from sr_cli.imageops import dihedral
 from sr_cli.networks.base import Network
 from sr_cli.networks.fast.inference_form import InferenceForm
@@ -18,7 +18,6 @@ from sr_cli.upscaling.tile_size import Memory, choose_tile, measure_memory, shor
 from sr_cli.upscaling.tiling import Span, TileTooLarge, upscale_strips
 
 _LARGE = 64 << 20  # bytes of a tile's result, above which freed memory goes back to the system
-_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "could not create a ", "ALLOC_FAILED", "find an engine")
 
 
 class Runner:
@@ -228,10 +227,3 @@ def _to_memory(sr: Tensor) -> Tensor:
 
 def _finite(values: Tensor) -> bool:
     return bool(values.sum().isfinite())
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed: CUDA has a class for it; its libraries, the CPU (two of it) and MPS only a text."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return any(sign in str(error) for sign in _OUT_OF_MEMORY)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -20,7 +21,7 @@ from sr_cli.weights.checksums import sha256_of
 from sr_cli.weights.content import WEIGHTS, content_of
 from sr_cli.weights.http import ConnectionBrokenError, URLError
 from sr_cli.weights.registry import Entry, without_password
-from sr_cli.weights.types import DEFAULT_RETRIES, OnProgress, Progress, RetryPolicy, ignore
+from sr_cli.weights.types import DEFAULT_RETRIES, LEAST_PROGRESS, OnProgress, Progress, RetryPolicy, ignore
 
 
 def download(
@@ -68,7 +69,7 @@ class _Partial:
         self.path = target.with_name(f".{target.name}.part")
         self._label_path = target.with_name(f".{target.name}.part.json")
         self._sha256 = sha256
-        self._label: dict[str, str | None] = {}
+        self._label: dict[str, Any] = {}
         with suppress(OSError, ValueError):
             self._label = dict(json.loads(self._label_path.read_text("utf-8")))
         if not self._label or self._label.get("sha256") != sha256:
@@ -96,14 +97,16 @@ class _Partial:
             return {**rest, "If-Range": version}
         return rest if self._sha256 else {}
 
-    def restart(self, url: str, response: requests.Response) -> None:
-        """Discard what there is, and label what follows with the response's version."""
+    def restart(self, url: str, response: requests.Response, total: int | None) -> None:
+        """Discard what there is, and label what follows with the response's version and size."""
         self.discard()
-        etag = response.headers.get("ETag", "")
-        strong = etag if etag.startswith('"') else None
-        version = strong or response.headers.get("Last-Modified")
-        self._label = {"url": url, "version": version, "sha256": self._sha256}
+        self._label = {"url": url, "version": _version(response), "total": total, "sha256": self._sha256}
         write_atomically(self._label_path, json.dumps(self._label))
+
+    def fits(self, response: requests.Response, total: int | None) -> bool:
+        """Whether a further part is of the version and size that the label names; a hash would tell later."""
+        stated = ((_version(response), self._label.get("version")), (total, self._label.get("total")))
+        return self._sha256 is not None or not any(new and old and new != old for new, old in stated)
 
     def discard(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -116,6 +119,12 @@ class _Partial:
             os.fsync(file.fileno())
         self.path.replace(target)
         self.discard()
+
+
+def _version(response: requests.Response) -> str | None:
+    """What tells this version of a file from others (RFC 9110, section 8.8)."""
+    etag = response.headers.get("ETag", "")
+    return etag if etag.startswith('"') else response.headers.get("Last-Modified")
 
 
 @dataclass
@@ -152,7 +161,7 @@ class _Transfer:
                     self._receive(url, response)
                 return
             except ConnectionBrokenError as error:
-                if self.partial.size > most:
+                if self.partial.size >= most + LEAST_PROGRESS:
                     failures, most = 0, self.partial.size
                 failures += 1
                 if failures >= self.retries.attempts:
@@ -172,14 +181,17 @@ class _Transfer:
         if response.status_code == requests.codes.ok:
             if self.partial.size:
                 self.note("the server cannot resume, or has another version; starting over")
-            self.partial.restart(url, response)
+            self.partial.restart(url, response, total)
+        elif not self.partial.fits(response, total):
+            self.partial.discard()
+            raise ConnectionBrokenError("the server has another version now")
         else:
             self.partial.is_pieced = True
         self._check_space(total)
         total = total if self.entry.size is None else self.entry.size
         done = self.partial.size
         with self.partial.path.open("ab") as file:
-            for chunk in http.read_body(response):
+            for chunk in http.read_body(response, self.retries.read):
                 done += len(chunk)
                 if total is not None and done > total:
                     raise URLError(f"it sends more than {total} bytes")

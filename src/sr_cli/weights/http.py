@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from urllib.parse import urljoin
 
@@ -12,7 +13,7 @@ from requests.adapters import HTTPAdapter
 
 from sr_cli import __version__
 from sr_cli.weights.registry import check_url, is_loopback, without_password
-from sr_cli.weights.types import RetryPolicy
+from sr_cli.weights.types import LEAST_DATA, RetryPolicy
 
 _CHUNK = 256 * 1024  # bytes
 _RETRIED = (408, 425, 429, 500, 502, 503, 504)
@@ -78,7 +79,7 @@ def request(session: requests.Session, url: str, headers: dict[str, str], policy
         raise URLError(f"its certificate is not trusted ({_root_cause(error)}); {hint}") from error
     except exceptions.ProxyError as error:
         raise URLError(f"the proxy refused ({_root_cause(error)}); see HTTPS_PROXY and NO_PROXY") from error
-    except OSError as error:  # all of requests' own, and a CA file that does not exist
+    except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:  # OSError: all of requests', a missing CA file
         raise URLError(_root_cause(error)) from error
 
 
@@ -97,24 +98,36 @@ def total_size(response: requests.Response, *, start: int) -> int | None:
         raise URLError(f"HTTP {status} {response.reason or ''}".rstrip())
     if (encoding := headers.get("Content-Encoding", "identity")) != "identity":
         raise URLError(f"it compresses the file ({encoding}) although asked not to")
+    if (transfer := headers.get("Transfer-Encoding", "chunked").lower()) != "chunked":
+        raise URLError(f"it sends the file in an encoding that wasn't asked for ({transfer})")
     if status == 200:
         length = headers.get("Content-Length", "")
-        return int(length) if length.isdigit() and "Transfer-Encoding" not in headers else None
+        is_stated = length.isascii() and length.isdecimal() and "Transfer-Encoding" not in headers
+        return int(length) if is_stated else None
     stated = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
     if not stated or int(stated[1]) != start:
         raise URLError("it sends another part of the file than requested")
     return None if stated[2] == "*" else int(stated[2])
 
 
-def read_body(response: requests.Response) -> Iterator[bytes]:
+def read_body(response: requests.Response, patience: float) -> Iterator[bytes]:
     """The body in chunks as they arrive. (``iter_content`` would drop what precedes a broken connection.)
 
+    Args:
+        patience: seconds within which `LEAST_DATA` must arrive.
+
     Raises:
-        ConnectionBrokenError: the connection broke, or no data came for too long.
+        ConnectionBrokenError: the connection broke, or too little data came for too long.
     """
+    since, arrived = time.monotonic(), 0
     try:
         while chunk := response.raw.read1(_CHUNK, decode_content=False):
             yield chunk
+            arrived += len(chunk)
+            if (now := time.monotonic()) > since + patience:
+                if arrived < LEAST_DATA:
+                    raise ConnectionBrokenError("too little data arrived for too long")
+                since, arrived = now, 0
     except urllib3.exceptions.ReadTimeoutError as error:
         raise ConnectionBrokenError("no data arrived for too long") from error
     except urllib3.exceptions.HTTPError as error:
@@ -125,8 +138,8 @@ def _check_redirect(response: requests.Response, **_: object) -> None:
     """Refuse redirects to plain http before they are followed."""
     if not response.is_redirect:
         return
-    location = urljoin(response.url, response.headers["location"])
     try:
+        location = urljoin(response.url, response.headers["location"])
         check_url(location)
     except ValueError as error:
         raise URLError(f"it redirects to {error}") from error

@@ -26,14 +26,18 @@ def ignore(_: Progress) -> None:
     """Report progress to nowhere."""
 
 
+LEAST_PROGRESS = 1 << 16  # bytes
+LEAST_DATA = 1 << 14  # bytes
+
+
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
     """How long a download waits, and how often it tries again.
 
     Attributes:
-        attempts: failed attempts in a row, without a new byte, before a URL is given up.
+        attempts: failed attempts in a row, each with less than `LEAST_PROGRESS`, before a URL is given up.
         connect: seconds until a connection attempt times out.
-        read: seconds without data until a connection counts as lost.
+        read: seconds without data, or with less than `LEAST_DATA`, until a connection counts as lost.
         backoff: seconds before a second retry; they double with each further one.
     """
 

@@ -1,7 +1,6 @@
 """A batch from start to end: find the pictures, name the results, upscale; or one picture through a pipe."""
 
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -14,6 +13,7 @@ from sr_cli.config import AUTO, PIPE, UpscaleConfig
 from sr_cli.errors import NoImagesError, OutputError, SrError, UsageError
 from sr_cli.images import FORMATS, SUFFIXES
 from sr_cli.images.header import detect_format
+from sr_cli.system.atomic_files import temporary_folder
 from sr_cli.system.quantities import pictures
 from sr_cli.upscaling.batch.dry_run import dry_run
 from sr_cli.upscaling.batch.find_inputs import Inputs, Source, find_inputs
@@ -251,17 +251,17 @@ def plan_pipe(
         OutputError: ``stdout`` was closed.
         Others: see `plan_batch`.
     """
-    with tempfile.TemporaryDirectory(prefix="sr-") as temporary:
-        source = Source(path=Path(temporary) / "stdin", named=True)
+    with temporary_folder() as temporary:
+        source = Source(path=temporary / "stdin", named=True)
         aliases = {str(source.path): "stdin"}
         if PIPE in request.inputs:
-            with (Path(temporary) / "stdin").open("wb") as file:
+            with (temporary / "stdin").open("wb") as file:
                 shutil.copyfileobj(stdin, file, _COPY_BYTES)
         else:
             ((source,),) = _find_groups(request, config, None, Summary(total=1))[1]
         upscaler = load()
         if request.output == PIPE:
-            result = Path(temporary) / f"stdout{_suffix(source.path, config)}"
+            result = temporary / f"stdout{_suffix(source.path, config)}"
             job = Job(source=source.path, output=result)
             aliases[str(result)] = PIPE
         else:

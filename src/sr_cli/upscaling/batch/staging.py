@@ -1,11 +1,12 @@
 """Pictures of a store on their way through this machine: each is a temporary file here, and so is its result."""
 
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from sr_cli.errors import OutputExistsError
+from sr_cli.system.atomic_files import temporary_folder
 from sr_cli.upscaling.batch.plan_outputs import Job
 from sr_cli.upscaling.batch.stores import StorePath, download, upload
 
@@ -63,20 +64,20 @@ class Staging:
     """A folder for temporary files, which is made when it is needed."""
 
     def __init__(self) -> None:
-        self._folder: TemporaryDirectory[str] | None = None
+        self._stack = ExitStack()
+        self._folder: Path | None = None
         self._count = 0
 
     def stage(self, job: Job) -> Staged:
         """Find a place for a job's files; nothing is transferred yet."""
         if isinstance(job.source, Path) and isinstance(job.output, Path):
             return Staged(job, job.source, job.output)
-        self._folder = self._folder or TemporaryDirectory(prefix="sr-", ignore_cleanup_errors=True)
+        self._folder = self._folder or self._stack.enter_context(temporary_folder())
         self._count += 1
-        folder = Path(self._folder.name) / str(self._count)
+        folder = self._folder / str(self._count)
         source = job.source if isinstance(job.source, Path) else folder / f"in{job.source.suffix.lower()}"
         output = job.output if isinstance(job.output, Path) else folder / f"out{job.output.suffix.lower()}"
         return Staged(job, source, output, folder)
 
     def close(self) -> None:
-        if self._folder is not None:
-            self._folder.cleanup()
+        self._stack.close()

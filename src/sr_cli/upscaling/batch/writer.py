@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from sr_cli import images
 from sr_cli.config import UpscaleConfig
-from sr_cli.errors import ImageError, OutputExistsError, SrError
+from sr_cli.errors import DeviceError, ImageError, OutputExistsError, SrError, is_out_of_memory
 from sr_cli.images import Picture
 from sr_cli.upscaling.batch.results import Result
 from sr_cli.upscaling.batch.staging import Staged
@@ -121,6 +121,8 @@ class Writing:
             return self._failed(error)
         except Exception as error:  # whatever went wrong with one picture must not end the others
             name = self.staged.job.source
+            if is_out_of_memory(error):
+                return self._failed(DeviceError(f"{name}: out of memory; close other programs"))
             return self._failed(ImageError(f"{name}: failed unexpectedly ({type(error).__name__}: {error})"))
         return self.facts
 
