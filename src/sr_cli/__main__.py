@@ -15,7 +15,8 @@ from sr_cli.system.address_space import check_before_imports  # noqa: E402
 def main() -> None:
     """Run the command line and exit."""
     try:
-        sys.exit(_run())
+        signals.watch()
+        sys.exit(run())
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -24,13 +25,12 @@ def main() -> None:
     sys.exit(DeviceError.exit_code)
 
 
-def _run() -> int:
+def run() -> int:
     """Run the command line; the exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # file names or stdout may not be UTF-8
     if not sys.warnoptions:  # -W or PYTHONWARNINGS
         warnings.simplefilter("ignore")  # what libraries tell programmers; ours are lines of the console
-    signals.watch()
     check_before_imports()
     from sr_cli import console
     from sr_cli.cli import app

@@ -83,6 +83,17 @@ def reading(path: "Path | str", kind: type[SrError]) -> Iterator[None]:
         raise kind(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
+@contextmanager
+def parsing(path: "Path | str", kind: type[SrError]) -> Iterator[None]:
+    """Raise an error of that kind for whatever else is raised on the content of ``path``, which may hold anything."""
+    try:
+        yield
+    except (SrError, MemoryError):
+        raise
+    except Exception as error:
+        raise kind(f"{path}: damaged, or of another version of sr ({one_line(described(error))})") from error
+
+
 _OUT_OF_MEMORY = (
     "allocate", "bad_alloc", "out of memory", "MemoryError", "failed to map segment", "start new thread",
     "could not create a ", "ALLOC_FAILED", "find an engine",  # oneDNN, cuDNN

@@ -90,7 +90,8 @@ def temporary_folder() -> Iterator[Path]:
             is_old = time.time() - status.st_mtime > _SECONDS_TO_LOCK
             if is_old and status.st_uid == os.getuid() and _lock(folder):
                 shutil.rmtree(left)
-    with tempfile.TemporaryDirectory(prefix="sr-cli-", ignore_cleanup_errors=True) as path, _opened_folder(Path(path)) as folder:
+    made = tempfile.TemporaryDirectory(prefix="sr-cli-", ignore_cleanup_errors=True)
+    with made as path, _opened_folder(Path(path)) as folder:
         _lock(folder)
         clean_up = partial(shutil.rmtree, path, ignore_errors=True)
         signals.cleanups.append(clean_up)

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import os
-import pickle
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,8 +13,9 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from sr_cli.errors import OutputError, TrainingError
+from sr_cli.errors import OutputError, TrainingError, parsing, reading
 from sr_cli.system.atomic_files import atomic_write, output_error, write_atomically
+from sr_cli.training.state import Progress
 
 CONFIG, STATE, METRICS, VALIDATION, ENERGY = "config.json", "last.pt", "metrics.csv", "validation.csv", "energy.json"
 WEIGHTS = "model.safetensors"
@@ -130,7 +130,7 @@ class Run:
         """Remove the rows and samples of later steps; they will be written again."""
         for path in (self.path / METRICS, self.path / VALIDATION):
             if path.exists():
-                header, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
+                header, *rows = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True) or [""]
                 # A crash may have left the last row incomplete.
                 steps = [row.split(",", 1)[0] if row.endswith("\n") else "" for row in rows]
                 kept = (row for row, at in zip(rows, steps, strict=True) if at.isdigit() and int(at) <= step)
@@ -177,14 +177,16 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         TrainingError: the folder holds no run.
     """
-    try:
-        config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise TrainingError(f"{path}: no run to resume") from None
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"{path / CONFIG}: cannot be read ({error})") from error
-    if not isinstance(config, dict) or not isinstance(config.get("settings"), dict):
-        raise TrainingError(f"{path / CONFIG}: not the settings of a run")
+    if not (path / CONFIG).exists():
+        raise TrainingError(f"{path}: no run to resume")
+    with reading(path / CONFIG, TrainingError), parsing(path / CONFIG, TrainingError):
+        config: dict[str, Any] = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+        texts = [config["data"]["folder"], config["data"]["fingerprint"], *config["data"].get("lr_folders", [])]
+        texts += [config[name] for name in ("loss_weights", "teacher", "init") if config.get(name) is not None]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("a path is no text")
+        if not all(isinstance(each, dict) for each in (config["settings"], *config.get("resumed", []))):
+            raise TypeError("settings are no table")
     return config
 
 
@@ -195,7 +197,10 @@ def read_state(path: Path) -> dict[str, Any]:
         TrainingError: it is missing or damaged; the message names an earlier one.
     """
     try:
-        return load_state(path / STATE)
+        state = load_state(path / STATE)
+        with parsing(path / STATE, TrainingError):
+            Progress.of(state)
+        return state
     except TrainingError as error:
         if not (earlier := _earlier_states(path)):
             raise
@@ -224,9 +229,9 @@ def load_state(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise TrainingError(f"{path}: nothing to resume from") from error
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # hostile bytes: UnpicklingError, RuntimeError, KeyError …
         raise TrainingError(f"{path}: not a readable training state") from error
-    if not isinstance(state, dict):
+    if not isinstance(state, dict) or not isinstance(state.get("step"), int):
         raise TrainingError(f"{path}: not a training state")
     return state
 

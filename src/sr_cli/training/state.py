@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sr_cli.evaluation.measures import Measure
@@ -34,6 +34,25 @@ class Progress:
     rolled_back_to: int | None = None
     sums: dict[str, float] = field(default_factory=dict)
     energy: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> "Progress":
+        """The progress in a state that a file held.
+
+        Raises:
+            TypeError, ValueError, KeyError: it is none.
+        """
+        progress = cls(**state["progress"])
+        counts = (progress.step, progress.best_step, progress.stale, progress.rollbacks, progress.rolled_back_to or 0)
+        values = [progress.elapsed, progress.best or 0, progress.lr_factor, *progress.sums.values()]
+        if progress.energy_report is not None:
+            energy = {k: v for k, v in asdict(progress.energy_report).items() if k not in ("device", "method")}
+            values += [each or 0 for each in energy.values()]
+        if not all(type(each) is int and each >= 0 for each in counts):
+            raise ValueError("a count is none")
+        if not all(type(each) in (int, float) and math.isfinite(each) for each in values):
+            raise ValueError("a number is none")
+        return progress
 
     @property
     def energy_report(self) -> EnergyReport | None:

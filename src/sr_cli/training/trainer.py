@@ -177,7 +177,7 @@ class Trainer:
             if self.adversary is not None:
                 self.adversary.restore(state["adversary"])
             torch.set_rng_state(state["random"])
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        except Exception as error:  # whatever PyTorch makes of a damaged one
             raise TrainingError(f"the run's state doesn't fit its settings ({error})".splitlines()[0]) from error
 
     @torch.no_grad()
