@@ -53,7 +53,7 @@ def runs(
     rows = [_row(run, _differing(found) if runs and len(found) > 1 else _SETTINGS) for run in found]
     table = Table(*(name.replace("_", " ") for name in rows[0]), box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*(escape("–" if value is None else str(value)) for value in row.values()))
+        table.add_row(*(escape("–" if value is None else console.one_line(str(value))) for value in row.values()))
     console.print_whole(table)
 
 

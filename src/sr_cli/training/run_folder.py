@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from sr_cli.errors import OutputError, TrainingError, parsing, reading
+from sr_cli.errors import OutputError, TrainingError, parsing
 from sr_cli.system.atomic_files import atomic_write, output_error, write_atomically
+from sr_cli.training import runs
 from sr_cli.training.state import Progress
 
 CONFIG, STATE, METRICS, VALIDATION, ENERGY = "config.json", "last.pt", "metrics.csv", "validation.csv", "energy.json"
@@ -179,14 +180,12 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     if not (path / CONFIG).exists():
         raise TrainingError(f"{path}: no run to resume")
-    with reading(path / CONFIG, TrainingError), parsing(path / CONFIG, TrainingError):
-        config: dict[str, Any] = json.loads((path / CONFIG).read_text(encoding="utf-8"))
-        texts = [config["data"]["folder"], config["data"]["fingerprint"], *config["data"].get("lr_folders", [])]
-        texts += [config[name] for name in ("loss_weights", "teacher", "init") if config.get(name) is not None]
+    config = runs.read_config(path / CONFIG)
+    with parsing(path / CONFIG, TrainingError):
+        data = config["data"]
+        texts = (data["folder"], data["fingerprint"], *data.get("lr_folders", []))
         if not all(isinstance(text, str) for text in texts):
-            raise TypeError("a path is no text")
-        if not all(isinstance(each, dict) for each in (config["settings"], *config.get("resumed", []))):
-            raise TypeError("settings are no table")
+            raise TypeError("a folder is no text")
     return config
 
 

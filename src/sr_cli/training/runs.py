@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sr_cli.config import TrainConfig, flag
-from sr_cli.errors import TrainingError
+from sr_cli.errors import TrainingError, parsing, reading
 from sr_cli.evaluation.measures import MEASURES, Measure
 from sr_cli.html import template
 from sr_cli.system.dataframe import dataframe
@@ -45,11 +45,9 @@ class TrainingRun:
             TrainingError: it isn't one.
         """
         folder = Path(folder)
-        try:
-            config = json.loads(_text(folder / "config.json"))
-            config["settings"].items()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise TrainingError(f"{folder}: not the folder of a run; sr runs lists those in runs/") from error
+        if not (folder / "config.json").is_file():
+            raise TrainingError(f"{folder}: not the folder of a run; sr runs lists those in runs/")
+        config = read_config(folder / "config.json")
         try:
             energy = EnergyReport(**json.loads(_text(folder / "energy.json")))
         except (OSError, ValueError, TypeError):
@@ -71,7 +69,8 @@ class TrainingRun:
     @property
     def steps(self) -> int | None:
         """Steps done, as far as they were noted; ``None`` before the first note."""
-        return int(self.metrics["step"][-1]) if self.metrics.get("step") else None
+        noted = [step for step in self.metrics.get("step", []) if math.isfinite(step)]
+        return int(noted[-1]) if noted else None
 
     @property
     def weights(self) -> Path:
@@ -102,7 +101,7 @@ class TrainingRun:
 
     def _validations(self) -> list[tuple[float, int]]:
         values = zip(self.validation.get(self.measure.name, []), self.validation.get("step", []), strict=False)
-        return [(value, int(step)) for value, step in values if not math.isnan(value)]
+        return [(value, int(step)) for value, step in values if math.isfinite(value + step)]
 
     def facts(self) -> list[tuple[str, str]]:
         """What was trained, how it ended and what it reached, as labels and text."""
@@ -159,6 +158,33 @@ class TrainingRun:
         return template("sr_cli.training", "notebook.html").render(run=self, charts=shown)
 
 
+_SHAPES: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("settings", "data", "bicubic", "versions", "ended"), dict),
+    **dict.fromkeys(("command", "time", "device", "init", "loss_weights", "teacher"), str),
+    "carbon_intensity": (int, float),
+    "resumed": list,
+}
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The ``config.json`` of a run.
+
+    Raises:
+        TrainingError: it is missing or damaged.
+    """
+    with reading(path, TrainingError), parsing(path, TrainingError):
+        config: dict[str, Any] = json.loads(_text(path))
+        for name, shape in _SHAPES.items():
+            if config.get(name) is not None and not isinstance(config[name], shape):
+                raise TypeError(f"{name} is {config[name]!r}")
+        _ = config["settings"]["arch"], [dict(each) for each in config.get("resumed", [])]
+        _ = [float(value) for value in (config.get("bicubic") or {}).values()]
+        if ended := config.get("ended"):
+            _ = timedelta(seconds=ended["seconds"]), int(ended["step"])
+            _ = [TrainConfig.__dataclass_fields__[name] for name in ended["by"]]
+    return config
+
+
 def limit_text(name: str, value: Any) -> str:
     """A limit of a training as its option, such as ``--steps 1000``."""
     option = flag(TrainConfig.__dataclass_fields__[name])
@@ -172,16 +198,16 @@ def read_table(path: Path) -> Table:
     except OSError:
         return {}
     rows = list(csv.DictReader(text.splitlines()))
-    columns = {name: [_number(row.get(name)) for row in rows] for name in (rows[0] if rows else ())}
+    columns = {name: [_number(row.get(name)) for row in rows] for name in (rows[0] if rows else ()) if name}
     return {name: values for name, values in columns.items() if not all(map(math.isnan, values))}
 
 
 def _number(text: str | None) -> float:
     try:
         return float(text or "nan")
-    except ValueError:
+    except (ValueError, TypeError):  # a list, where a row is longer than the header
         return math.nan
 
 
 def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
+    return path.read_text(encoding="utf-8", errors="replace")

@@ -13,7 +13,7 @@ from requests.adapters import HTTPAdapter
 
 from sr_cli import __version__
 from sr_cli.weights.registry import check_url, is_loopback, without_password
-from sr_cli.weights.types import LEAST_DATA, RetryPolicy
+from sr_cli.weights.types import DEFAULT_RETRIES, LEAST_DATA, RetryPolicy
 
 _CHUNK = 256 * 1024  # bytes
 _RETRIED = (408, 425, 429, 500, 502, 503, 504)
@@ -110,7 +110,7 @@ def total_size(response: requests.Response, *, start: int) -> int | None:
     return None if stated[2] == "*" else int(stated[2])
 
 
-def read_body(response: requests.Response, patience: float) -> Iterator[bytes]:
+def read_body(response: requests.Response, patience: float = DEFAULT_RETRIES.read) -> Iterator[bytes]:
     """The body in chunks as they arrive. (``iter_content`` would drop what precedes a broken connection.)
 
     Args:

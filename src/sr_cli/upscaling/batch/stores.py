@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from sr_cli.errors import ImageError, OutputError, SrError, UsageError, first_line
 from sr_cli.images.header import read_header, size_of
-from sr_cli.weights.http import URLError, open_session, read_body, request, total_size
+from sr_cli.weights.http import ConnectionBrokenError, URLError, open_session, read_body, request, total_size
 from sr_cli.weights.registry import check_url, without_password
 from sr_cli.weights.types import DEFAULT_RETRIES
 
@@ -127,7 +127,7 @@ class Web:
                         file.write(chunk)
                         if file.tell() > most:
                             break
-            except URLError as error:  # the session has tried again already
+            except (URLError, ConnectionBrokenError) as error:  # the session has tried again already
                 raise ImageError(f"{without_password(url)}: {error}") from error
             if max(announced, file.tell()) > most:
                 raise ImageError(f"{without_password(url)}: is larger than {most} bytes; --max-input allows more")
