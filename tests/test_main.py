@@ -1,6 +1,8 @@
 """The command line as a process: what comes out where, and the exit code."""
 
+import resource
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,3 +36,18 @@ def test_a_full_disk_behind_stdout_is_one_line():
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert "error: the output: No space left on device" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("megabytes", [25, 150, 1000])
+def test_too_little_address_space_is_one_line_that_names_memory(megabytes, tmp_path):
+    """While the package, NumPy and PyTorch are imported."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "sr_cli", "evaluate", str(tmp_path)], preexec_fn=limit, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (6, "", 1)
+    assert done.stderr.startswith("error: out of memory: ")

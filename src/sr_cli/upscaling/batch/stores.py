@@ -15,7 +15,6 @@ from urllib.parse import unquote, urlsplit
 
 from sr_cli.errors import ImageError, OutputError, SrError, UsageError, first_line
 from sr_cli.images.header import read_header, size_of
-from sr_cli.weights.http import ConnectionBrokenError, URLError, open_session, read_body, request, total_size
 from sr_cli.weights.registry import check_url, without_password
 from sr_cli.weights.types import DEFAULT_RETRIES
 
@@ -119,6 +118,8 @@ class Web:
 
     def read(self, url: str, file: IO[bytes], *, most: int) -> None:
         """Copy a file of at most ``most`` bytes."""
+        from sr_cli.weights.http import ConnectionBrokenError, URLError, open_session, read_body, request, total_size
+
         with open_session(DEFAULT_RETRIES) as session:
             try:
                 with request(session, url, {}, DEFAULT_RETRIES) as response:

@@ -1,0 +1,123 @@
+"""Ctrl-C and SIGTERM end every command at any moment: one line, exit code 130, nothing left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from support.fast_python import python
+
+INTERRUPTED = (130, "error: interrupted\n")
+
+
+def sr_with(program: str) -> list[str]:
+    """The command line, after a program that prepares something; ``ready()`` tells the test to go on."""
+    start = "import os, sys, time\ndef ready(): os.write(1, b'x')\nfrom sr_cli import signals\nsignals.install()\n"
+    return [python(), "-c", start + textwrap.dedent(program)]
+
+
+def signaled(command: list[str], *numbers: int, pause: float = 0.1) -> tuple[int, str]:
+    """The exit code, and stderr, of a process that gets signals once it is ready."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.read(1)
+    for number in numbers:
+        process.send_signal(number)
+        time.sleep(pause)
+    began = time.monotonic()
+    err = process.communicate(timeout=60)[1].decode()
+    assert time.monotonic() - began < 10
+    return process.returncode, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_import_ends(number, tmp_path):
+    (tmp_path / "slow.py").write_text("ready()\ntry: time.sleep(30)\nexcept BaseException: pass\n")
+    program = f"import builtins; builtins.ready, builtins.time = ready, time\nsys.path.insert(0, {str(tmp_path)!r})\n"
+    assert signaled(sr_with(program + "import slow\ntime.sleep(30)"), number) == INTERRUPTED
+
+
+def test_a_main_thread_that_cannot_run_a_handler_ends():
+    """As in a long computation, which lets other threads run."""
+    program = """
+        import ctypes
+        signals.watch()
+        lock, take = ctypes.create_string_buffer(64), ctypes.CDLL(None).pthread_mutex_lock
+        take(lock)
+        ready()
+        take(lock)  # never comes back, and no signal interrupts it
+    """
+    assert signaled(sr_with(program), signal.SIGTERM) == INTERRUPTED
+
+
+def test_a_second_signal_ends_what_the_first_does_not():
+    program = """
+        signals.watch()
+        with signals.on_signals(lambda number: None, lambda: None):
+            ready()
+            while True: time.sleep(0.01)
+    """
+    assert signaled(sr_with(program), signal.SIGINT, signal.SIGINT) == INTERRUPTED
+
+
+def test_a_child_s_signals_are_its_own():
+    program = """
+        signals.watch()
+        child = os.fork()
+        if child == 0:
+            import signal
+            signal.signal(signal.SIGTERM, lambda *_: None)
+            for _ in range(3): os.kill(os.getpid(), signal.SIGTERM)
+            os._exit(0)
+        os.waitpid(child, 0)
+        time.sleep(0.2)
+        ready()
+        sys.exit(7)
+    """
+    assert signaled(sr_with(program)) == (7, "")
+
+
+def test_a_background_job_keeps_ignoring_ctrl_c():
+    program = "signals.watch()\nready()\ntime.sleep(0.3)\nsys.exit(7)"
+    ignoring = sr_with("import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nsignals.install()\n" + program)
+    assert signaled(ignoring, signal.SIGINT) == (7, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_real_command_ends_while_it_starts(number, tmp_path):
+    """Whatever it imports at the moment."""
+    for pause in (0.4, 1.0):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sr_cli", "evaluate", str(tmp_path)], stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        time.sleep(pause)
+        if process.poll() is None:
+            process.send_signal(number)
+        err = process.communicate(timeout=60)[1]
+        assert (process.returncode, err) == INTERRUPTED or process.returncode in (3, -number), err
+
+
+def test_a_pipe_leaves_nothing_and_clears_what_a_kill_left(tmp_path):
+    old = tmp_path / "sr-cli-old"
+    old.mkdir()
+    os.utime(old, (0, 0))
+    program = f"""
+        import tempfile
+        tempfile.tempdir = {str(tmp_path)!r}
+        signals.watch()
+        from sr_cli.system.atomic_files import temporary_folder
+        with temporary_folder() as folder:
+            (folder / "stdin").write_text("x")
+            os.utime(folder, (0, 0))
+            with temporary_folder(): pass  # which leaves the other alone
+            assert (folder / "stdin").exists()
+            ready()
+            time.sleep(30)
+    """
+    assert signaled(sr_with(program), signal.SIGINT) == INTERRUPTED
+    assert list(tmp_path.iterdir()) == []
