@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 import sr_cli
@@ -71,6 +72,15 @@ def test_a_folder_is_trained_on_and_the_run_goes_on(photo_folder, tmp_path):
     assert set(more.bicubic) == {"psnr", "ssim"} and "PSNR" in more._repr_html_()
     with pytest.raises(TrainingError, match="already exists"):
         sr_cli.train(photo_folder, run=tmp_path / "run", steps=2, **TINY)
+
+
+def test_a_loss_network_is_named_by_its_file_in_the_data_folder(photo_folder, tmp_path, monkeypatch, vgg_state):
+    monkeypatch.setenv("SR_DATA_DIR", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    save_file(vgg_state, tmp_path / "data" / "mine.safetensors")
+    options = {"loss": "feature:relu1_1=1", "loss_weights": "mine", "steps": 1, **TINY}
+    run = sr_cli.train(photo_folder, run=tmp_path / "run", **options)
+    assert run.config["loss_network"] == "mine.safetensors" and list(run.metrics)[3] == "feature"
 
 
 def test_an_interrupted_training_is_saved(photo_folder, tmp_path):

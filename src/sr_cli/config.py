@@ -123,6 +123,13 @@ def hours(text: str) -> float:
     return h + m / 60 + s / 3600
 
 
+def duration(hours: float) -> str:
+    """What `hours` reads, such as ``2h30m``."""
+    minutes, s = divmod(round(3600 * hours), 60)
+    h, m = divmod(minutes, 60)
+    return "".join(f"{value}{unit}" for value, unit in ((h, "h"), (m, "m"), (s, "s")) if value) or "0s"
+
+
 def parse_scale(text: str) -> float:
     """Read a factor such as ``4``, ``4x``, ``x4`` or ``1.5``.
 
@@ -539,7 +546,7 @@ class UpscaleConfig:
     )
     empty_ok: bool = setting(False, "A folder without pictures is not an error.", BATCH, flags=("--empty-ok",))
     shard: tuple[int, int] | None = setting(
-        None, "Process only the I-th of N shares of the pictures.", BATCH, metavar="I/N", parse=parse_shard
+        None, "Process only part I of N, for several machines.", BATCH, metavar="I/N", parse=parse_shard
     )
     manifest: str | None = setting(
         None,

@@ -1,7 +1,7 @@
 import pytest
 
 from sr_cli.cli.settings import read_settings
-from sr_cli.config import hours
+from sr_cli.config import duration, hours
 from sr_cli.errors import UsageError
 
 
@@ -47,6 +47,10 @@ def test_what_is_wrong_is_named(tmp_path, text, named):
 def test_a_missing_file(tmp_path):
     with pytest.raises(UsageError, match=r"nothing\.toml: cannot be read"):
         read_settings(tmp_path / "nothing.toml")
+
+
+def test_a_duration_is_written_as_it_is_read():
+    assert [duration(hours(text)) for text in ("2h30m", "90m", "45s", "1h1s")] == ["2h30m", "1h30m", "45s", "1h1s"]
 
 
 @pytest.mark.parametrize("text", ["", "2", "2.5h", "30m2h", "h"])

@@ -347,7 +347,7 @@ def test_other_weights_to_start_from(weights_of):
     expected = load_network(other)[0].state_dict()
     for key, tensor in trainer.network.state_dict().items():
         torch.testing.assert_close(tensor, expected[key], rtol=0, atol=0)
-    with pytest.raises(TrainingError, match="compact"):
+    with pytest.raises(TrainingError, match="compact x2, width 4, depth 1, not of compact x2, width 8"):
         Trainer(TINY, CPU, init=weights_of(name="compact", scale=2, width=4, depth=1))
 
 

@@ -14,9 +14,9 @@ import typer
 from sr_cli import console
 from sr_cli.cli.app import Command
 from sr_cli.cli.options import option, options, show_defaults, yes_option
-from sr_cli.cli.settings import SETTINGS, read_settings, run_folder
+from sr_cli.cli.settings import read_settings, run_folder
 from sr_cli.cli.signals import save_on_signals
-from sr_cli.config import DATA, DEFAULT_ARCH, LEARNING, MACHINE, NETWORK, RUN, TrainConfig, flag, recipe
+from sr_cli.config import DATA, DEFAULT_ARCH, LEARNING, MACHINE, NETWORK, RUN, TrainConfig, recipe
 from sr_cli.console import training as view
 from sr_cli.console.weights import obtain, obtain_model
 from sr_cli.errors import EXIT_INTERRUPTED, TrainingError, UsageError
@@ -59,7 +59,8 @@ def train(
     ] = None,
     yes: Annotated[bool, yes_option(NETWORK)] = False,
     loss_weights: Annotated[
-        Path | None, option("VGG-16 weights of the loss.", LEARNING, "--loss-weights", metavar="FILE")
+        str | None,
+        option("VGG-16 weights of the loss.", LEARNING, "--loss-weights", metavar="NAME|FILE", shown="vgg16"),
     ] = None,
     config: Annotated[
         Path | None,
@@ -165,5 +166,6 @@ def train(
 
 
 def _limits(settings: TrainConfig, names: Iterable[str]) -> str:
-    values = {name: f"{flag(SETTINGS[name])} {getattr(settings, name):g}" for name in names}
-    return " and ".join(text + "h" * (name == "hours") for name, text in values.items())
+    from sr_cli.training.runs import limit_text
+
+    return " and ".join(limit_text(name, getattr(settings, name)) for name in names)

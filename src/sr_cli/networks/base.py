@@ -178,3 +178,10 @@ class Network(nn.Module):
             elif layer in self.output_layers:
                 output.append(parameter)
         return kernels, output
+
+
+def describe(network: Network) -> str:
+    """Its architecture for messages, such as ``compact x4, width 64, depth 16``."""
+    others = network.architecture
+    title = f"{others.pop('name')} x{others.pop('scale')}"
+    return ", ".join([title, *(f"{name} {value}" for name, value in others.items())])

@@ -41,7 +41,7 @@ class OnnxNetwork(Network):
             import onnxruntime
         except ImportError:
             raise WeightsError(
-                f"{path}: is ONNX, which needs the package onnxruntime: python -m pip install 'sr-cli[onnx]'"
+                f"{path}: is ONNX, which needs the package onnxruntime: python -m pip install onnxruntime"
             ) from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 4

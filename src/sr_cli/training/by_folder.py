@@ -79,7 +79,7 @@ def prepare(
     resume: bool = False,
     lr_folders: Sequence[Path] = (),
     init: str | None = None,
-    loss_weights: Path | None = None,
+    loss_weights: str | None = None,
     device: torch.device,
     command: str | None = None,
     carbon_intensity: float | None = None,
@@ -94,7 +94,7 @@ def prepare(
         run: the run's folder; ``None``: ``ARCH-xSCALE`` in ``runs_dir``.
         lr_folders: LR of the photos, by the same names.
         init: weights to start from: a name or a file.
-        loss_weights: VGG-16; ``None``: those that ``locate`` finds, if the loss needs any.
+        loss_weights: VGG-16, if the loss needs it: a name or a file.
         command: what to record as the command that begins or continues the run.
         carbon_intensity: grams of CO2e per kWh.
         locate: finds weights by their name.
@@ -109,7 +109,7 @@ def prepare(
         config, before = resumed_config(run, dict(given))
         photos = photos or Path(before["data"]["folder"])
         lr_folders = lr_folders or [Path(each) for each in before["data"].get("lr_folders", [])]
-        loss_weights = loss_weights or (Path(before["loss_weights"]) if before.get("loss_weights") else None)
+        loss_weights = loss_weights or before.get("loss_weights")
         carbon_intensity = before.get("carbon_intensity") if carbon_intensity is None else carbon_intensity
     else:
         if init and "arch" not in given:
@@ -122,11 +122,10 @@ def prepare(
         raise UsageError("name a folder of photos")
     if (config.degradation == "given") != bool(lr_folders):
         raise UsageError("--lr-folder and --degradation given need each other")
-    if only_pairs or not feature_layers(parse_loss(config.loss)):
-        loss_weights = None
-    elif loss_weights is None:
-        loss_weights = locate("vgg16", "loss network")
-    vgg_state = load_vgg_state(loss_weights, feature_layers(parse_loss(config.loss))) if loss_weights else None
+    vgg_file, layers = None, feature_layers(parse_loss(config.loss))
+    if layers and not only_pairs:
+        named = loss_weights or "vgg16"
+        vgg_file = Path(named) if weights.is_path(named) else locate(named, "loss network")
     if config.best in ("lpips", "dists"):
         locate("vgg16", "loss network")
         locate(config.best, "metric")
@@ -145,16 +144,16 @@ def prepare(
         photos=found,
         device=device,
         run=run,
-        vgg_state=vgg_state,
+        vgg_state=load_vgg_state(vgg_file, layers) if vgg_file else None,
         init=init_file,
         resume=resume,
         about={
             **_commands(before, command),
             "data": {"photos": len(found)},
-            "loss_network": loss_weights and loss_weights.name,
+            "loss_network": vgg_file and vgg_file.name,
             "init": before.get("init") if before else init,
         },
-        notes={**file_record("loss_weights", loss_weights), "carbon_intensity": carbon_intensity},
+        notes={**file_record("loss_weights", vgg_file), "carbon_intensity": carbon_intensity},
     )
 
 
@@ -180,7 +179,7 @@ def train(
         resume: continue ``run``, whose settings stay but for those that say when it ends, such as ``steps``.
         lr_folders: LR of the photos, by the same names; otherwise LR is made by the setting ``degradation``.
         init: weights to start from: a name, a file, or the folder of a run.
-        loss_weights: VGG-16 weights of the loss; by default those that ``sr download-weights vgg16`` fetched.
+        loss_weights: VGG-16 weights of the loss, a name or a file; by default those of ``sr download-weights vgg16``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         on_step: called after every step.
         settings: of `TrainConfig`, such as ``arch="compact"`` (the default), ``steps=1000``, ``hours=0.5``,
@@ -208,7 +207,7 @@ def train(
         resume=resume,
         lr_folders=[Path(folder) for folder in lr_folders],
         init=None if init is None else str(init),
-        loss_weights=None if loss_weights is None else Path(loss_weights),
+        loss_weights=None if loss_weights is None else str(loss_weights),
         device=devices.choose(device),
     )
     stop = Stop()

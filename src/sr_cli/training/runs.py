@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sr_cli.config import TrainConfig, flag
+from sr_cli.config import TrainConfig, duration, flag
 from sr_cli.errors import TrainingError, parsing, reading
 from sr_cli.evaluation.measures import MEASURES, Measure
 from sr_cli.html import template
@@ -188,7 +188,7 @@ def read_config(path: Path) -> dict[str, Any]:
 def limit_text(name: str, value: Any) -> str:
     """A limit of a training as its option, such as ``--steps 1000``."""
     option = flag(TrainConfig.__dataclass_fields__[name])
-    return f"{option} {value:g}{'h' * (name == 'hours')}" if isinstance(value, (int, float)) else option
+    return f"{option} {duration(value) if name == 'hours' else format(value, 'g')}"
 
 
 def read_table(path: Path) -> Table:

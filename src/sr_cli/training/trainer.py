@@ -17,7 +17,7 @@ from sr_cli.errors import DeviceError, TrainingError, UsageError, first_line, is
 from sr_cli.imageops import dihedral
 from sr_cli.losses.parse import ADVERSARIAL, TEACHER, WeightedSum, parse_loss, weight_of
 from sr_cli.losses.self_ensemble import self_ensemble_loss
-from sr_cli.networks.base import Network
+from sr_cli.networks.base import Network, describe
 from sr_cli.networks.checkpoint import load_network
 from sr_cli.networks.registry import blamed, build, build_from_file, built_in, is_described_by_file
 from sr_cli.system.device import dtype_for
@@ -259,7 +259,7 @@ def _start_from(network: Network, init: Path, *, arch: str) -> None:
     with blamed(arch, "can_start_from()"):
         suits = network.can_start_from(other)
     if not suits:
-        raise TrainingError(f"{init}: is of {other.architecture}, not of {network.architecture}")
+        raise TrainingError(f"{init}: is of {describe(other)}, not of {describe(network)}")
     fresh = network.state_dict()
     fitting = {
         key: value for key, value in other.state_dict().items() if key in fresh and value.shape == fresh[key].shape

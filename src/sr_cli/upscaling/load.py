@@ -7,7 +7,7 @@ import torch
 
 from sr_cli import weights
 from sr_cli.errors import WeightsError
-from sr_cli.networks.base import Network
+from sr_cli.networks.base import Network, describe
 from sr_cli.networks.checkpoint import load_network
 from sr_cli.networks.onnx_file import OnnxNetwork
 from sr_cli.networks.registry import build_from_file, built_in, is_described_by_file, name_of
@@ -99,7 +99,7 @@ def interpolate(
         raise WeightsError(f"{name}: was not trained from other weights, so --strength has nothing to blend with")
     origin, _ = load_network(find_weights(init), arch=arch)
     if origin.architecture != network.architecture:
-        raise WeightsError(f"{name}: was trained from {init}, which is {origin.architecture}: nothing to blend it with")
+        raise WeightsError(f"{name}: was trained from {init}, which is {describe(origin)}: nothing to blend it with")
     first = origin.state_dict()
     line = {
         key: torch.lerp(first[key], last, strength) if last.is_floating_point() else last
