@@ -16,7 +16,8 @@ from support.chromium import PROGRAM, chromium
 
 
 def write_config(folder, **changes):
-    config = {"settings": {"lr": 1e-3, "clip": None, "steps": 1500}, "data": {"photos": 800}, "bicubic": {"psnr": 26.5}}
+    settings = {"arch": "compact", "lr": 1e-3, "clip": None, "steps": 1500}
+    config = {"settings": settings, "data": {"photos": 800}, "bicubic": {"psnr": 26.5}}
     (folder / "config.json").write_text(json.dumps(config | changes))
 
 
@@ -106,7 +107,7 @@ def test_ticks_are_round_few_and_on_the_axis():
 def test_runs_are_drawn_over_each_other_and_told_apart(run, tmp_path):
     other = tmp_path / "runs" / "other"
     shutil.copytree(run, other)
-    write_config(other, settings={"lr": 2e-3, "clip": None, "steps": 1500})
+    write_config(other, settings={"arch": "compact", "lr": 2e-3, "clip": None, "steps": 1500})
     text = page([TrainingRun.read(run), TrainingRun.read(other)])
     assert all(len(chart.curves) == 2 for chart in charts([TrainingRun.read(run), TrainingRun.read(other)]))
     differing = text[text.index("Settings that differ") : text.index("<summary>Settings</summary>")]

@@ -188,6 +188,8 @@ def read_config(path: Path) -> dict[str, Any]:
 def limit_text(name: str, value: Any) -> str:
     """A limit of a training as its option, such as ``--steps 1000``."""
     option = flag(TrainConfig.__dataclass_fields__[name])
+    if not isinstance(value, (int, float)):  # of a damaged file
+        return option
     return f"{option} {duration(value) if name == 'hours' else format(value, 'g')}"
 
 
