@@ -554,6 +554,16 @@ class UpscaleConfig:
         BATCH,
         metavar="FILE|URL",
     )
+    cluster: str | None = setting(
+        None,
+        "Spread the pictures over a Ray cluster: auto joins the one here or starts one on this machine.",
+        BATCH,
+        metavar="auto|ADDRESS",
+    )
+    gpus_per_worker: float | None = setting(
+        None, "Share of GPUs for each process of --cluster.", BATCH, metavar="N", shown="1 if there are any", min=0
+    )
+    cpus_per_worker: float = setting(1, "CPUs for each process of --cluster.", BATCH, metavar="N", above=0)
     jobs: int = setting(
         2, "Threads that decode, and as many that encode.", BATCH, flags=("--jobs", "-j"), min=1, max=64
     )

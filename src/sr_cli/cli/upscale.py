@@ -90,6 +90,8 @@ def upscale(
         as_json=as_json, quiet=quiet, verbose=verbose, preview=preview and console.shows_color(), compare=compare
     )
     config = _config(given)
+    if config.cluster and (preview or compare or PIPE in (output, *inputs)):
+        raise UsageError("--cluster is for files, without --preview and --compare")
     request = BatchRequest(
         inputs=inputs,
         listed=_read_list(from_file) if from_file else (),
@@ -164,7 +166,7 @@ def _load(config: UpscaleConfig, *, quiet: bool, yes: bool) -> "Upscaler":
     upscaler = Upscaler(
         model if model == AUTO else obtain_model(model, yes=yes),
         config,
-        device=distributed.spread_over_gpus(config.device),
+        device="cpu" if config.cluster else distributed.spread_over_gpus(config.device),
         on_step_down=lambda message: None if quiet else console.warning(message),
     )
     difference = upscaler.network.bfloat16_difference

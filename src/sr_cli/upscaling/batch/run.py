@@ -69,7 +69,12 @@ class Batch:
 
     def run(self, watcher: Watcher | None = None, stopped: threading.Event | None = None) -> Iterator[Result]:
         """Upscale the pictures; see `pipeline.run`."""
-        results = run(self.jobs, self.upscaler, self.config, watcher, stopped)
+        if self.config.cluster:
+            from sr_cli.upscaling.batch.cluster import run_on_cluster
+
+            results = run_on_cluster(self.jobs, self.upscaler, self.config)
+        else:
+            results = run(self.jobs, self.upscaler, self.config, watcher, stopped)
         with self.manifest or nullcontext() as manifest:
             for result in results:
                 if manifest is not None:

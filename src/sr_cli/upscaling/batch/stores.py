@@ -23,8 +23,8 @@ T = TypeVar("T")
 _HERE = PurePath()
 
 _LARGEST_FOR_HEADER = 1 << 28  # bytes of a file on the web that is fetched for its size alone
-_PAUSES = (1, 2, 4, 8)
-"""Seconds between two attempts, on top of what the store's library does by itself."""
+_PAUSES, _PATIENCE = (1, 2, 4, 8), 60
+"""Seconds between two attempts, and after which there is no further one."""
 _PACKAGES = {
     "s3": "s3fs",
     "s3a": "s3fs",
@@ -161,7 +161,10 @@ def any_path(text: str) -> AnyPath:
     try:
         kind = fsspec.get_filesystem_class(protocol)
         options = kind._get_kwargs_from_urls(text)
-        return StorePath(fsspec.filesystem(protocol, use_listings_cache=False, **options), kind._strip_protocol(text))
+        store = fsspec.filesystem(protocol, use_listings_cache=False, **options)
+        if hasattr(store, "retries"):  # of s3fs: `attempt` does it
+            store.retries = 1
+        return StorePath(store, kind._strip_protocol(text))
     except ImportError as error:
         package = _PACKAGES.get(protocol)
         remedy = f"needs a package: pip install {package}" if package else first_line(error)
@@ -179,13 +182,14 @@ def attempt(action: Callable[[], T], what: object, kind: type[SrError]) -> T:
     Raises:
         SrError: of that kind, in the end.
     """
+    began = time.monotonic()
     for pause in (*_PAUSES, None):
         try:
             return action()
         except SrError:
             raise
         except Exception as error:  # each store has errors of its own
-            if pause is None or _is_final(error):
+            if pause is None or _is_final(error) or time.monotonic() - began > _PATIENCE:
                 raise kind(f"{what}: {_explained(error)}") from error
             time.sleep(pause * random.uniform(0.5, 1))
     raise AssertionError
