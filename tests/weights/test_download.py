@@ -5,6 +5,7 @@ import hashlib
 import random
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
@@ -219,6 +220,20 @@ def test_a_slow_server_is_waited_for_and_a_silent_one_is_not(target):
         get(target, server.url("a"), sha256=None, retries=RetryPolicy(attempts=1, read=0.5))
     with serving({"a": Served(CONTENT, pause=3)}) as server, pytest.raises(DownloadError):
         get(target, server.url("a"), retries=RetryPolicy(attempts=2, read=0.2, backoff=0.001))
+
+
+@pytest.mark.parametrize(("number", "times"), [(socket.EAI_NONAME, 1), (socket.EAI_AGAIN, QUICK.attempts)])
+def test_a_name_that_does_not_exist_is_looked_up_once(target, monkeypatch, number, times):
+    asked = []
+
+    def look_up(host, *_, **__):
+        asked.append(host)
+        raise socket.gaierror(number, "no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with pytest.raises(DownloadError, match="no such name"):
+        get(target, "https://weights.example/a")
+    assert asked == ["weights.example"] * times
 
 
 def test_a_server_that_is_gone_is_named(target):

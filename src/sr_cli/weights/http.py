@@ -2,8 +2,10 @@
 
 import os
 import re
+import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urljoin
 
 import requests
@@ -30,6 +32,14 @@ class URLError(Exception):
 
 
 class _Retry(urllib3.Retry):
+    def increment(self, *args: Any, **details: Any) -> Any:
+        error = details.get("error")
+        if isinstance(error, urllib3.exceptions.NameResolutionError):
+            cause = error.__cause__
+            if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:  # EAI_AGAIN may pass
+                raise URLError(_root_cause(cause))
+        return super().increment(*args, **details)
+
     def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
         wait = super().get_retry_after(response)
         if wait is not None and wait > _LONGEST_WAIT:
