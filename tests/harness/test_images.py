@@ -128,6 +128,7 @@ def sample_files() -> dict[str, bytes]:
         "rgb.bmp": pillow(still, "BMP"),
         "palette.bmp": pillow(still.quantize(32), "BMP"),
         "rgba.avif": pillow(clear, "AVIF", speed=10, **metadata),
+        "deep.avif": imagecodecs.avif_encode(deep[..., :3] >> 6, bitspersample=10, primaries=9, transfer=16, matrix=9),
         "moving.avif": pillow(frames[0], "AVIF", speed=10, **moving),
         "lossless-16.jxl": sr(deep, "JPEGXL", quality=100),
         "lossy.jxl": sr(rgba, "JPEGXL"),

@@ -167,9 +167,9 @@ def test_what_is_lost_of_hdr_and_of_depth_is_said():
     deep = np.full((SIDE, SIDE, 3), 594, np.uint16)
     content = imagecodecs.avif_encode(deep, bitspersample=10, primaries=9, transfer=16, matrix=9, level=100)
     picture = images.read(io.BytesIO(content))
-    assert picture.notes == ("its 10 bits are read at 8",) and picture.metadata.is_hdr
-    assert images.losses(picture, "AVIF") == [] == images.losses(picture, "PNG")
-    assert images.losses(picture, "JPEG") == ["HDR (what is brighter than diffuse white becomes white)"]
+    assert (picture.color == round(594 * 65535 / 1023)).all() and picture.metadata.is_hdr
+    assert images.losses(picture, "AVIF") == ["16 bit"] and images.losses(picture, "PNG") == []
+    assert images.losses(picture, "TIFF") == ["HDR (what is brighter than diffuse white becomes white)"]
     assert picture.without_metadata().metadata.cicp == (9, 16)
 
 
@@ -180,3 +180,17 @@ def test_code_points_go_from_avif_to_avif_and_png_as_they_are(tmp_path):
         images.write(picture, tmp_path / "patch.png")
         assert b"colrnclx\0\x0c\0\r" in (tmp_path / "patch.avif").read_bytes()
         assert b"cICP\x0c\r\0\1" in (tmp_path / "patch.png").read_bytes()
+
+
+@pytest.mark.parametrize("mode", ["I;16", "RGB;16", "RGBA;16"])
+def test_heif_of_10_bits_is_read_at_16(mode):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    channels = {"I;16": 1, "RGB;16": 3, "RGBA;16": 4}[mode]
+    stored = np.full((SIDE, SIDE, channels), 1023 << 6, np.uint16)
+    stored[:, SIDE // 2 :] = 300 << 6
+    file = io.BytesIO()
+    pillow_heif.from_bytes(mode, (SIDE, SIDE), stored.tobytes()).save(file, quality=-1, chroma=444)
+    picture = images.read(file)
+    assert (picture.is_gray, picture.alpha is not None) == (channels == 1, channels == 4)
+    for column, value in ((5, 65535), (SIDE - 5, round(300 * 65535 / 1023))):
+        assert np.abs(picture.color[SIDE // 2, column].astype(int) - value).max() <= 65

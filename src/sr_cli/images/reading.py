@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
@@ -112,7 +113,7 @@ def raise_image_errors(name: str) -> Iterator[None]:
     except MemoryError as error:
         raise ImageError(f"{name}: is too large for this machine's memory") from error
     except Exception as error:  # decoders raise nearly everything: SyntaxError, KeyError, struct.error, zlib.error …
-        reason = str(error).strip() or type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"{name}: cannot be decoded; it is damaged or cut off ({reason})") from error
 
 
@@ -177,11 +178,33 @@ def decode(file: BinaryIO, max_pixels: int) -> Decoded:
     format = own_format(file)
     if format and format.decoder:
         return format.decoder(file, max_pixels=max_pixels)
-    return decode_frame(load_pixels(open_by_pillow(file, max_pixels)))
+    image = open_by_pillow(file, max_pixels)
+    deep = _deep_pixels(file, image)
+    return decode_frame(load_pixels(image)) if deep is None else decode_frame(image, deep)
 
 
-def decode_frame(image: Image.Image) -> Decoded:
-    """The current frame of an image that Pillow has loaded."""
+def _deep_pixels(file: BinaryIO, image: Image.Image) -> npt.NDArray[np.uint16] | None:
+    """The pixels of an AVIF or HEIF file of 10 or 12 bits, which Pillow reduces to 8; ``None`` of others."""
+    bits = image.info.get("bit_depth") or image.info.get("properties", Properties()).bits or 8
+    if image.format not in ("AVIF", "HEIF") or not 8 < bits < 16:
+        return None
+    file.seek(0)
+    if image.format == "AVIF":
+        stored = imagecodecs.avif_decode(file.read(), 0)
+    else:
+        from pillow_heif import open_heif
+
+        stored = np.asarray(open_heif(file, convert_hdr_to_8bit=False)) >> (16 - bits)
+    if stored.dtype != np.uint16:
+        return None
+    top = (1 << bits) - 1
+    values = np.minimum(np.atleast_3d(stored), top).astype(np.uint32)
+    scaled: npt.NDArray[np.uint16] = ((values * 65535 + top // 2) // top).astype(np.uint16)
+    return scaled
+
+
+def decode_frame(image: Image.Image, pixels: npt.NDArray[np.uint16] | None = None) -> Decoded:
+    """The current frame of an image that Pillow has loaded, or has opened if its pixels are given."""
     info = image.info
     properties = info.get("properties", Properties())
     metadata = Metadata(
@@ -191,16 +214,17 @@ def decode_frame(image: Image.Image) -> Decoded:
         dpi=_usable_dpi(image),
     )
     format = "JPEG" if image.format == "MPO" else str(image.format)
-    notes = (f"its {properties.bits} bits are read at 8",) if (properties.bits or 8) > 8 else ()
-    if image.mode.startswith("I;16"):
-        gray = np.asarray(image).astype(np.uint16)  # in the machine's byte order
-        return Decoded(pixels=gray[..., None], colors=1, metadata=metadata, format=format)
-    image = image if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK") else _expand_palette(image)
-    colors = {"L": 1, "LA": 1, "CMYK": 4}.get(image.mode, 3)
+    if pixels is None and image.mode.startswith("I;16"):
+        pixels = np.atleast_3d(np.asarray(image).astype(np.uint16))  # in the machine's byte order
+    if pixels is None:
+        image = image if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK") else _expand_palette(image)
+        colors = {"L": 1, "LA": 1, "CMYK": 4}.get(image.mode, 3)
+        values: npt.NDArray[Any] = np.atleast_3d(np.asarray(image))
+    else:
+        colors, values = 1 if pixels.shape[2] < 3 else 3, pixels
     if properties.cicp and not metadata.icc:
         metadata = replace(metadata, **described_by_cicp(properties.cicp, colors))
-    pixels = np.atleast_3d(np.asarray(image))
-    return Decoded(pixels=pixels, colors=colors, metadata=metadata, format=format, notes=notes)
+    return Decoded(pixels=values, colors=colors, metadata=metadata, format=format)
 
 
 def from_pillow(image: Image.Image) -> Picture:
