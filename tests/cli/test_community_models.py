@@ -82,6 +82,7 @@ def test_search_show_download_verify_upscale_remove(here, served):
     assert NAME in [each["name"] for each in found]
     shown = sr(here, "models", "nomos8ksc").stdout
     assert "commercial use allowed; credit the author" in shown and "missing" in shown
+    assert "s per megapixel of the result here, to judge by its size" in shown
 
     refused = sr(here, "upscale", "photos/small.png", "--model", "nomos8ksc", "-o", "large.png")
     assert refused.returncode == 4
@@ -167,3 +168,4 @@ def test_on_a_narrow_terminal_only_the_purposes_are_cut(monkeypatch, terminal):
 def test_shells_complete_names():
     complete = completer("model")
     assert complete and NAME in complete("4x-Nom") and complete("compact-x")[0] == "compact-x2"
+    assert NAME in complete("nomos8k") and complete("ULTRAS") == ["4x-UltraSharp"] and len(complete("")) > 200

@@ -44,7 +44,9 @@ def completer(parameter: str) -> Callable[[str], list[str]] | None:
     names = _NAMES.get(parameter)
 
     def complete(incomplete: str) -> list[str]:
-        return [name for name in names() if name.startswith(incomplete)] if names else []
+        typed = catalog.plain(incomplete)
+        called = {name: (catalog.plain(name), catalog.plain(name.partition("x-")[2])) for name in (names or list)()}
+        return [name for name, words in called.items() if any(word.startswith(typed) for word in words)]
 
     return None if names is None else complete
 

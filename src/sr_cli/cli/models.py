@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +13,11 @@ from sr_cli.console import models as view
 from sr_cli.errors import UsageError
 from sr_cli.weights import catalog
 
+if TYPE_CHECKING:
+    from sr_cli.upscaling.upscaler import Upscaler
+
 CATALOG = "Catalog"
+_ALIKE = ("compact", "rcan", ("esrgan", 4), ("esrgan", 8))  # smaller scales of ESRGAN may begin by halving the picture
 
 
 def _filter(help: str, *flags: str, metavar: str) -> Any:
@@ -114,17 +118,27 @@ def _show(name: str, *, as_json: bool) -> None:
     entry = weights.entry(name)
     facts = _facts(entry)
     if facts["state"] in ("shipped", "cached") and entry.kind == "upscaler":
-        from sr_cli.upscaling.batch.dry_run import measure_speed
-        from sr_cli.upscaling.upscaler import Upscaler
-
-        upscaler = Upscaler.from_pretrained(entry.name)
-        facts["scale"] = upscaler.scale
-        facts["seconds_per_megapixel"] = round(measure_speed(upscaler, side=64) * 1e6 / upscaler.scale**2, 2)
-        facts["device"] = str(upscaler.device)
+        upscaler, facts["seconds_per_megapixel"] = _time(entry.name)
+        facts |= {"scale": upscaler.scale, "device": str(upscaler.device)}
+    elif entry.size and entry.scale and (entry.architecture in _ALIKE or (entry.architecture, entry.scale) in _ALIKE):
+        # All its weights work at the resolution of LR, as those of ours, and a file has four bytes for each.
+        ours, seconds = _time(DEFAULT_MODEL)
+        weights_a_pixel = entry.size / 4 / entry.scale**2 * ours.scale**2
+        known = sum(each.numel() for each in ours.network.parameters())
+        facts["estimated_seconds_per_megapixel"] = round(seconds * weights_a_pixel / known, 2)
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
     else:
         view.show_one(facts)
+
+
+def _time(name: str) -> "tuple[Upscaler, float]":
+    """A model, and the seconds that it takes here for a megapixel of its result."""
+    from sr_cli.upscaling.batch.dry_run import measure_speed
+    from sr_cli.upscaling.upscaler import Upscaler
+
+    upscaler = Upscaler.from_pretrained(name)
+    return upscaler, round(measure_speed(upscaler, side=64) * 1e6 / upscaler.scale**2, 2)
 
 
 def _facts(entry: weights.Entry) -> dict[str, Any]:

@@ -59,7 +59,8 @@ def show_catalog(models: Sequence[tuple[weights.Entry, weights.State]], *, of: i
 def show_one(facts: Mapping[str, Any]) -> None:
     """Print what is known of a model, a line for each fact."""
     license = " – ".join(filter(None, (facts.get("license"), facts.get("license_in_plain_words"))))
-    speed = facts.get("seconds_per_megapixel")
+    speed, guess = facts.get("seconds_per_megapixel"), facts.get("estimated_seconds_per_megapixel")
+    time = f"about {guess:.2g} s per megapixel of the result here, to judge by its size" if guess else None
     lines = {
         "model": facts["name"],
         "scale": f"x{facts['scale']}" if facts.get("scale") else None,
@@ -73,7 +74,7 @@ def show_one(facts: Mapping[str, Any]) -> None:
         "from": ", ".join(facts.get("urls", ())) or facts.get("source"),
         "state": facts["state"],
         "file": facts["path"],
-        "time": f"{speed:g} s per megapixel of the result, on {facts['device']}" if speed else None,
+        "time": f"{speed:g} s per megapixel of the result, on {facts['device']}" if speed else time,
     }
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
