@@ -19,7 +19,7 @@ TIERS = [
     {"images", "video", "weights", "networks", "config"},
     {"losses", "metrics", "data"},
     {"upscaling"},
-    {"evaluation", "training", "info"},
+    {"evaluation", "training", "serve", "info"},
     {"console"},
     {"cli"},
     {"__main__"},

@@ -579,6 +579,34 @@ class UpscaleConfig:
             raise ValueError(f"size must be at least 1 × 1, not {self.size[0]} × {self.size[1]}")
 
 
+SERVER, LIMITS = "Server", "Limits"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeConfig:
+    """The settings of ``sr serve``."""
+
+    host: str = setting(
+        "127.0.0.1", "Address to listen on; others than this can be reached from other machines.", SERVER,
+        metavar="ADDRESS",
+    )  # fmt: skip
+    port: int = setting(0, "Port.", SERVER, shown="a free one", min=0, max=65535)
+    device: str = setting("auto", "Where to compute: auto, cpu, cuda, cuda:1, mps.", SERVER, metavar="NAME")
+    waiting: int = setting(16, "Pictures that may wait; more are refused until one is done.", LIMITS, min=1, max=1000)
+    max_upload: int = setting(512, "Largest upload, in MB.", LIMITS, metavar="MB", min=1, max=10**6)
+    max_input: int = setting(
+        MAX_PIXELS, "Largest picture in pixels; larger ones are refused.", LIMITS, metavar="N", shown="268M", min=1,
+        parse=parse_pixels,
+    )  # fmt: skip
+    max_output: int = setting(
+        10**9, "Largest result in pixels; larger ones are refused.", LIMITS, metavar="N", shown="1G", min=1,
+        parse=parse_pixels,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
 MODELS, MEASURING = "Models", "Measuring"
 
 

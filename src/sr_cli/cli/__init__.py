@@ -7,6 +7,7 @@ from sr_cli.cli.export import export
 from sr_cli.cli.info import info
 from sr_cli.cli.models import models
 from sr_cli.cli.runs import runs
+from sr_cli.cli.serve import serve
 from sr_cli.cli.train import TrainCommand, train
 from sr_cli.cli.upscale import upscale
 
@@ -26,6 +27,7 @@ _COMMANDS = (
         "sr evaluate photos --model runs/compact-x4 --report page.html",
     )),
     (download_weights, Command, ("sr download-weights --list", "sr download-weights vgg16")),
+    (serve, Command, ("sr serve", "sr serve --port 8123 > address")),
     (export, Command, ("sr export compact-x4 -o compact-x4.onnx",)),
     (runs, Command, ("sr runs", "sr runs first second")),
     (models, Command, ()),

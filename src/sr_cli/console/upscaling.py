@@ -122,8 +122,7 @@ class UpscalingProgress:
         else:
             console.log(f"{result.input} → {result.output}: {_details(result)}")
         if self._alone and result.status == "done" and result.output != "-":
-            why = f" ({result.reason})" if result.reason else ""
-            console.note(f"{_sizes(result)}, {result.model}{why}, {clock(result.seconds or 0)}")
+            console.note(outcome(result))
 
     def _show_crop(self, crop: "CropCompare") -> None:
         from sr_cli.console import preview
@@ -216,6 +215,12 @@ def show_dry_run(results: Iterable["Result"], upscaler: "Upscaler", shown: Outpu
             f"about {clock(seconds)} on {upscaler.device}; nothing was written"
         )
     return EXIT_SOME_FAILED if counts["failed"] else 0
+
+
+def outcome(result: "Result") -> str:
+    """Sizes, model and time of a picture that is done."""
+    why = f" ({result.reason})" if result.reason else ""
+    return f"{_sizes(result)}, {result.model}{why}, {clock(result.seconds or 0)}"
 
 
 def clock(seconds: float) -> str:

@@ -19,11 +19,14 @@ class CropCompare:
         picture: the input.
         size: width and height of the result.
         side: of the crop, in pixels of the input.
+
+    Attributes:
+        input: the crop of the input, ``(h, w, 3)`` sRGB, 8 bits, on white.
     """
 
     def __init__(self, picture: Picture, size: tuple[int, int], side: int) -> None:
         rows, columns = _most_detailed(picture, side)
-        self._input = _rgb(Picture(color=picture.color[rows, columns], metadata=picture.metadata))
+        self.input = _part(picture, rows, columns)
         self._rows, self._columns = (
             slice(part.start * large // small, -(-part.stop * large // small))
             for part, large, small in ((rows, size[1], picture.height), (columns, size[0], picture.width))
@@ -36,17 +39,20 @@ class CropCompare:
         start, stop = max(0, self._rows.start - self._top), min(strip.height, self._rows.stop - self._top)
         self._top += strip.height
         if start < stop:
-            part = Picture(color=strip.color[start:stop, self._columns].copy(), metadata=strip.metadata)
-            self._parts.append(_rgb(part))
+            self._parts.append(_part(strip, slice(start, stop), self._columns))
+
+    def result(self) -> npt.NDArray[np.uint8]:
+        """The crop of the result, like `input`; all strips have been added."""
+        return np.concatenate(self._parts)
 
     def image(self) -> Image.Image:
         """Input, bicubic and result side by side, with captions."""
-        result = np.concatenate(self._parts)
+        result = self.result()
         height, width, _ = result.shape
-        lr = torch.from_numpy(self._input).permute(2, 0, 1)[None].float() / 255
+        lr = torch.from_numpy(self.input).permute(2, 0, 1)[None].float() / 255
         bicubic = resize(lr, (height, width)).clamp(0, 1)[0].permute(1, 2, 0).numpy()
         panels = {
-            "input": Image.fromarray(self._input).resize((width, height), Image.Resampling.NEAREST),
+            "input": Image.fromarray(self.input).resize((width, height), Image.Resampling.NEAREST),
             "bicubic": Image.fromarray((bicubic * 255 + 0.5).astype(np.uint8)),
             "result": Image.fromarray(result),
         }
@@ -58,10 +64,14 @@ class CropCompare:
         return sheet
 
 
-def _rgb(picture: Picture) -> npt.NDArray[np.uint8]:
-    """``(H, W, 3)`` sRGB, 8 bits."""
-    values = images.to_tensor(picture)[0].permute(1, 2, 0)
-    return (values.numpy() * 255 + 0.5).astype(np.uint8)
+def _part(picture: Picture, rows: slice, columns: slice) -> npt.NDArray[np.uint8]:
+    """``(h, w, 3)`` sRGB, 8 bits; transparent pixels are blended onto white."""
+    part = Picture(color=picture.color[rows, columns].copy(), metadata=picture.metadata)
+    values = images.to_tensor(part)[0].permute(1, 2, 0).numpy()
+    if picture.alpha is not None:
+        alpha = picture.alpha[rows, columns, None].astype(np.float32) / np.iinfo(picture.alpha.dtype).max
+        values = values * alpha + (1 - alpha)
+    return (values * 255 + 0.5).astype(np.uint8)
 
 
 def _most_detailed(picture: Picture, side: int) -> tuple[slice, slice]:

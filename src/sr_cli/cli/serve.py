@@ -1,0 +1,67 @@
+"""``sr serve``."""
+
+import secrets
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from sr_cli import console, signals
+from sr_cli.cli.options import options
+from sr_cli.config import ServeConfig
+from sr_cli.console.upscaling import outcome
+from sr_cli.errors import EXIT_INTERRUPTED, UsageError
+from sr_cli.system.cpu_tuning import keep_freed_memory, limit_openmp_spin
+
+if TYPE_CHECKING:
+    from sr_cli.upscaling.batch.results import Result
+
+
+@options(ServeConfig)
+def serve(*, given: dict[str, Any]) -> None:
+    """Upscale in the browser: a page on this machine, and POST /upscale for scripts.
+
+    Prints the page's address, which is secret, and serves until Ctrl-C.
+
+    Needs: python -m pip install starlette uvicorn python-multipart
+    """
+    try:
+        config = ServeConfig(**given)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    try:
+        import python_multipart  # noqa: F401
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"sr serve needs {error.name}: python -m pip install starlette uvicorn python-multipart"
+        ) from None
+    limit_openmp_spin()
+
+    from sr_cli.serve.app import Site
+    from sr_cli.serve.server import Server, address, is_loopback, listen
+
+    keep_freed_memory()
+    token = secrets.token_urlsafe(24)
+    with listen(config) as listener, tempfile.TemporaryDirectory(prefix="sr-") as folder:
+        signals.cleanups.append(lambda: shutil.rmtree(folder, ignore_errors=True))
+        server = Server(Site(config, Path(folder), _tell), token=token, host=config.host)
+        if not is_loopback(listener):
+            console.warning("other machines can reach this page, unencrypted; whoever has its address can use it")
+        typer.echo(address(config, listener, token))
+        console.note("open this address in a browser; Ctrl-C ends the server, and results that were not saved are lost")
+
+        with signals.on_signals(lambda _: server.end(), signals.end):
+            server.serve_on(listener)
+    console.note("stopped")
+    raise typer.Exit(EXIT_INTERRUPTED)
+
+
+def _tell(result: "Result") -> None:
+    if result.status == "done":
+        console.note(outcome(result))
+    else:
+        console.error(result.error or "failed")
