@@ -31,7 +31,7 @@ def test_a_bare_upscaler_does_what_the_command_does(options, tmp_path):
         path, large = tmp_path / name, tmp_path / f"large-{name}.png"
         command = ["upscale", str(path), "-o", str(large), *(f"--{key}={value}" for key, value in options.items())]
         assert CliRunner().invoke(app, command).exit_code == 0
-        assert np.array_equal(np.asarray(upscaler.upscale(path, **options)), np.asarray(Image.open(large)))
+        assert np.array_equal(np.asarray(upscaler(path, **options)), np.asarray(Image.open(large)))
     assert repr(upscaler).startswith("Upscaler('auto', x4, ")
 
 

@@ -185,6 +185,7 @@ class TrainConfig:
         "johnson",
         "johnson, johnson+pixel, pixel, psnr, perceptual, or terms such as feature:relu2_2=1,relu3_3=0.5+pixel:l1=1.",
         LEARNING,
+        metavar="TERMS",
     )
     teacher: str | None = setting(
         None,

@@ -104,6 +104,7 @@ def test_help_shows_no_empty_types_and_breaks_no_word(sr, monkeypatch, command):
     code, out, _ = sr(command, "--help")
     assert code == 0 and "<bool>" not in out and "<list" not in out
     assert sr("help", command)[1] == out
+    assert sr("version") == sr("--version")
     assert ("Examples" in out) == (command not in ("models", "info"))
     shown = set(re.findall(r"[\w-]+", out))
     if command == "upscale":

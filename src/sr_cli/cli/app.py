@@ -21,7 +21,7 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """``sr``: a picture in place of a command is upscaled, and ``sr help COMMAND`` is ``sr COMMAND --help``."""
+    """``sr``: a picture in place of a command is upscaled; ``sr help COMMAND`` and ``sr version`` are options."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         _hide_types(self, ctx)
@@ -34,6 +34,8 @@ class Group(TyperGroup):
                 typer.echo(ctx.get_help())
                 raise typer.Exit
             args = [args[1], "--help"]
+        elif first == "version":
+            _print_version(True)
         elif first not in self.commands and (os.path.lexists(first) or "." in first or "/" in first):
             args = ["upscale", *args]
         return super().resolve_command(ctx, args)

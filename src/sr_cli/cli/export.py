@@ -11,7 +11,7 @@ from sr_cli import console
 def export(
     weights: Annotated[str, typer.Argument(help="A model's name, or a .safetensors file of sr train.")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The .onnx file; NAME.onnx here by default.")
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="The .onnx file; NAME.onnx here by default.")
     ] = None,
     *,
     arch: Annotated[

@@ -107,7 +107,7 @@ def _parameter(setting: Field[Any]) -> inspect.Parameter:
         metavar=about["metavar"] or _metavar(setting),
         show_default=_shown(setting, setting.default),
         min=about["min"],
-        max=about["max"],
+        max=about["max"] if (about["max"] or 0) < 10**6 else None,  # the config checks it; nobody needs to know it
         autocompletion=completer(setting.name),
     )
     kind, default = setting.type, setting.default

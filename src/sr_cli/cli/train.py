@@ -66,8 +66,8 @@ def train(
         Path | None,
         option("Settings by the names of their options, which override it.", RUN, "--config", metavar="FILE.toml"),
     ] = None,
-    name: Annotated[str | None, option("Name of the run.", RUN, "--name", shown="ARCH-xSCALE")] = None,
-    runs_dir: Annotated[Path, option("Folder of the runs.", RUN, "--runs-dir")] = Path("runs"),
+    name: Annotated[str | None, option("Name of the run.", RUN, "--name", metavar="NAME", shown="ARCH-xSCALE")] = None,
+    runs_dir: Annotated[Path, option("Folder of the runs.", RUN, "--runs-dir", metavar="DIR")] = Path("runs"),
     resume: Annotated[
         str | None,
         option("Continue a run; --lr, --epochs, --steps … override its settings.", RUN, "--resume", metavar="RUN"),
@@ -89,7 +89,7 @@ def train(
         Path | None,
         option("Draw the first batch into this file, and end.", DATA, "--show-pairs", metavar="FILE.png"),
     ] = None,
-    device: Annotated[str, option("auto, cpu, cuda, cuda:1, mps.", MACHINE, "--device")] = "auto",
+    device: Annotated[str, option("auto, cpu, cuda, cuda:1, mps.", MACHINE, "--device", metavar="NAME")] = "auto",
 ) -> None:
     """Train a network on a folder of photos; everything about the run goes to runs/NAME/.
 

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -32,10 +32,15 @@ def evaluation_progress() -> Iterator[Callable[["EvaluationStep"], None]]:
     if not console.err.is_terminal:
         yield _note_tenths
         return
-    columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}"), TimeRemainingColumn())
     with Progress(*columns, console=console.err, transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda step: bar.update(task, completed=step.done, total=step.count)
+        task = bar.add_task("loading", total=None, count="")
+
+        def show(step: "EvaluationStep") -> None:
+            count = f"{step.done}/{step.count}"
+            bar.update(task, description="measuring", completed=step.done, total=step.count, count=count)
+
+        yield show
 
 
 def show_failures(failures: Sequence[Failure]) -> None:

@@ -201,6 +201,8 @@ class Upscaler:
         result = self.suited_to(picture, path)[0].upscale_picture(picture, size=size, on_tile=progress)
         return _to_array(result, like=photo) if isinstance(photo, np.ndarray) else _to_image(result)
 
+    __call__ = upscale
+
     def upscale_picture(
         self, picture: Picture, *, size: tuple[int, int] | None = None, on_tile: OnTile = lambda *_: None
     ) -> Picture:
