@@ -86,3 +86,12 @@ def test_what_is_not_read_is_said():
     assert moving.notes == ("only the first frame of its animation is upscaled",)
     light = images.read(io.BytesIO(imagecodecs.jpegxl_encode(gradient().astype(np.float32) / 255, lossless=True)))
     assert light.bits == 16 and light.notes == ("its 32-bit float values are read at 16 bits",)
+
+
+def test_a_build_without_libjxl_is_named(monkeypatch):
+    file = encoded(images.Picture(color=gradient()), 100)
+    monkeypatch.setattr("sr_cli.images.codecs.jpeg_xl._libjxl", lambda: None)
+    with pytest.raises(ImageError, match="needs a build of imagecodecs with libjxl"):
+        images.read(file)
+    with pytest.raises(ImageError, match="need a build of imagecodecs with libjxl"):
+        encoded(images.Picture(color=gradient()), 100)

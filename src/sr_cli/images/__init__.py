@@ -7,6 +7,7 @@ from sr_cli.images.color_space import encode_color, to_tensor
 from sr_cli.images.exif_xmp import companions
 from sr_cli.images.find import find_images
 from sr_cli.images.formats import ANIMATED_FORMATS, FORMATS, SUFFIXES, check_side, format_of_suffix, losses
+from sr_cli.images.icc import in_srgb
 from sr_cli.images.picture import Metadata, Picture, Pixels, bands
 from sr_cli.images.reading import from_pillow, read, read_rgb
 from sr_cli.images.strip_writer import STRIP_FORMATS, write_strips
@@ -33,6 +34,7 @@ __all__ = [
     "format_of_suffix",
     "from_pillow",
     "holds_several",
+    "in_srgb",
     "losses",
     "open_animation",
     "pillow_options",

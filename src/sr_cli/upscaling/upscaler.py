@@ -372,6 +372,8 @@ def _to_array(picture: Picture, *, like: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _to_image(picture: Picture) -> Image.Image:
+    if picture.metadata.is_hdr:  # a Pillow image cannot say it
+        picture = images.in_srgb(picture)
     if picture.bits == 16 and picture.channels == 1:
         image = Image.fromarray(picture.color[..., 0])
     else:
