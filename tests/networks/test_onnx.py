@@ -12,8 +12,7 @@ from sr_cli.networks.onnx import export_onnx
 @pytest.mark.parametrize(
     "architecture",
     [
-        {"name": "compact", "scale": 3, "width": 8, "depth": 2},
-        {"name": "gated", "scale": 2, "width": 8, "depth": 5},
+        {"name": "gated", "scale": 3, "width": 8, "depth": 5},
         {"name": "johnson", "scale": 2},
     ],
 )

@@ -37,6 +37,7 @@ class TestShipped:
 
     @pytest.mark.slow
     def test_tiles_leave_no_seam(self, name, photo):
+        photo = photo[..., :40, :40]
         whole, tiled = (
             Upscaler.from_pretrained(name, tile=tile, dtype="float32").upscale_tensor(photo) for tile in (None, 17)
         )
@@ -64,14 +65,12 @@ class TestShipped:
         assert Upscaler.from_pretrained(name, dtype="float32").upscale_tensor(lr).std() < 1.2 * lr.std()
 
 
-@pytest.mark.parametrize(
-    ("name", "ensemble", "least"), [("Set5", False, 31.7), ("Set14", False, 28.3), ("Set5", True, 31.8)]
-)
+@pytest.mark.parametrize(("ensemble", "least"), [(False, 31.7), (True, 31.8)])
 @pytest.mark.slow
-def test_the_default_reaches_its_quality(benchmarks, name, ensemble, least):
+def test_the_default_reaches_its_quality(benchmarks, ensemble, least):
     from sr_cli.evaluation.evaluate import evaluate
 
-    folder = benchmarks / name
+    folder = benchmarks / "Set5"
     config = EvaluateConfig(measures=("psnr", "ssim"), ensemble=ensemble)
     report = evaluate(folder / "HR", lr=folder / "LRbicx4", models=[DEFAULT_MODEL], config=config)
     value = report.value(report.methods[-1].name, "psnr")
