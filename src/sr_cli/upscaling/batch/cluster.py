@@ -126,7 +126,7 @@ def _connected(config: UpscaleConfig) -> Iterator[tuple[int, float]]:
 def _absolute(job: Job) -> Job:
     """The job as another process may do it, and again if that one dies."""
     source, output = (path.absolute() if isinstance(path, Path) else path for path in (job.source, job.output))
-    return replace(job, source=source, output=output, overwrite=job.overwrite or job.keep, keep=False)
+    return replace(job, source=source, output=output, overwrite=job.overwrite or job.keep, keep=job.ask)
 
 
 def _renamed(result: Result, job: Job) -> Result:

@@ -80,6 +80,8 @@ class Batch:
                 if manifest is not None:
                     manifest.add(result)
                 yield result
+                if self.config.cluster and stopped and stopped.is_set():
+                    raise KeyboardInterrupt
 
     def count(self, result: Result) -> Result:
         """Add a result to the summary; returns it with aliases in place of paths."""
