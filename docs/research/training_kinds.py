@@ -1,4 +1,4 @@
-"""What a short training of each kind does: on pairs, by a teacher, against a discriminator, on real damage, of any net.
+"""What a short training of each kind does: pairs, a teacher, a discriminator, real degradations, another network.
 
     python docs/research/training_kinds.py PHOTOS OUTPUT --teacher FILE --loss-weights FILE --steps 400
 
@@ -65,10 +65,8 @@ def main() -> None:
     clean = save_all({name: reduced(image) for name, image in originals.items()}, output / "clean")
     web = save_all({name: reduced(image) for name, image in originals.items()}, output / "web", quality=50)
     scans = save_all({name: faded(image) for name, image in originals.items()}, output / "scans")
-    taught, png = (
-        output / "taught",
-        ("--color-match", "none", "--filename", "{stem}.{ext}", "--format", "png", "--overwrite"),
-    )
+    png = ("--color-match", "none", "--filename", "{stem}.{ext}", "--format", "png", "--overwrite")
+    taught = output / "taught"
     sr("upscale", web, "-o", taught, "--model", options.teacher, *png)
     scanned_photos = scan_photos(options.photos, output / "scanned photos")
 
