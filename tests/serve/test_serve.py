@@ -243,6 +243,17 @@ def test_pictures_end_with_their_page(url, folder, gate):
     assert requests.post(f"{url}pictures?page={page}", encoded()).status_code == 404
 
 
+def test_what_is_transparent_is_white_before_and_after(url):
+    clear = np.dstack([gradient(12, 16), np.zeros((12, 16), np.uint8)])
+    with requests.get(url + "events", stream=True) as events:
+        messages = data_of(events)
+        picture = requests.post(f"{url}pictures?page={next(messages)}&scale=2", encoded(clear)).json()["id"]
+        next(each for each in map(json.loads, messages) if each[picture]["state"] == "done")
+        for name in ("before", "after"):
+            shown = Image.open(io.BytesIO(requests.get(f"{url}pictures/{picture}/{name}").content))
+            assert shown.getextrema() == ((255, 255),) * 3
+
+
 def test_the_description_has_every_parameter(url):
     about = requests.get(url + "openapi.json").json()
     assert about["servers"] == [{"url": url.removesuffix("/")}]
@@ -286,6 +297,7 @@ def test_a_signal_ends_it_and_leaves_nothing(number):
         (["--port", "{taken}"], "port {taken}: cannot listen there"),
         (["--host", "192.0.2.1"], "192.0.2.1 port 0: cannot listen there"),
         (["--max-input", "many"], "--max-input: 'many' is not a number of pixels"),
+        (["--device", "abacus"], "invalid device 'abacus'"),
     ],
 )
 def test_what_cannot_be_started_is_one_line(arguments, words, monkeypatch, capsys):
@@ -295,7 +307,8 @@ def test_what_cannot_be_started_is_one_line(arguments, words, monkeypatch, capsy
         with pytest.raises(SystemExit) as done:
             main()
     out, err = capsys.readouterr()
-    assert (done.value.code, out, err.count("\n")) == (2, "", 1) and words.replace("{taken}", port) in err
+    code = 6 if "--device" in arguments else 2
+    assert (done.value.code, out, err.count("\n")) == (code, "", 1) and words.replace("{taken}", port) in err
 
 
 def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch, capsys):

@@ -43,7 +43,9 @@ def serve(*, given: dict[str, Any]) -> None:
 
     from sr_cli.serve.app import Site
     from sr_cli.serve.server import Server, address, is_loopback, listen
+    from sr_cli.system.device import choose
 
+    choose(config.device)  # an absent one is an error now, not at the first picture
     keep_freed_memory()
     token = secrets.token_urlsafe(24)
     with listen(config) as listener, tempfile.TemporaryDirectory(prefix="sr-") as folder:

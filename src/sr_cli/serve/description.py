@@ -37,7 +37,7 @@ def describe(address: str, config: ServeConfig) -> dict[str, Any]:
                     "parameters": schema(),
                     "requestBody": {
                         "required": True,
-                        "description": "The picture, as the body or as the only file of a form.",
+                        "description": "The picture is the body itself, or the only file of a form.",
                         "content": {
                             "application/octet-stream": file,
                             "image/*": file,

@@ -10,6 +10,7 @@ EXTRAS = {
     "onnxruntime": ("ONNX models", "onnxruntime"),
     "onnxscript": ("sr export", "onnx onnxruntime onnxscript"),
     "s3fs": ("s3:// addresses", "s3fs"),
+    "uvicorn": ("sr serve", "starlette uvicorn python-multipart"),
     "tensorboard": ("sr train --tensorboard", "tensorboard"),
     "pandas": ("to_dataframe() in Python", "pandas"),
 }
