@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 
 import numpy as np
@@ -76,12 +78,13 @@ def sr(tmp_path):
 @pytest.mark.slow
 def test_a_network_that_is_named_is_trained_run_judged_and_resumed(sr, tmp_path, photo_folder):
     named = ("--arch", TARGET)
-    sr("train", photo_folder, *named, "--steps", 2, "--device", "cpu")
+    begun = sr("train", photo_folder, *named, "--steps", 2, "--device", "cpu")
+    (use,) = re.findall(r"^to use it: +sr (upscale PHOTO .*)$", begun.stderr, re.MULTILINE)
     run = tmp_path / "runs/Tiny-x2"
     weights = run / "model.safetensors"
     photo = photo_folder / "photo4.jpg"
     for name, tile in (("tiled", 70), ("whole", "off")):
-        sr("upscale", photo, "--model", weights, "--tile", tile, "-o", f"{name}.png", *named)
+        sr(*shlex.split(use.replace("PHOTO", str(photo))), "--tile", tile, "-o", f"{name}.png")
     tiled, whole = (np.asarray(Image.open(tmp_path / f"{name}.png")).astype(int) for name in ("tiled", "whole"))
     assert tiled.shape[1] == 2 * Image.open(photo).width
     assert np.abs(tiled - whole).max() <= 1

@@ -142,7 +142,7 @@ def train(
     stop = Stop()
     with join_group(job.device) as group:
         progress = view.TrainingProgress(settings, shown=group.writes)
-        hint = f"sr train --resume {shlex.quote(str(run))}"
+        hint = f"sr train --resume {shlex.quote(str(run))}{view.arch_option(settings.arch)}"
         with (
             save_on_signals(stop, resume=hint, tell=group.writes),
             progress.live(job.photos, run=run, device=job.device),

@@ -98,11 +98,9 @@ class TrainingProgress:
         found = TrainingRun.read(run)
         lines = [row for row in found.facts() if row[0] in ("best", "last", "bicubic")]
         lines += last.energy.rows(epochs=last.epoch, g_per_kwh=g_per_kwh)
-        arch = self._config.arch
-        named = "" if is_registered(arch) else f" --arch {arch}"
         lines += [
             ("report", str(run / "report.html")),
-            ("to use it", f"sr upscale PHOTO --model {shlex.quote(str(run))}{named}"),
+            ("to use it", f"sr upscale PHOTO --model {shlex.quote(str(run))}{arch_option(self._config.arch)}"),
         ]
         for label, value in lines:
             if UNAVAILABLE not in value:
@@ -143,6 +141,11 @@ class TrainingProgress:
         elapsed = timedelta(seconds=round(now - self._started))
         bar.add_row(ProgressBar(total=1.0, completed=step.fraction, width=40), f"{step.fraction:.0%}", str(elapsed))
         return Group(bar, table)
+
+
+def arch_option(arch: str) -> str:
+    """What the next command needs, too, if the network isn't registered."""
+    return "" if is_registered(arch) else f" --arch {arch}"
 
 
 def _value(name: str, value: float) -> str:
