@@ -10,6 +10,7 @@ import warnings  # noqa: E402
 
 from sr_cli.errors import DeviceError, OutputError, SrError, is_out_of_memory  # noqa: E402
 from sr_cli.system.address_space import check_before_imports  # noqa: E402
+from sr_cli.system.cpu_tuning import limit_openmp_spin, limit_openmp_threads  # noqa: E402
 
 
 def main() -> None:
@@ -32,6 +33,8 @@ def run() -> int:
     if not sys.warnoptions:  # -W or PYTHONWARNINGS
         warnings.simplefilter("ignore")  # what libraries tell programmers; ours are lines of the console
     check_before_imports()
+    limit_openmp_spin()
+    limit_openmp_threads()
     from sr_cli import console
     from sr_cli.cli import app
     from sr_cli.cli.app import CommandLineError

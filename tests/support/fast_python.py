@@ -100,7 +100,8 @@ def serve(listener: socket.socket) -> None:
             break
         if listener in ready:
             client, _ = listener.accept()
-            commands[client] = _start(client)
+            if (command := _start(client)) is not None:
+                commands[client] = command
         for client, command in [*commands.items()]:
             if client in ready:  # it has been killed
                 command.kill()
@@ -111,13 +112,18 @@ def serve(listener: socket.socket) -> None:
     shutil.rmtree(Path(listener.getsockname()).parent)
 
 
-def _start(client: socket.socket) -> "BaseProcess":
+def _start(client: socket.socket) -> "BaseProcess | None":
+    """Start a client's command; ``None`` if the client was killed before it said which."""
     from multiprocessing import get_context
 
     request, files, _, _ = socket.recv_fds(client, LONGEST, 3)
+    if not request:
+        client.close()
+        return None
     command = get_context("fork").Process(target=_run, args=(files, *json.loads(request)))
     command.start()
-    client.send(str(command.pid).encode())
+    with contextlib.suppress(OSError):
+        client.send(str(command.pid).encode())
     for file in files:
         os.close(file)
     return command

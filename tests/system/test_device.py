@@ -1,3 +1,4 @@
+import os
 import platform
 import re
 from pathlib import Path
@@ -138,3 +139,21 @@ def test_a_cpu_without_a_name_still_has_an_architecture(tmp_path, content):
     if content is not None:
         cpuinfo.write_text(content)
     assert machine.cpu_name(cpuinfo).strip()
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "allowed"),
+    [
+        ("0::/", {"cpu.max": "max 100000"}, None),
+        ("0::/box/inner", {"box/inner/cpu.max": "max 100000", "box/cpu.max": "100000 100000"}, 1),
+        ("0::/gone/in/this/container", {"cpu.max": "50000 100000"}, 1),
+        ("3:cpu,cpuacct:/box", {"cpu/box/cpu.cfs_quota_us": "100000", "cpu/box/cpu.cfs_period_us": "100000"}, 1),
+        ("3:cpu,cpuacct:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+    ],
+)
+def test_a_control_group_s_quota_bounds_the_cpus(tmp_path, membership, files, allowed):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    (tmp_path / "cgroup").write_text(membership + "\n")
+    assert machine.cpus(tmp_path / "cgroup", tmp_path) == (allowed or len(os.sched_getaffinity(0)))

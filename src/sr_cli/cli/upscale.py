@@ -25,7 +25,7 @@ from sr_cli.config import (
 from sr_cli.console import upscaling as view
 from sr_cli.console.weights import obtain_model
 from sr_cli.errors import ImageError, NoImagesError, UsageError, reading
-from sr_cli.system.cpu_tuning import keep_freed_memory, limit_openmp_spin
+from sr_cli.system.cpu_tuning import keep_freed_memory
 from sr_cli.video import is_video
 
 if TYPE_CHECKING:
@@ -81,7 +81,6 @@ def upscale(
         given["if_exists"] = "overwrite" if overwrite else "skip"
     if preview and not console.shows_color():
         console.note("--preview needs a color terminal; --compare FILE writes an image instead")
-    limit_openmp_spin()
 
     from sr_cli.system import distributed
     from sr_cli.upscaling.batch.run import BatchRequest, plan_batch, plan_pipe

@@ -5,6 +5,8 @@ import os
 import sys
 from typing import Any
 
+from sr_cli.system.memory import cpus
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST_KEPT = 192 << 20  # bytes: activations of a network, but not whole pictures
 
@@ -47,6 +49,17 @@ def limit_openmp_spin() -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
         os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+
+
+def limit_openmp_threads() -> None:
+    """Use no more threads than the CPUs that this process may keep busy. Call before importing torch.
+
+    OpenMP follows the affinity, but not a container's CPU quota; the threads beyond it would be stopped in the middle
+    of a layer, and all others wait for them. ``OMP_NUM_THREADS`` in the environment has precedence.
+    """
+    allowed = cpus()
+    if allowed < (os.cpu_count() or 1):
+        os.environ.setdefault("OMP_NUM_THREADS", str(allowed))
 
 
 def _glibc(name: str) -> Any:

@@ -1,5 +1,7 @@
 """The CPU and the memory that this process may use. Imports no torch."""
 
+import math
+import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -7,10 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 UNLIMITED = 1 << 60
 """Bytes above which a cgroup limit means no limit (cgroup v1 writes 2**63 rounded to pages)."""
+
+
+_UNIFIED = "memory.max", "memory.current", "inactive_file"
+_BY_CONTROLLER = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+"""The names of limit, usage and reclaimable cache in cgroup version 2 and version 1."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,8 @@ class Memory:
 
 def memory() -> Memory:
     """The memory of the machine, or of the process's control group if that is less."""
+    import psutil
+
     machine = psutil.virtual_memory()
     bounds = [Memory(machine.total, machine.available), *cgroup_memory()]
     return Memory(min(bound.total for bound in bounds), min(bound.available for bound in bounds))
@@ -41,7 +48,8 @@ def cgroup_memory(
 
     Source: the kernel's admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst.
     """
-    for folder, limit, usage, reclaimable in _memory_groups(membership, root):
+    for folder, is_unified in _groups("memory", membership, root):
+        limit, usage, reclaimable = _UNIFIED if is_unified else _BY_CONTROLLER
         total = _number(folder / limit)
         used = _number(folder / usage)
         if total is None or used is None or total >= UNLIMITED:
@@ -62,6 +70,8 @@ def growth_limited(to: int) -> Iterator[None]:
         return
     import resource
 
+    import psutil
+
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = psutil.Process().memory_info().vms + to
     resource.setrlimit(resource.RLIMIT_AS, (limit if soft == resource.RLIM_INFINITY else min(limit, soft), hard))
@@ -69,6 +79,25 @@ def growth_limited(to: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def cpus(membership: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> int:
+    """How many CPUs this process may keep busy: its affinity, or less by the CPU quota of its control groups.
+
+    Source: the kernel's admin-guide/cgroup-v2.rst (``cpu.max``) and scheduler/sched-bwc.rst.
+    """
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for folder, is_unified in _groups("cpu", membership, root):
+        try:
+            if is_unified:
+                quota, period = (folder / "cpu.max").read_text().split()
+            else:
+                quota, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+            if int(quota) > 0:
+                usable = min(usable, math.ceil(int(quota) / int(period)))
+        except (OSError, ValueError):  # no such group here; "max" is no limit
+            continue
+    return usable
 
 
 def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
@@ -82,26 +111,22 @@ def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     return next((name for name in names if name), None) or platform.processor() or platform.machine()
 
 
-def _memory_groups(membership: Path, root: Path) -> Iterator[tuple[Path, str, str, str]]:
-    """The folder of each control group, innermost first, with the names of its limit, usage and reclaimable cache."""
+def _groups(controller: str, membership: Path, root: Path) -> Iterator[tuple[Path, bool]]:
+    """The folder of each control group, innermost first, and whether it is of version 2."""
     try:
         lines = membership.read_text().splitlines()
     except OSError:
         return
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            mounts, names = [root, root / "unified"], ("memory.max", "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):
-            mounts = [root / "memory"]
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-        else:
+        is_unified = controllers == ""
+        if not is_unified and controller not in controllers.split(","):
             continue
         # In a container this may be the path on the host; folders that are missing here are skipped by the caller.
         inner = Path(path.lstrip("/"))
-        for mount in mounts:
+        for mount in [root, root / "unified"] if is_unified else [root / controller]:
             for folder in [inner, *inner.parents]:
-                yield (mount / folder, *names)
+                yield mount / folder, is_unified
 
 
 def _number(path: Path) -> int | None:

@@ -19,6 +19,7 @@ from sr_cli.evaluation.measures import MEASURES
 from sr_cli.networks.registry import is_described_by_file
 from sr_cli.system.cpu_tuning import keep_freed_memory
 from sr_cli.system.distributed import ALONE, Group
+from sr_cli.system.memory import cpus
 from sr_cli.system.telemetry import EnergyMeter, EnergyReport, in_parallel
 from sr_cli.training.recorder import Recorder, open_run
 from sr_cli.training.recovery import recover
@@ -238,8 +239,7 @@ def make_loader(config: TrainConfig, photos: Photos, device: torch.device, group
     """Loads `make_batches`. By default, a worker per CPU beside a GPU; on a CPU they would slow the network."""
     workers = config.workers
     if workers is None:
-        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        workers = min(8, cpus // group.local_size) if device.type == "cuda" else 0
+        workers = min(8, cpus() // group.local_size) if device.type == "cuda" else 0
     return Loader(make_batches(config, photos, group), workers=workers, pin=device.type == "cuda")
 
 

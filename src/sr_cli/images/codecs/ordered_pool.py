@@ -1,10 +1,11 @@
 """Parallel work whose results keep the order of the input."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from sr_cli.system.memory import cpus
 
 _MAX_THREADS = 8
 
@@ -17,7 +18,7 @@ def ordered_map(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterat
 
     Unlike ``Executor.map`` it takes new items only as results are used, so memory stays small however many there are.
     """
-    threads = min(_MAX_THREADS, os.cpu_count() or 1)
+    threads = min(_MAX_THREADS, cpus())
     pending: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(threads)
     try:
