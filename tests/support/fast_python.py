@@ -60,13 +60,16 @@ _servers: list[subprocess.Popen[bytes]] = []  # a server lives until the pipe to
 def ask(path: str, arguments: list[str]) -> int:
     """The client: have the server run a command with this process's files; its exit code."""
     files = array.array("i", [0, 1, 2]).tobytes()
+    forwarded = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    signal.pthread_sigmask(signal.SIG_BLOCK, forwarded)  # until there is a command to forward them to
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
         server.connect(path)
         request = json.dumps([arguments, os.getcwd(), dict(os.environ)]).encode()  # noqa: PTH109
         server.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)])
         command = int(server.recv(LONGEST))
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in forwarded:
             signal.signal(number, lambda number, _: os.kill(command, number))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, forwarded)
         code = int(server.recv(LONGEST))
     if code < 0:
         if code != -signal.SIGKILL:
