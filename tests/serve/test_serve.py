@@ -224,6 +224,19 @@ def test_the_queue_is_bounded_and_who_hangs_up_leaves_it(url, folder, gate):
     assert requests.post(url + "upscale", encoded()).status_code == 200
 
 
+def test_an_upload_that_breaks_off_leaves_nothing(url, folder):
+    port = int(url.split(":")[2].split("/")[0])
+    form = "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 100"
+    for headers, body in (("Content-Length: 100", "x"), ("Transfer-Encoding: chunked", "1\r\nx\r\n"), (form, "--b")):
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(f"POST /t0ken/upscale HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n\r\n{body}".encode())
+            eventually(lambda: list(folder.iterdir()))
+        eventually(lambda: not list(folder.iterdir()))
+    for kind in ("multipart/form-data", "multipart/form-data; boundary=b"):
+        assert requests.post(url + "upscale", b"junk", headers={"Content-Type": kind}).status_code == 400
+    assert requests.post(url + "upscale", encoded()).status_code == 200
+
+
 def test_pictures_end_with_their_page(url, folder, gate):
     with requests.get(url + "events", stream=True) as events:
         messages = data_of(events)

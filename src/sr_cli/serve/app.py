@@ -6,7 +6,7 @@ import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
@@ -22,8 +22,7 @@ from sr_cli import __version__, html
 from sr_cli.config import ServeConfig
 from sr_cli.errors import DeviceError, ImageError, OutputError, SrError, UsageError, one_line
 from sr_cli.images import FORMATS
-from sr_cli.serve.description import describe
-from sr_cli.serve.parameters import models, read_parameters
+from sr_cli.serve.parameters import describe, models, read_parameters
 from sr_cli.serve.work import FACTS, BusyError, Work, Worker
 from sr_cli.upscaling.batch.results import Result
 
@@ -72,7 +71,8 @@ class Site:
     def stop(self) -> None:
         """End all pages and requests."""
         self._stopped = True
-        self.worker.discard_all()
+        for work in list(self.worker.works.values()):
+            self.worker.discard(work)
         for page in self._pages.values():
             page.changed.set()
 
@@ -131,11 +131,11 @@ class Site:
         _, work = await self._receive(request, preview=True)
         loop = asyncio.get_running_loop()
         work.on_change = lambda: loop.call_soon_threadsafe(self._note_change, page, work)
-        if page.id not in self._pages:
-            self.worker.discard(work)
-            raise HTTPException(404, "no such page; its connection has ended")
         page.works.append(work)
-        self.worker.begin(work)
+        if page.id in self._pages:
+            self.worker.begin(work)
+        else:  # it has gone away during the upload
+            self.worker.discard(work)
         page.changed.set()
         return JSONResponse({"id": work.id}, status_code=202)
 
@@ -230,14 +230,10 @@ async def _save(request: Request, path: Path) -> str:
         uploads = [value for value in form.values() if isinstance(value, UploadFile)]
         if len(uploads) != 1 or len(form) != 1:
             raise HTTPException(400, "the form must have one file and nothing else; parameters belong into the query")
-        await run_in_threadpool(_copy, uploads[0].file, path)
+        with path.open("wb") as file:
+            await run_in_threadpool(shutil.copyfileobj, uploads[0].file, file, 1 << 20)
         stem = PurePosixPath((uploads[0].filename or "").replace("\\", "/")).stem
         return one_line(stem)[:100] or "picture"
-
-
-def _copy(upload: BinaryIO, path: Path) -> None:
-    with path.open("wb") as file:
-        shutil.copyfileobj(upload, file, 1 << 20)
 
 
 def _bounded(receive: Receive, limit: int) -> Receive:

@@ -1,11 +1,13 @@
-"""The query parameters of an upload: the options of ``sr upscale`` that say what to make of a picture."""
+"""The query of an upload: the options of ``sr upscale`` that say what to make of a picture; and their description."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import Field, fields
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from sr_cli import weights
-from sr_cli.config import AUTO, UpscaleConfig, check_setting, flag
+from sr_cli import __version__, weights
+from sr_cli.config import AUTO, ServeConfig, UpscaleConfig, check_setting, flag
 from sr_cli.errors import UsageError
 from sr_cli.images import FORMATS, SUFFIXES
 
@@ -45,12 +47,18 @@ def read_parameters(query: Mapping[str, str]) -> UpscaleConfig:
         raise UsageError(str(error)) from error
 
 
-def schema() -> list[dict[str, Any]]:
-    """The parameters as OpenAPI describes them."""
-    return [
+def describe(address: str, config: ServeConfig) -> dict[str, Any]:
+    """The OpenAPI document of ``POST /upscale``; ``address`` is the URL that its path follows, the token included."""
+    about: dict[str, Any] = json.loads(Path(__file__).with_name("openapi.json").read_text("utf-8"))
+    about["info"]["version"], about["servers"] = __version__, [{"url": address}]
+    operation = about["paths"]["/upscale"]["post"]
+    operation["parameters"] = [
         {"name": name, "in": "query", "description": _ABOUT.get(name, each.metadata["help"]), "schema": _schema(each)}
         for name, each in _SETTINGS.items()
     ]
+    for each in operation["responses"].values():
+        each["description"] = each["description"].format(**vars(config))
+    return about
 
 
 def _kind(each: Field[Any]) -> Any:

@@ -47,30 +47,19 @@ class Server(uvicorn.Server):
 
     def __init__(self, site: Site, *, token: str, host: str) -> None:
         self._site = site
-        super().__init__(
-            uvicorn.Config(
-                Guard(site.app, token=token, host=host),
-                loop="asyncio",
-                http="h11",
-                ws="none",
-                lifespan="off",
-                interface="asgi3",
-                log_config=None,
-                log_level="critical",
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                limit_concurrency=200,
-                timeout_graceful_shutdown=3,
-            )
-        )
+        config = uvicorn.Config(
+            Guard(site.app, token=token, host=host), interface="asgi3", loop="asyncio", http="h11", ws="none",
+            lifespan="off", log_config=None, log_level="critical", access_log=False, proxy_headers=False,
+            server_header=False, limit_concurrency=200, timeout_graceful_shutdown=3,
+        )  # fmt: skip
+        super().__init__(config)
 
     def serve_on(self, listener: socket.socket) -> None:
         """Serve until `end` is called; returns when the last picture has ended."""
         try:
             asyncio.run(self.serve([listener]))
         finally:
-            self._site.worker.close()
+            self._site.worker.thread.shutdown()
 
     def end(self) -> None:
         """Make `serve_on` return; may be called by a signal handler."""

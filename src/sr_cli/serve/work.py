@@ -32,10 +32,6 @@ class BusyError(Exception):
     """As many pictures as may are waiting."""
 
 
-class _CancelledError(SrError):
-    """Nobody waits for the result anymore."""
-
-
 class Work:
     """An uploaded picture on its way to its result; a `sr_cli.upscaling.batch.pipeline.Watcher`.
 
@@ -132,7 +128,7 @@ class Work:
 
     def _check_cancelled(self) -> None:
         if self.cancelled.is_set():
-            raise _CancelledError("cancelled")
+            raise SrError("nobody waits for the result anymore")
 
     def _tell(self, progress: tuple[int, int]) -> None:
         self.progress = progress
@@ -148,12 +144,16 @@ class Worker:
 
     Args:
         folder: for uploads and results; private.
+
+    Attributes:
+        works: by their ids; not those that were discarded.
+        thread: computes; to be shut down.
     """
 
     def __init__(self, config: ServeConfig, folder: Path) -> None:
         self.works: dict[str, Work] = {}
         self._config, self._folder = config, folder
-        self._thread = ThreadPoolExecutor(1)
+        self.thread = ThreadPoolExecutor(1)
         self._load = functools.lru_cache(maxsize=4)(Upscaler)
 
     def admit(self, config: UpscaleConfig, *, preview: bool = False) -> Work:
@@ -171,7 +171,7 @@ class Worker:
 
     def begin(self, work: Work) -> None:
         """Queue a picture whose upload is complete."""
-        work.future = self._thread.submit(work.upscale, self._upscaler)
+        work.future = self.thread.submit(work.upscale, self._upscaler)
         work.future.add_done_callback(lambda _: work.on_change())
 
     def discard(self, work: Work) -> None:
@@ -185,15 +185,6 @@ class Worker:
             return
         work.future.cancel()
         work.future.add_done_callback(lambda _: shutil.rmtree(work.folder, ignore_errors=True))
-
-    def discard_all(self) -> None:
-        """Forget all pictures."""
-        for work in list(self.works.values()):
-            self.discard(work)
-
-    def close(self) -> None:
-        """Wait for the end of the thread."""
-        self._thread.shutdown(cancel_futures=True)
 
     def _upscaler(self, config: UpscaleConfig) -> Upscaler:
         same = {name: getattr(config, name) for name in ("device", "strength", "ensemble", "color_match")}
