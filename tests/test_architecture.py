@@ -34,6 +34,8 @@ TORCHLESS = {
     "system/address_space",
     "system/atomic_files",
     "system/memory",
+    "training/report",
+    "training/runs",
     "weights",
     "console",
     "cli",
