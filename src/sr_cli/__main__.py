@@ -12,6 +12,15 @@ from sr_cli.errors import DeviceError, OutputError, SrError, is_out_of_memory  #
 from sr_cli.system.address_space import check_before_imports  # noqa: E402
 from sr_cli.system.cpu_tuning import limit_openmp_spin, limit_openmp_threads  # noqa: E402
 
+_WORDS = {
+    "Value error, ": "",
+    "Input should be a valid integer, unable to parse string as an integer": "not a whole number",
+    "Input should be a valid number, unable to parse string as a number": "not a number",
+    "Input should be greater than or equal to": "must be at least",
+    "Input should be less than or equal to": "must be at most",
+}
+"""What Typer says about values, and what we say."""
+
 
 def main() -> None:
     """Run the command line and exit."""
@@ -43,7 +52,9 @@ def run() -> int:
         return app(prog_name="sr", standalone_mode=False) or 0
     except CommandLineError as error:
         command = error.ctx.command_path if error.ctx else "sr"
-        message = " ".join(error.format_message().replace("Value error, ", "").split())
+        message = " ".join(error.format_message().split())
+        for said, better in _WORDS.items():
+            message = message.replace(said, better)
         console.error(f"{message.removesuffix('.')} (see {command} --help)")
         return int(error.exit_code)
     except SrError as error:

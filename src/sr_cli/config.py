@@ -380,8 +380,32 @@ def parse_size(text: str) -> tuple[int, int]:
     """
     match = re.fullmatch(r"(\d+)\s*[x×X]\s*(\d+)", text.strip())
     if not match:
-        raise ValueError(f"{text!r} is not a size; use WIDTHxHEIGHT, such as 1920x1080")
+        raise ValueError(f"{text!r} is not a size; use WIDTHxHEIGHT in pixels, such as 1920x1080{_printed(text)}")
     return int(match[1]), int(match[2])
+
+
+def parse_side(text: str) -> int:
+    """Read a width or height such as ``1000``.
+
+    Raises:
+        ValueError: the text has another form.
+    """
+    if not text.strip().removesuffix("px").isdecimal():
+        raise ValueError(f"{text!r} is not a number of pixels, such as 1000{_printed(text)}")
+    return int(text.strip().removesuffix("px"))
+
+
+def _printed(text: str) -> str:
+    """What the lengths in a text are in print."""
+    match = re.fullmatch(r"(?:([\d.]+)\s*[x×X]\s*)?([\d.]+)\s*(mm|cm|in)", text.strip())
+    try:
+        sides = [float(side) for side in match.groups()[:2] if side] if match else []
+    except ValueError:
+        sides = []
+    if not sides or not match:
+        return ""
+    dots = "x".join(f"{side * 300 / {'mm': 25.4, 'cm': 2.54, 'in': 1}[match[3]]:.0f}" for side in sides)
+    return f"; {text.strip()} at 300 dots per inch are {dots}"
 
 
 def parse_tile(text: str) -> int | str | None:
@@ -449,10 +473,14 @@ class UpscaleConfig:
         parse=parse_scale,
     )
     size: tuple[int, int] | None = setting(
-        None, "Exact width and height in pixels.", SIZE, metavar="WxH", parse=parse_size
+        None, "Exact width and height in pixels, whatever the proportions.", SIZE, metavar="WxH", parse=parse_size
     )
-    width: int | None = setting(None, "Width in pixels; keeps the aspect ratio.", SIZE, metavar="N", min=1)
-    height: int | None = setting(None, "Height in pixels; keeps the aspect ratio.", SIZE, metavar="N", min=1)
+    width: int | None = setting(
+        None, "Width in pixels; keeps the aspect ratio.", SIZE, metavar="N", min=1, parse=parse_side
+    )
+    height: int | None = setting(
+        None, "Height in pixels; keeps the aspect ratio.", SIZE, metavar="N", min=1, parse=parse_side
+    )
     max_pixels: int | None = setting(
         None,
         "Largest result in pixels, such as 20M; larger ones are reduced to it.",

@@ -234,7 +234,8 @@ def test_an_empty_folder_is_an_error_unless_it_may_be(sr, tmp_path, model):
     (tmp_path / "empty").mkdir()
     paint(tmp_path / "a.png")
     assert sr("upscale", "empty")[0] == 3
-    assert sr("upscale", "empty", "--empty-ok")[0] == 0
+    code, out, _ = sr("upscale", "empty", "--empty-ok", "--json")
+    assert (code, json.loads(out)["total"]) == (0, 0)
     assert sr("upscale", "missing", "--empty-ok")[0] == 3
     assert sr("upscale", "empty", "a.png", "-m", model, "-o", "out", "--empty-ok")[:2] == (0, "out/a_2x.png\n")
     assert sr("upscale", "a.png", "--log-file", "no/such/folder.log")[0] == 7

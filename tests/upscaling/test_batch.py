@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sr_cli import images
-from sr_cli.config import DEFAULT_MODEL, UpscaleConfig, parse_pixels, parse_shard, parse_size
-from sr_cli.errors import ImageError, OutputError, UsageError
+from sr_cli.config import DEFAULT_MODEL, UpscaleConfig, parse_pixels, parse_shard, parse_side, parse_size
+from sr_cli.errors import ImageError, NoImagesError, OutputError, UsageError
 from sr_cli.images.header import size_of
 from sr_cli.system.distributed import process_share
 from sr_cli.upscaling.batch.dry_run import dry_run
@@ -89,6 +89,11 @@ class TestSizes:
                 parse_size(text)
         with pytest.raises(ValueError, match="; write"):
             parse_pixels("lots")
+        assert parse_side("1000") == parse_side("1000px") == 1000
+        with pytest.raises(ValueError, match="60cm at 300 dots per inch are 7087"):
+            parse_side("60cm")
+        with pytest.raises(ValueError, match="are 7087x4724"):
+            parse_size("60×40 cm")
 
     def test_the_next_larger_network_is_taken(self):
         available = {2: "c-x2", 3: "c-x3", 4: "c-x4", 8: "c-x8"}
@@ -158,6 +163,16 @@ class TestInputs:
         paint(here / "p" / "out" / "a_2x.png")
         assert names(find_inputs(["p"], recursive=True, output=Path("p/out"))) == ["p/a.png"]
 
+    def test_videos_in_folders_are_left_out_and_named(self, here):
+        paint(here / "p" / "a.png")
+        for name in ("p/sub/b.MP4", "p/c.mov", "p/code.ts", "clips/d.mp4"):
+            (here / name).parent.mkdir(exist_ok=True)
+            (here / name).touch()
+        found = find_inputs(["p"], recursive=True)
+        assert names(found) == ["p/a.png"] and found.notes[0].startswith("2 videos left out, such as p/c.mov")
+        with pytest.raises(NoImagesError, match="only videos"):
+            find_inputs(["clips"])
+
     def test_nothing_at_all(self, here):
         (here / "empty").mkdir()
         with pytest.raises(ImageError, match="empty"):
@@ -196,6 +211,14 @@ class TestOutputs:
         kept, passed_over = name_outputs(sources, naming(), lambda _: None)
         assert [str(source.path) for source, _ in kept] == ["a.png", "b_2x.png"]
         assert passed_over == 1
+
+    def test_nor_are_those_of_another_folder_or_scale(self):
+        sources = [Source(path=Path(name)) for name in ("a.png", "a_2x.png", "a_1.5x.jpg", "a_30x20.png", "b_4x.png")]
+        kept, passed_over = name_outputs(sources, naming(output=Path("out")), lambda _: None)
+        assert [str(source.path) for source, _ in kept] == ["a.png", "b_4x.png"]
+        assert passed_over == 3
+        chosen = replace(sources[1], named=True)
+        assert name_outputs([sources[0], chosen], naming(output=Path("out")), lambda _: None)[1] == 0
 
     @pytest.mark.usefixtures("here")
     def test_collisions_are_refused_before_any_work(self):

@@ -16,6 +16,7 @@ _COMMANDS = (
         "sr upscale photo.jpg",
         "sr upscale photos -r -o large --scale 2",
         "sr upscale scan.tif --width 6000 --format png",
+        "sr upscale film.mp4 -o large.mp4 --height 2160",
     )),
     (train, TrainCommand, (
         "sr train photos --steps 20000",

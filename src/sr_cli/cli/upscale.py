@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 def upscale(
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="IMAGE|FOLDER|PATTERN…", help="Images, folders, quoted patterns; - for stdin."),
+        typer.Argument(
+            metavar="IMAGE|FOLDER|PATTERN…",
+            help="Pictures, videos, folders of pictures, quoted patterns, https:// and s3:// addresses; - for stdin.",
+        ),
     ] = None,
     *,
     output: Annotated[
@@ -67,7 +70,7 @@ def upscale(
         option("Write a crop of input, bicubic and result side by side.", OUTPUT, "--compare", metavar="FILE"),
     ] = None,
 ) -> None:
-    """Upscale images. Inputs are never changed; results are written atomically."""
+    """Upscale pictures and videos. Inputs are never changed; results are written atomically."""
     inputs = inputs or []
     if log_file:
         console.log_to(log_file)
@@ -83,6 +86,7 @@ def upscale(
         console.note("--preview needs a color terminal; --compare FILE writes an image instead")
 
     from sr_cli.system import distributed
+    from sr_cli.upscaling.batch.results import Summary
     from sr_cli.upscaling.batch.run import BatchRequest, plan_batch, plan_pipe
 
     shown = view.OutputOptions(
@@ -111,7 +115,7 @@ def upscale(
             except NoImagesError as error:
                 if not config.empty_ok:
                     raise
-                (console.log if quiet else console.note)(str(error))
+                view.summarize(Summary(total=0, notes=[str(error)]), shown)
                 return
         code = view.show_dry_run(batch.dry_run(), batch.upscaler, shown) if dry_run else _run(batch, shown)
     if not batch.summary.interrupted:

@@ -44,19 +44,24 @@ def log(message: str) -> None:
 def error(message: str) -> None:
     """Print one line that begins with ``error:``; control characters in file names are shown as escapes."""
     log(f"error: {message}")
-    err.print(f"[bold red]error:[/] {escape(one_line(message))}")
+    _say(f"[bold red]error:[/] {escape(one_line(message))}")
 
 
 def warning(message: str) -> None:
     """Print one line that begins with ``warning:``."""
     log(f"warning: {message}")
-    err.print(f"[yellow]warning:[/] {escape(one_line(message))}")
+    _say(f"[yellow]warning:[/] {escape(one_line(message))}")
 
 
 def note(message: str) -> None:
     """Print a plain line on stderr."""
     log(message)
-    err.print(escape(one_line(message)))
+    _say(escape(one_line(message)))
+
+
+def _say(line: str) -> None:
+    """Print a line: broken between words on a terminal, whole elsewhere."""
+    err.print(line, soft_wrap=not err.is_terminal, overflow="ignore", crop=False)
 
 
 def print_whole(table: Table) -> None:

@@ -40,17 +40,19 @@ def show_catalog(models: Sequence[tuple[weights.Entry, weights.State]], *, of: i
         )
         for entry, state in models
     ]
+    widths = {title: max(map(len, (title, *cells))) for title, *cells in zip(titles, *rows, strict=True)}
+    if console.out.is_terminal:  # where it is narrow, purposes are cut or left out, then names are folded
+        room = console.out.width - sum(widths.values()) - 2 * len(widths)
+        widths["for"] += min(room, 0)
+        if widths["for"] < len("for"):
+            widths["model"] = max(12, widths["model"] + widths.pop("for") + 2)
     table = Table(box=None, pad_edge=False)
-    left = console.out.width if console.out.is_terminal else None
-    for title, *cells in zip(titles, *rows, strict=True):
-        width = max(map(len, (title, *cells)))
-        if title == "for" and left is not None:
-            width = max(3, min(width, left))  # only purposes are cut, where the terminal is narrow
-        elif left is not None:
-            left -= width + 2
-        table.add_column(title, width=width, no_wrap=True, justify="right" if title == "size" else "left")
+    for title, width in widths.items():
+        table.add_column(
+            title, width=width, no_wrap=title == "for", overflow="fold", justify="right" if title == "size" else "left"
+        )
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*map(escape, row[: len(widths)]))
     if models:
         console.print_whole(table)
     console.note(f"{len(models)} of {of} models; * is here; `sr models NAME` shows one, `sr download-weights` gets it")
@@ -78,7 +80,7 @@ def show_one(facts: Mapping[str, Any]) -> None:
     }
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
-    table.add_column()
+    table.add_column(overflow="fold")
     for name, value in lines.items():
         if value:
             table.add_row(name, escape(str(value)))

@@ -183,8 +183,8 @@ def summarize(summary: "Summary", shown: OutputOptions) -> None:
     if summary.chosen and summary.total > 1 and not shown.quiet and not shown.as_json:
         models = ", ".join(f"{name} for {count}" for name, count in summary.chosen.most_common())
         console.note(f"chosen by what they look like: {models}; --model or --for overrides")
-    for note in summary.notes if not shown.quiet else ():
-        console.note(note)
+    for note in summary.notes:
+        (console.log if shown.quiet else console.note)(note)
     for problem in summary.problems:
         console.error(str(problem))
     for failure in summary.failures:

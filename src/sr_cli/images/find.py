@@ -9,7 +9,11 @@ from sr_cli.images.formats import SUFFIXES
 
 
 def find_images(
-    path: Path, *, recursive: bool = False, on_unreadable: Callable[[ImageError], None] | None = None
+    path: Path,
+    *,
+    recursive: bool = False,
+    on_unreadable: Callable[[ImageError], None] | None = None,
+    on_other: Callable[[Path], None] = lambda _: None,
 ) -> list[Path]:
     """Find the files in a folder that have an image format's suffix, sorted by path.
 
@@ -19,6 +23,7 @@ def find_images(
     Args:
         recursive: whether to search subfolders.
         on_unreadable: called with the error for each unreadable subfolder, in place of raising it.
+        on_other: called with each file that isn't hidden and has another suffix.
 
     Raises:
         ImageError: the folder is missing, it or a subfolder is unreadable, or there is no image.
@@ -41,8 +46,11 @@ def find_images(
         subfolders[:] = [name for name in subfolders if recursive and not name.startswith(".")]
         for name in names:
             file = Path(folder, name)
-            # Reading a named pipe would block.
-            if not name.startswith(".") and file.suffix.lower() in SUFFIXES and not file.is_fifo():
+            if name.startswith("."):
+                continue
+            if file.suffix.lower() not in SUFFIXES:
+                on_other(file)
+            elif not file.is_fifo():  # reading a named pipe would block
                 found.append(file)
     if not found:
         raise NoImagesError(f"{path}: no images in this folder" + ("" if recursive else " (subfolders not searched)"))

@@ -63,6 +63,7 @@ def find_inputs(
     if "" in given:
         raise UsageError("an input is an empty name; the current folder is .")
     problems: list[SrError] = []
+    videos: list[Path] = []
     sources: list[Source] = []
     several = sum(_is_folder(Path(each)) for each in [*given, *listed]) > 1
 
@@ -71,7 +72,7 @@ def find_inputs(
         try:
             if _is_folder(path):
                 root = PurePath(path.resolve().name) if several else PurePath()
-                sources += _in_folder(path, root, recursive=recursive, problems=problems)
+                sources += _in_folder(path, root, recursive=recursive, problems=problems, videos=videos)
             elif in_list:
                 relative = not path.is_absolute() and ".." not in path.parts
                 sources.append(Source(path=path, subfolder=path.parent if relative else PurePath()))
@@ -93,8 +94,12 @@ def find_inputs(
     if not kept:
         raise problems[0] if problems else NoImagesError("no images to upscale")
     folders = [] if recursive else [Path(each) for each in [*given, *listed] if _is_folder(Path(each))]
-    left_out = [f"{folder}: {count} not searched; -r includes them" for folder in folders if (count := _count(folder))]
-    return Inputs(sources=list(reversed(kept.values())), problems=problems, notes=left_out)
+    notes = [
+        f"{folder}: {count} not searched; -r includes them" for folder in folders if (count := _subfolders(folder))
+    ]
+    if videos:
+        notes.append(f"{_count(len(videos), 'video')} left out, such as {videos[0]}; name videos to upscale them")
+    return Inputs(sources=list(reversed(kept.values())), problems=problems, notes=notes)
 
 
 def read_list(content: bytes) -> list[str]:
@@ -124,13 +129,21 @@ def _canonical(path: Path) -> Path:
         return path.absolute()
 
 
-def _in_folder(folder: Path, root: PurePath, *, recursive: bool, problems: list[SrError]) -> list[Source]:
+def _in_folder(
+    folder: Path, root: PurePath, *, recursive: bool, problems: list[SrError], videos: list[Path]
+) -> list[Source]:
+    def on_other(file: Path) -> None:
+        if video.is_video(file) and file.suffix != ".ts":  # TypeScript, too
+            videos.append(file)
+
     before = len(problems)
     try:
-        found = images.find_images(folder, recursive=recursive, on_unreadable=problems.append)
+        found = images.find_images(folder, recursive=recursive, on_unreadable=problems.append, on_other=on_other)
     except ImageError:
         if len(problems) > before:
             return []
+        if videos:
+            raise NoImagesError(f"{folder}: only videos in this folder; name them to upscale them") from None
         raise
     return [Source(path=path, subfolder=root / path.relative_to(folder).parent) for path in found]
 
@@ -147,13 +160,17 @@ def _matching(pattern: str) -> list[Source]:
     return [Source(path=path, subfolder=path.relative_to(Path(*parts[:first])).parent) for path in pictures]
 
 
-def _count(folder: Path) -> str:
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number > 1)}"
+
+
+def _subfolders(folder: Path) -> str:
     """``1 subfolder``, ``2 subfolders``; empty for none."""
     try:
         number = sum(each.is_dir() and not each.name.startswith(".") for each in folder.iterdir())
     except OSError:
         return ""  # it is among the problems
-    return f"{number} subfolder{'s' * (number > 1)}" if number else ""
+    return _count(number, "subfolder") if number else ""
 
 
 def _is_folder(path: Path) -> bool:

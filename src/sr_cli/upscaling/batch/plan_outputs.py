@@ -1,6 +1,7 @@
 """Where the results go: names, collisions, existing files. All of it is decided before any work starts."""
 
 import os
+import re
 import string
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +17,9 @@ from sr_cli.upscaling.batch.stores import AnyPath, StorePath
 
 FIELDS = ("stem", "ext", "scale", "model", "width", "height")
 """The placeholders of ``--filename``."""
+
+_RESULT = re.compile(r"(.+)_(\d+(\.\d+)?x|\d+x\d+)")
+"""The stem of a result by the default names, of any run."""
 
 _LONGEST_NAME = 255  # bytes, on all common file systems
 
@@ -147,7 +151,13 @@ def name_outputs(
     """
     named = [(source, naming.path_for(source, size_of(source) if naming.needs_size else None)) for source in sources]
     results = {canonical_path(path) for source, path in named if path != source.path}
-    kept = [(s, path) for s, path in named if s.named or canonical_path(s.path) not in results]
+    stems = {(source.path.parent, source.path.stem) for source, _ in named}
+
+    def is_result(path: AnyPath) -> bool:
+        match = _RESULT.fullmatch(path.stem)
+        return canonical_path(path) in results or (match is not None and (path.parent, match[1]) in stems)
+
+    kept = [(source, path) for source, path in named if source.named or not is_result(source.path)]
     return (kept, len(named) - len(kept)) if kept else (named, 0)
 
 

@@ -223,7 +223,9 @@ def _plan(
     if config.quality is not None and unused and all(FORMATS[each].quality is None for each in unused):
         summary.notes.append(f"--quality has no effect on {', '.join(sorted(unused))}")
     if left_out:
-        summary.notes.append(f"{left_out} results of an earlier run were not used as inputs")
+        summary.notes.append(
+            f"{pictures(left_out)} left out as results of earlier runs: a_4x.png beside a.png, and the like"
+        )
     if count > 1:
         summary.notes.append(f"shard {index}/{count}: {summary.total} of {pictures(found)}")
     if skipped:
