@@ -1,13 +1,14 @@
 """Output for people: results on stdout, progress and errors on stderr. One file per subject; shared parts are here."""
 
 import sys
+import textwrap
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from sr_cli.errors import OutputError
 from sr_cli.errors import one_line as one_line
@@ -44,24 +45,27 @@ def log(message: str) -> None:
 def error(message: str) -> None:
     """Print one line that begins with ``error:``; control characters in file names are shown as escapes."""
     log(f"error: {message}")
-    _say(f"[bold red]error:[/] {escape(one_line(message))}")
+    _say(message, "error: ", "bold red")
 
 
 def warning(message: str) -> None:
     """Print one line that begins with ``warning:``."""
     log(f"warning: {message}")
-    _say(f"[yellow]warning:[/] {escape(one_line(message))}")
+    _say(message, "warning: ", "yellow")
 
 
 def note(message: str) -> None:
     """Print a plain line on stderr."""
     log(message)
-    _say(escape(one_line(message)))
+    _say(message)
 
 
-def _say(line: str) -> None:
+def _say(message: str, prefix: str = "", style: str = "") -> None:
     """Print a line: broken between words on a terminal, whole elsewhere."""
-    err.print(line, soft_wrap=not err.is_terminal, overflow="ignore", crop=False)
+    line = prefix + one_line(message)
+    if err.is_terminal:
+        line = textwrap.fill(line, err.width, break_long_words=False, break_on_hyphens=False)
+    err.print(Text.assemble((line[: len(prefix)], style), line[len(prefix) :]))
 
 
 def print_whole(table: Table) -> None:
