@@ -59,6 +59,8 @@ def test_a_given_end_replaces_the_recipes():
 
 
 def test_patches_of_compact_follow_the_scale():
+    with pytest.raises(UsageError, match="no setting is called 'name'"):
+        fresh_config({"name": "a"})
     assert fresh_config({"scale": 3}).crop_size == 144
     assert fresh_config({"scale": 3, "crop_size": 48}).crop_size == 48
     with pytest.raises(UsageError, match="multiple"):

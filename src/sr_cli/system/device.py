@@ -36,7 +36,7 @@ def choose(name: str = "auto") -> torch.device:
         raise DeviceError(f"invalid device {name!r}: choose auto, cpu, cuda, cuda:N or mps (here: {', '.join(here)})")
     wanted = "cuda:0" if name == "cuda" else name
     if wanted not in here:
-        raise DeviceError(f"{name}: {_why_absent(wanted)}; choose auto, or one of {', '.join(here)}")
+        raise DeviceError(f"{name}: {_why_absent(wanted)}; choose from {', '.join(('auto', *here))}")
     return torch.device(wanted)
 
 

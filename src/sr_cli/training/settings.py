@@ -25,6 +25,8 @@ def fresh_config(given: dict[str, Any]) -> TrainConfig:
     """
     if given.get("degradation") != "real":  # an option overrides the table of a settings file
         given = {key: value for key, value in given.items() if key != "real"}
+    if unknown := given.keys() - _FIELDS.keys():
+        raise UsageError(f"no setting is called {min(unknown)!r}")
     ends = {} if {"epochs", "steps", "hours"}.isdisjoint(given) else {"epochs": None}
     with _as_usage_error():
         return dataclasses.replace(recipe(given.get("arch", DEFAULT_ARCH), scale=given.get("scale")), **ends | given)
