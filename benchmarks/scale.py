@@ -245,7 +245,7 @@ def check(arguments: argparse.Namespace) -> None:
                     local = real(names, upscaler, config)
                     print(f"  one process without Ray: {local.rate:.2f} pictures/s, {local.cpus:.2f} CPUs: ", end="")
                     print(f"{local.rate / local.cpus:.2f} pictures a CPU second")
-                for workers in (1, 2, 4):
+                for workers in arguments.workers:
                     each = cores / workers
                     found = real(names, upscaler, replace(config, cluster="auto", cpus_per_worker=each))
                     # Waiting for the result's delivery is no part of this: it goes into a folder.
@@ -290,6 +290,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="real runs on Ray, beside the simulation")
     parser.add_argument("--cases", nargs="+", default=["waiting", "computing"], help="which of the two to check")
+    parser.add_argument("--workers", nargs="+", type=int, default=[1, 2, 4], help="how many, one run each (1 2 4)")
     parser.add_argument("--count", type=int, default=200, help="of pictures in a real run (200)")
     parser.add_argument("--side", type=int, default=96, help="of those that keep the CPUs busy, in pixels (96)")
     parser.add_argument("--wait", type=float, default=0.5, help="seconds before the server sends (0.5)")
