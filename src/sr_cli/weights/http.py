@@ -112,9 +112,9 @@ def total_size(response: requests.Response, *, start: int) -> int | None:
         raise URLError(f"it sends the file in an encoding that wasn't asked for ({transfer})")
     if status == 200:
         length = headers.get("Content-Length", "")
-        is_stated = length.isascii() and length.isdecimal() and "Transfer-Encoding" not in headers
+        is_stated = re.fullmatch("[0-9]{1,18}", length) and "Transfer-Encoding" not in headers
         return int(length) if is_stated else None
-    stated = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
+    stated = re.fullmatch(r"bytes ([0-9]{1,18})-[0-9]+/([0-9]{1,18}|\*)", headers.get("Content-Range", ""))
     if not stated or int(stated[1]) != start:
         raise URLError("it sends another part of the file than requested")
     return None if stated[2] == "*" else int(stated[2])
