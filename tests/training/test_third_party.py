@@ -1,6 +1,7 @@
 """Fine-tuning the network of another project's file."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import spandrel
@@ -81,7 +82,7 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_been(photo_folder, tm
 
 def test_batch_normalization_and_dropout_stay_off():
     class Descriptor:
-        scale, supports_half, input_channels = 2, True, 3
+        scale, supports_half, input_channels, architecture = 2, True, 3, SimpleNamespace(id="")
         model = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.Dropout(), torch.nn.Conv2d(3, 12, 1))
 
     network = ThirdPartyNetwork(Descriptor()).train()  # type: ignore[arg-type]
