@@ -45,6 +45,10 @@ def test_a_comparison_shows_only_what_differs():
     heading, *rows = lines("a", "runs/b")
     assert "lr" in heading and "arch" not in heading and "scale" not in heading
     assert [row.split()[1] for row in rows] == ["0.001", "0.002"]
+    config = Path("runs/a/config.json")
+    config.write_text(json.dumps({"settings": {**json.loads(config.read_text())["settings"], "hours": 35 / 3600}}))
+    heading, *rows = lines("a", "b")
+    assert "time" in heading and "35s" in rows[0]
 
 
 def test_json_and_what_is_no_run(tmp_path):

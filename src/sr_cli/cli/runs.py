@@ -12,6 +12,7 @@ from rich.table import Table
 from sr_cli import console
 from sr_cli.cli.completion import completer
 from sr_cli.cli.options import check_page
+from sr_cli.config import duration
 from sr_cli.system.atomic_files import write_atomically
 
 if TYPE_CHECKING:
@@ -51,10 +52,18 @@ def runs(
         console.note(f"{runs_dir}: no runs yet; sr train PHOTOS begins one")
         return
     rows = [_row(run, _differing(found) if runs and len(found) > 1 else _SETTINGS) for run in found]
-    table = Table(*(name.replace("_", " ") for name in rows[0]), box=None, pad_edge=False)
+    table = Table(
+        *("time" if name == "hours" else name.replace("_", " ") for name in rows[0]), box=None, pad_edge=False
+    )
     for row in rows:
-        table.add_row(*(escape("–" if value is None else console.one_line(str(value))) for value in row.values()))
+        table.add_row(*(escape(_shown(name, value)) for name, value in row.items()))
     console.print_whole(table)
+
+
+def _shown(name: str, value: object) -> str:
+    if value is None:
+        return "–"
+    return duration(value) if name == "hours" and isinstance(value, float) else console.one_line(str(value))
 
 
 def _row(run: "TrainingRun", settings: Iterable[str]) -> dict[str, Any]:
