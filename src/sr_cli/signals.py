@@ -30,13 +30,23 @@ def install() -> None:
         signal.signal(number, lambda *_: end())
 
 
-def watch() -> None:
-    """End the process even while its main thread computes and cannot run a handler."""
+def watch() -> Callable[[], None]:
+    """End the process even while its main thread computes and cannot run a handler.
+
+    Returns:
+        What ends the watch.
+    """
     pipe, told = os.pipe()
     os.set_blocking(told, False)
     signal.set_wakeup_fd(told, warn_on_full_buffer=False)
     os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))  # its signals are not ours
     threading.Thread(target=_watch, args=(pipe,), daemon=True, name="signals").start()
+
+    def unwatch() -> None:
+        signal.set_wakeup_fd(-1)
+        os.close(told)
+
+    return unwatch
 
 
 def end() -> None:
@@ -105,3 +115,4 @@ def _watch(pipe: int) -> None:
             time.sleep(GRACE if count > 1 else 0.05)  # for the main thread to handle it
             if count > 1 or not (_is_orderly or _handled_there):
                 end()
+    os.close(pipe)

@@ -44,7 +44,5 @@ def read_film(path: Path, *, max_pixels: int = MAX_PIXELS, deinterlace: bool = F
     except ModuleNotFoundError as error:
         if error.name != "av":
             raise
-        raise ImageError(
-            f"{path}: is a video, which needs the package av: python -m pip install av"
-        ) from None
+        raise ImageError(f"{path}: is a video, which needs the package av: python -m pip install av") from None
     return decoding.read_film(path, max_pixels=max_pixels, deinterlace=deinterlace)
