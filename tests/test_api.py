@@ -21,6 +21,7 @@ TINY = {"scale": 2, "width": 8, "depth": 1, "crop_size": 32, "batch_size": 2, "v
 
 
 @pytest.mark.parametrize("options", [{}, {"scale": 2}])
+@pytest.mark.slow
 def test_a_bare_upscaler_does_what_the_command_does(options, tmp_path):
     rng = np.random.default_rng(0)
     smooth = Image.fromarray(rng.integers(0, 256, (4, 5, 3), np.uint8)).resize((40, 32), Image.Resampling.BICUBIC)

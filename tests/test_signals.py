@@ -34,6 +34,7 @@ def signaled(command: list[str], *numbers: int, pause: float = 0.1) -> tuple[int
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_an_import_ends(number, tmp_path):
     (tmp_path / "slow.py").write_text("ready()\ntry: time.sleep(30)\nexcept BaseException: pass\n")
     program = f"import builtins; builtins.ready, builtins.time = ready, time\nsys.path.insert(0, {str(tmp_path)!r})\n"

@@ -44,7 +44,7 @@ def run() -> int:
     if not sys.warnoptions:  # -W or PYTHONWARNINGS
         warnings.simplefilter("ignore")  # what libraries tell programmers; ours are lines of the console
     check_before_imports()
-    limit_openmp_spin()
+    limit_openmp_spin(training=sys.argv[1:2] == ["train"])
     limit_openmp_threads()
     from sr_cli import console
     from sr_cli.cli import app

@@ -136,6 +136,7 @@ def shown(path: Path, format: str) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", EXPECTED)
 @pytest.mark.parametrize("format", images.FORMATS)
+@pytest.mark.slow
 def test_a_patch_keeps_its_color(tmp_path, format, kind):
     if format == "HEIF" and not is_heif_available():
         pytest.skip("pillow-heif is not installed")

@@ -52,6 +52,7 @@ def enlarged(network, lr, tile, **more):
 
 @pytest.mark.parametrize("network", NETWORKS, indirect=True)
 @torch.no_grad()
+@pytest.mark.slow
 def test_the_network_that_runs_is_the_one_in_the_file(network):
     form = InferenceForm(network, device=CPU, dtype=torch.float32)
     assert any(isinstance(each, FusedConv) for each in form.network.modules())
@@ -65,6 +66,7 @@ def test_the_network_that_runs_is_the_one_in_the_file(network):
 
 @pytest.mark.parametrize("network", EXACT, indirect=True)
 @torch.no_grad()
+@pytest.mark.slow
 def test_tiles_and_strips_of_any_size_are_the_whole(network):
     lr = torch.rand(1, 3, 90, 50)
     whole = enlarged(network, lr, None)

@@ -53,6 +53,7 @@ def test_orientation_profile_and_metadata_are_honored(upscaler, tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F", "YCbCr"])
+@pytest.mark.slow
 def test_any_mode_has_a_result_of_the_wanted_size(upscaler, mode):
     image = Image.new(mode, (6, 4))
     assert upscaler.upscale(image).size == (12, 8)

@@ -54,6 +54,7 @@ def short_segments(monkeypatch):
     ],
 )
 @pytest.mark.usefixtures("short_segments")
+@pytest.mark.slow
 def test_times_and_audio_are_those_of_the_source(tmp_path, suffix, codec, audio):
     options = {"bf": "2"} if codec != "libvpx-vp9" else {}
     source = make_clip(tmp_path / f"a{suffix}", codec=codec, times=VARIABLE, options=options, audio=audio)

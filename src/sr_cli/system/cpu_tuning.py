@@ -38,17 +38,18 @@ def release_freed_memory() -> None:
         trim(0)
 
 
-def limit_openmp_spin() -> None:
+def limit_openmp_spin(*, training: bool = False) -> None:
     """Make idle OpenMP threads spin for about 1 ms before they sleep. Call before importing torch.
 
     Threads that sleep at once wake too late for the next layer, and a small picture takes a third longer; threads that
-    spin forever take a core from the codecs. ``OMP_WAIT_POLICY`` in the environment has precedence.
+    spin forever take a core from the codecs. In a training, whose layers are larger, they sleep at once: otherwise a
+    busy neighbor halves its speed (`benchmarks/busy.py`). ``OMP_WAIT_POLICY`` in the environment has precedence.
 
     Source: GCC's libgomp manual, GOMP_SPINCOUNT; other OpenMP runtimes read OMP_WAIT_POLICY.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-        os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+        os.environ.setdefault("GOMP_SPINCOUNT", "0" if training else "20000")
 
 
 def limit_openmp_threads() -> None:
