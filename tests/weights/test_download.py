@@ -386,6 +386,6 @@ def test_a_disk_that_is_too_small_ends_in_an_error(small_disk, chunked):
 @pytest.mark.slow
 def test_the_benchmark_of_resumes_meets_its_mark():
     program = Path(__file__).parents[2] / "benchmarks" / "download_resume.py"
-    run = subprocess.run([sys.executable, program, "--size", "590000"], capture_output=True, text=True)
+    run = subprocess.run([sys.executable, program, "--size", "5900000"], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "of them 10 resumes" in run.stdout
