@@ -4,7 +4,6 @@ import hashlib
 import json
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -32,14 +31,6 @@ def go(lively, tmp_path, monkeypatch):
         return {Path(result.input).stem: result.status for result in map(batch.count, batch.run())}
 
     return run
-
-
-@pytest.fixture
-def memory():
-    store = fsspec.filesystem("memory")
-    store.store.clear()
-    yield store
-    store.store.clear()
 
 
 def test_a_row_a_picture_and_the_next_run_goes_on(go):

@@ -6,7 +6,6 @@ import threading
 import time
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -40,14 +39,6 @@ def _quick(monkeypatch, tmp_path):
 @pytest.fixture
 def upscaler(lively):
     return Upscaler(lively(name="compact", scale=2, width=8, depth=1), CONFIG, name="small")
-
-
-@pytest.fixture
-def memory():
-    store = fsspec.filesystem("memory")
-    store.store.clear()
-    yield store
-    store.store.clear()
 
 
 def plan(upscaler, *inputs: str, output: str | None = None, listed=(), **fields) -> Batch:

@@ -1,9 +1,6 @@
 """``sr serve``."""
 
 import secrets
-import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,7 +10,8 @@ from sr_cli.cli.options import options
 from sr_cli.config import ServeConfig
 from sr_cli.console.upscaling import outcome
 from sr_cli.errors import EXIT_INTERRUPTED, UsageError
-from sr_cli.system.cpu_tuning import keep_freed_memory, limit_openmp_spin
+from sr_cli.system.atomic_files import temporary_folder
+from sr_cli.system.cpu_tuning import keep_freed_memory
 
 if TYPE_CHECKING:
     from sr_cli.upscaling.batch.results import Result
@@ -39,7 +37,6 @@ def serve(*, given: dict[str, Any]) -> None:
         raise UsageError(
             f"sr serve needs {error.name}: python -m pip install starlette uvicorn python-multipart"
         ) from None
-    limit_openmp_spin()
 
     from sr_cli.serve.app import Site
     from sr_cli.serve.server import Server, address, is_loopback, listen
@@ -48,9 +45,8 @@ def serve(*, given: dict[str, Any]) -> None:
     choose(config.device)  # an absent one is an error now, not at the first picture
     keep_freed_memory()
     token = secrets.token_urlsafe(24)
-    with listen(config) as listener, tempfile.TemporaryDirectory(prefix="sr-") as folder:
-        signals.cleanups.append(lambda: shutil.rmtree(folder, ignore_errors=True))
-        server = Server(Site(config, Path(folder), _tell), token=token, host=config.host)
+    with listen(config) as listener, temporary_folder() as folder:
+        server = Server(Site(config, folder, _tell), token=token, host=config.host)
         if not is_loopback(listener):
             console.warning("other machines can reach this page, unencrypted; whoever has its address can use it")
         typer.echo(address(config, listener, token))
