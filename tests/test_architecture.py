@@ -55,17 +55,26 @@ def files() -> list[Path]:
     return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
-def imports(tree: ast.Module, *, module_level: bool) -> list[str]:
+@functools.cache
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(parse(path)))
+
+
+def imports(path: Path, *, module_level: bool) -> list[str]:
     """Dotted names that a file imports; what only type checkers see is left out."""
-    nodes: list[ast.stmt] = list(tree.body) if module_level else [n for n in ast.walk(tree) if isinstance(n, ast.stmt)]
     hidden = {
         id(child)
-        for node in ast.walk(tree)
+        for node in nodes(path)
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
         for child in ast.walk(node)
     }
     names = []
-    for node in nodes:
+    for node in parse(path).body if module_level else nodes(path):
         if id(node) in hidden:
             continue
         if isinstance(node, ast.Import):
@@ -75,36 +84,31 @@ def imports(tree: ast.Module, *, module_level: bool) -> list[str]:
     return names
 
 
-@functools.cache
-def parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+def test_imports_point_left():
+    for path in files():
+        room = room_of(path)
+        assert room in RANK, f"{path}: give {room} a place in the order of the rooms"
+        for name in imports(path, module_level=False):
+            parts = name.split(".")
+            if parts[0] == "sr_cli" and parts[1] in RANK:
+                assert RANK[parts[1]] <= RANK[room], f"{path} imports {name}, which stands to its right"
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_left(path):
-    room = room_of(path)
-    assert room in RANK, f"give {room} a place in the order of the rooms"
-    for name in imports(parse(path), module_level=False):
-        parts = name.split(".")
-        if parts[0] == "sr_cli" and parts[1] in RANK:
-            assert RANK[parts[1]] <= RANK[room], f"{room} imports {parts[1]}, which stands to its right"
+def test_only_console_and_cli_print_or_exit():
+    for path in files():
+        if room_of(path) not in ("console", "cli", "signals", "__main__"):
+            used = {name.split(".")[0] for name in imports(path, module_level=False)}
+            assert not used & {"typer", "rich"}, path
+            calls = {ast.unparse(node.func) for node in nodes(path) if isinstance(node, ast.Call)}
+            assert not calls & {"print", "exit", "quit", "sys.exit", "os._exit"}, path
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_only_console_and_cli_print_or_exit(path):
-    tree = parse(path)
-    if room_of(path) in ("console", "cli", "signals", "__main__"):
-        return
-    assert not any(name.split(".")[0] in ("typer", "rich") for name in imports(tree, module_level=False))
-    calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    assert not calls & {"print", "exit", "quit", "sys.exit", "os._exit"}
-
-
-@pytest.mark.parametrize(
-    "path", [p for p in files() if {room_of(p), place_of(p)} & TORCHLESS], ids=lambda p: str(p.name)
-)
-def test_what_answers_at_once_imports_no_torch(path):
-    assert not any(name.split(".")[0] in ("torch", "torchvision") for name in imports(parse(path), module_level=True))
+def test_what_answers_at_once_imports_no_torch():
+    answering = [path for path in files() if {room_of(path), place_of(path)} & TORCHLESS]
+    assert {room_of(path) for path in answering} | {place_of(path) for path in answering} >= TORCHLESS
+    for path in answering:
+        used = {name.split(".")[0] for name in imports(path, module_level=True)}
+        assert not used & {"torch", "torchvision"}, path
 
 
 @pytest.mark.parametrize(
