@@ -1,6 +1,7 @@
 """Batches from and to stores: a store in memory, pages on loopback, and a real S3 server where there is one."""
 
 import io
+import pickle
 import sys
 import threading
 import time
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from sr_cli.config import UpscaleConfig
-from sr_cli.errors import ImageError, NoImagesError, UsageError
+from sr_cli.errors import ImageError, NoImagesError, OutputError, UsageError
 from sr_cli.upscaling.batch import stores
 from sr_cli.upscaling.batch.run import Batch, BatchRequest, plan_batch
 from sr_cli.upscaling.batch.stores import any_path, upload
@@ -33,6 +34,7 @@ def png(seed: int, size: tuple[int, int] = (8, 6)) -> bytes:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch, tmp_path):
     monkeypatch.setattr(stores, "_PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(stores, "_given_up", set())
     monkeypatch.chdir(tmp_path)
 
 
@@ -185,8 +187,7 @@ def test_pages_of_the_web(upscaler, tmp_path):
 
 @pytest.fixture
 def bucket(tmp_path, monkeypatch):
-    s3fs = pytest.importorskip("s3fs", reason="the extra cloud isn't installed")
-    s3fs.S3FileSystem.clear_instance_cache()
+    pytest.importorskip("s3fs", reason="the extra cloud isn't installed").S3FileSystem.clear_instance_cache()
     if not s3.PROGRAM:
         pytest.skip("there is no rclone here")
     folder = tmp_path / "s3" / "bucket" / "in"
@@ -215,11 +216,34 @@ def test_a_server_that_is_killed_and_comes_back_costs_nothing(bucket, upscaler, 
 
 
 @pytest.mark.slow
+def test_a_store_that_takes_no_result_fails_each_at_once(bucket, upscaler, monkeypatch):
+    from s3fs import S3FileSystem
+
+    puts, original = [], S3FileSystem.put_file
+    monkeypatch.setattr(S3FileSystem, "put_file", lambda self, *a, **k: puts.append(a) or original(self, *a, **k))
+    monkeypatch.setattr(stores, "_PAUSES", (0.01, 0.01))
+    bucket.kill()
+    bucket.start("--read-only")
+    batch = plan(upscaler, "s3://bucket/in", output="s3://bucket/out")
+    assert list(run(batch).values()) == ["failed"] * 43
+    assert len(puts) <= 43 + 2 * 2  # the first picture of each thread was tried again
+    assert all("/out/" in each.error and "Internal Error" in each.error for each in batch.summary.failures)
+    bucket.kill()
+    bucket.start()
+    assert set(run(plan(upscaler, "s3://bucket/in", output="s3://bucket/out")).values()) == {"done"}
+    sent = pickle.dumps(any_path("s3://bucket/in"))
+    S3FileSystem.clear_instance_cache()
+    assert pickle.loads(sent).store.retries == 1  # in a worker of a cluster, too
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("bucket")
 def test_wrong_keys_are_a_line(upscaler, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(ImageError, match="s3://bucket/in: the store refuses access"):
         plan(upscaler, "s3://bucket/in")
+    with pytest.raises(OutputError, match="s3://bucket/out: the store refuses access"):
+        plan(upscaler, "s3/bucket/in", output="s3://bucket/out")
 
 
 def test_other_stores_get_their_files_by_renaming(tmp_path):

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path, PurePath
 
 from sr_cli import images, video
-from sr_cli.errors import ImageError, NoImagesError, SrError
+from sr_cli.errors import ImageError, NoImagesError, OutputError, SrError
 from sr_cli.upscaling.batch.find_inputs import Source
 from sr_cli.upscaling.batch.stores import AnyPath, StorePath, any_path, attempt, entries, walk
 
@@ -45,7 +45,7 @@ def find_groups(
         try:
             if is_file(path):
                 yield [Source(path=path, named=True)]
-            elif any(sign in path.path for sign in "*?[") and not path.exists():
+            elif any(sign in path.path for sign in "*?[") and not path.exists(ImageError):
                 yield _matching(path)
             else:
                 root = PurePath(path.name) if several else PurePath()
@@ -65,7 +65,7 @@ def is_file(path: StorePath) -> bool:
         return True
     is_named_like_one = path.suffix.lower() in (*images.SUFFIXES, *video.SUFFIXES)
     if any(sign in path.path for sign in "*?["):
-        return is_named_like_one and path.exists()
+        return is_named_like_one and path.exists(ImageError)
     return is_named_like_one or bool(attempt(lambda: path.store.isfile(path.path), path, ImageError))
 
 
@@ -73,7 +73,7 @@ class Existing:
     """Which results are there already; a store is asked once for each folder."""
 
     def __init__(self) -> None:
-        self._names = functools.lru_cache(maxsize=32)(lambda folder: frozenset(entries(folder)[0]))
+        self._names = functools.lru_cache(maxsize=32)(lambda folder: frozenset(entries(folder, OutputError)[0]))
 
     def __call__(self, path: AnyPath) -> bool:
         if isinstance(path, Path):

@@ -40,7 +40,13 @@ _FINAL = (
     FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError, ValueError, TypeError,
     NotImplementedError, ImportError,
 )  # fmt: skip
+_FINAL_NUMBERS = (errno.EINVAL, errno.ENOSPC, errno.EROFS, errno.ENAMETOOLONG, errno.EMSGSIZE, errno.ENOSYS)
+_FINAL_NAMES = ("Credential", "ProfileNotFound", "ParamValidation")  # of botocore's errors
 """Errors that another attempt does not mend."""
+_SERVER_FAILED = getattr(errno, "EREMOTEIO", errno.EIO)
+"""How s3fs says that the server answered, but with an error of its own."""
+_given_up: set[tuple[object, type[SrError]]] = set()
+"""Stores that answer so to everything that is read, or written; after a success they are taken out again."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,10 @@ class StorePath:
 
     store: Any
     path: str
+
+    def __setstate__(self, state: dict[str, Any]) -> None:  # in another process
+        vars(self).update(state)
+        _fail_at_once(self.store)
 
     def __str__(self) -> str:
         return str(self.store.unstrip_protocol(self.path))
@@ -88,9 +98,9 @@ class StorePath:
         """False: in a store a file and a folder may have the same name."""
         return False
 
-    def exists(self) -> bool:
-        """Whether there is such a file or folder; raises `SrError` if the store doesn't say."""
-        return attempt(lambda: _unless_missing(self.store.info, self.path), self, ImageError) is not None
+    def exists(self, kind: type[SrError] = OutputError) -> bool:
+        """Whether there is such a file or folder; an error of that kind if the store doesn't say."""
+        return attempt(lambda: _unless_missing(self.store.info, self.path), self, kind) is not None
 
 
 AnyPath = Path | StorePath
@@ -162,8 +172,7 @@ def any_path(text: str) -> AnyPath:
         kind = fsspec.get_filesystem_class(protocol)
         options = kind._get_kwargs_from_urls(text)
         store = fsspec.filesystem(protocol, use_listings_cache=False, **options)
-        if hasattr(store, "retries"):  # of s3fs: `attempt` does it
-            store.retries = 1
+        _fail_at_once(store)
         return StorePath(store, kind._strip_protocol(text))
     except ImportError as error:
         package = _PACKAGES.get(protocol)
@@ -173,23 +182,44 @@ def any_path(text: str) -> AnyPath:
         raise UsageError(f"{text}: {first_line(error)}") from error
 
 
-def attempt(action: Callable[[], T], what: object, kind: type[SrError]) -> T:
+def _fail_at_once(store: Any) -> None:
+    """Keep a store from trying again by itself: `attempt` does."""
+    if getattr(store, "retries", 1) == 1:
+        return
+    store.retries = 1
+    if hasattr(store, "config_kwargs"):  # s3fs
+        from aiobotocore.session import AioSession
+        from botocore.handlers import add_expect_header
+
+        store.config_kwargs = {"retries": {"total_max_attempts": 1}, **store.config_kwargs}
+        store.session = store.session or AioSession(**store.kwargs)
+        # aiohttp would wait without end until the server wants the file: one that refuses it may never say so.
+        store.session.unregister("before-call.s3", add_expect_header)
+
+
+def attempt(action: Callable[[], T], what: StorePath, kind: type[SrError]) -> T:
     """Do something in a store; if it fails for a reason that may pass, again, after pauses that grow.
 
     Args:
-        what: the file or folder, for the message.
+        what: the file or folder.
 
     Raises:
         SrError: of that kind, in the end.
     """
-    began = time.monotonic()
+    began, place = time.monotonic(), (what.store, kind)
     for pause in (*_PAUSES, None):
         try:
-            return action()
+            result = action()
+            _given_up.discard(place)
+            return result
         except SrError:
             raise
         except Exception as error:  # each store has errors of its own
-            if pause is None or _is_final(error) or time.monotonic() - began > _PATIENCE:
+            server_failed = getattr(error, "errno", None) == _SERVER_FAILED
+            is_in_vain = server_failed and place in _given_up
+            if pause is None or is_in_vain or _is_final(error) or time.monotonic() - began > _PATIENCE:
+                if server_failed:
+                    _given_up.add(place)
                 raise kind(f"{what}: {_explained(error)}") from error
             time.sleep(pause * random.uniform(0.5, 1))
     raise AssertionError
@@ -249,8 +279,12 @@ def upload(local: Path, target: StorePath) -> None:
     attempt(put, target, OutputError)
 
 
-def entries(folder: StorePath) -> tuple[list[str], list[str]]:
-    """Names of the files and of the folders in a folder, both sorted; nothing if it doesn't exist."""
+def entries(folder: StorePath, kind: type[SrError] = ImageError) -> tuple[list[str], list[str]]:
+    """Names of the files and of the folders in a folder, both sorted; nothing if it doesn't exist.
+
+    Raises:
+        SrError: of that kind, if it cannot be listed.
+    """
 
     def names() -> tuple[list[str], list[str]]:
         found: tuple[list[str], list[str]] = ([], [])
@@ -258,7 +292,7 @@ def entries(folder: StorePath) -> tuple[list[str], list[str]]:
             found[each["type"] == "directory"].append(each["name"].rpartition("/")[2])
         return sorted(found[0]), sorted(found[1])
 
-    return attempt(names, folder, ImageError)
+    return attempt(names, folder, kind)
 
 
 def walk(
@@ -302,16 +336,17 @@ def _unless_missing(ask: Callable[..., T], *arguments: Any, **options: Any) -> T
 def _is_final(error: Exception) -> bool:
     return (
         isinstance(error, _FINAL)
-        or "Credential" in type(error).__name__
-        or getattr(error, "errno", None) in (errno.EINVAL, errno.ENOSPC, errno.ENAMETOOLONG)
+        or any(name in type(error).__name__ for name in _FINAL_NAMES)
+        or getattr(error, "errno", None) in _FINAL_NUMBERS
     )
 
 
 def _explained(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
-        return "no such file or folder"
+        return "no such bucket" if "bucket" in str(error) else "no such file or folder"
     if "Credential" in type(error).__name__:
         return f"no credentials ({first_line(error)}); set them as for the store's own tools, S3: AWS_ACCESS_KEY_ID …"
     if isinstance(error, PermissionError):
         return f"the store refuses access ({first_line(error)})"
-    return f"the store fails ({getattr(error, 'strerror', None) or first_line(error)})"
+    said = getattr(error, "strerror", None) or " ".join(str(error).split()[:20]) or type(error).__name__
+    return f"the store fails ({said})"
