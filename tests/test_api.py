@@ -51,11 +51,14 @@ def test_what_is_not_there_is_an_sr_error(tmp_path):
         TrainingRun.read(tmp_path)
     with pytest.raises(UsageError, match="stepz"):
         sr_cli.train(tmp_path, run=tmp_path / "run", stepz=3)
+    with pytest.raises(UsageError, match="'soon' is not a duration"):
+        sr_cli.train(tmp_path, time="soon")
 
 
 def test_a_folder_is_evaluated_and_shown(tmp_path):
     weights = weights_file(tmp_path / "<m>.safetensors")
     report = sr_cli.evaluate(folder_of_photos(tmp_path / "HR"), models=[weights], measures=("psnr", "ssim"))
+    assert "2.000" not in str(report) and str(report).count("\n") == 3 and "PSNR" in str(report)
     shown = report._repr_html_()
     assert "&lt;m&gt;" in shown and "<m>" not in shown and "<b>" in shown
     table = report.to_dataframe()
@@ -68,7 +71,9 @@ def test_a_folder_is_trained_on_and_the_run_goes_on(photo_folder, tmp_path):
     run = sr_cli.train(photo_folder, run=tmp_path / "run", steps=2, on_step=seen.append, **TINY)
     assert run.settings["arch"] == "compact" and run.steps == len(seen) == 2 and run.best == run.last
     assert Upscaler(run.folder, device="cpu").upscale(Image.new("RGB", (8, 6))).size == (16, 12)
-    more = sr_cli.train(run=tmp_path / "run", resume=True, steps=3, device="cpu")
+    assert "\nended:" in str(run) and str(run).startswith(str(run.folder))
+    more = sr_cli.train(run=tmp_path / "run", resume=True, steps=3, time="2h", device="cpu")
+    assert more.settings["hours"] == 2
     assert more.steps == 3 and more.end().startswith("by --steps 3 at step 3")
     assert set(more.bicubic) == {"psnr", "ssim"} and "PSNR" in more._repr_html_()
     with pytest.raises(TrainingError, match="already exists"):

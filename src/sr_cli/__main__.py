@@ -5,10 +5,11 @@ from sr_cli import signals
 signals.install()  # before what takes time to import
 
 import io  # noqa: E402
+import os  # noqa: E402
 import sys  # noqa: E402
 import warnings  # noqa: E402
 
-from sr_cli.errors import DeviceError, OutputError, SrError, is_out_of_memory  # noqa: E402
+from sr_cli.errors import DeviceError, OutputError, SrError, UsageError, is_out_of_memory  # noqa: E402
 from sr_cli.system.address_space import check_before_imports  # noqa: E402
 from sr_cli.system.cpu_tuning import limit_openmp_spin, limit_openmp_threads  # noqa: E402
 
@@ -57,16 +58,34 @@ def run() -> int:
         message = " ".join(error.format_message().split())
         for said, better in _WORDS.items():
             message = message.replace(said, better)
-        console.error(f"{message.removesuffix('.')} (see {command} --help)")
+        _say(f"{message.removesuffix('.')} (see {command} --help){_about_dashes()}")
         return int(error.exit_code)
     except SrError as error:
-        console.error(str(error))
+        _say(f"{error}{_about_dashes() if isinstance(error, UsageError) else ''}")
         return error.exit_code
     except OSError as error:  # such as a full disk behind stdout; our own output files raise an SrError
         if is_out_of_memory(error):
             raise
         console.error(f"{error.filename or 'the output'}: {error.strerror or error}")
         return OutputError.exit_code
+
+
+def _say(message: str) -> None:
+    """Print an error, unless another process of ``torchrun`` has printed the same."""
+    from sr_cli import console
+
+    if "RANK" in os.environ:
+        from sr_cli.system.distributed import is_first_to_say
+
+        if not is_first_to_say(message):
+            return
+    console.error(message)
+
+
+def _about_dashes() -> str:
+    """A hint, if an input was taken for options."""
+    names = (each for each in sys.argv[1:] if each.startswith("-") and os.path.lexists(each))
+    return "".join(f"; for the file write ./{name}" for name in names)
 
 
 if __name__ == "__main__":

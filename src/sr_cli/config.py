@@ -61,6 +61,12 @@ def flag(setting: Field[Any]) -> str:
     return flags[0].split("/")[0]
 
 
+def by_option(config: type) -> dict[str, Field[Any]]:
+    """The fields that have options, by the names of these and by their own: ``time`` and ``hours`` are the same."""
+    settings = [each for each in fields(config) if "help" in each.metadata]
+    return {name: each for each in settings for name in (each.name, flag(each)[2:].replace("-", "_"))}
+
+
 _LIMITS = {
     "min": ("at least", operator.ge),
     "max": ("at most", operator.le),

@@ -73,8 +73,17 @@ def test_what_would_be_an_output_elsewhere_is_refused_before_any_work(sr, tmp_pa
         code, _, err = sr("upscale", "a.png", "-o", name)
         assert code == 2 and "unknown format" in err
     assert "unknown format" in sr("upscale", "a.png", "b.png", "-o", "both.jp2")[2]
+    assert "is there and not a folder" in sr("upscale", "a.png", "-o", "/dev/null", "--overwrite")[2]
     assert sorted(path.name for path in tmp_path.rglob("*.png")) == ["a.png", "a.png"]
     assert sr("upscale", "-m", model, "a.png", "-o", "a.jpgg/")[1] == "a.jpgg/a_2x.png\n"
+
+
+def test_hints_at_what_was_meant(sr, tmp_path, model):
+    paint(tmp_path / "-dash.png")
+    assert sr("upscale", "-dash.png")[2].endswith("; for the file write ./-dash.png\n")
+    assert sr("upscale", "-m", model, "--size", "9x9", "./-dash.png", "-o", "b.png")[2].count("proportions") == 1
+    assert "proportions" not in sr("upscale", "-m", model, "--size", "16x12", "./-dash.png", "-o", "c.png")[2]
+    assert "-m compact-x4 -m photo-x4" in sr("evaluate", ".", "-m", "compact-x4,photo-x4")[2]
 
 
 def test_existing_results_are_kept_or_replaced(sr, tmp_path, model):

@@ -30,7 +30,7 @@ def test_settings_are_called_as_their_options(tmp_path):
         ("lr = " + "[" * 50_000, "not a TOML file"),
         ("lr = 'fast'", "lr must be a number"),
         ("batch_size = 0", "batch_size must be at least 1"),
-        ("our = 1\n", "the settings are adversarial_start, arch, "),
+        ("xyz = 1\n", "the settings are adversarial_start, arch, "),
         ("tim = 1\n", "did you mean time"),
         ('time = "soon"\n', "time: 'soon' is not a duration"),
         ('time = "2h"\nhours = 2\n', "set twice"),

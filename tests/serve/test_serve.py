@@ -173,6 +173,7 @@ def pieces():
         ("", encoded(np.zeros((80, 60), np.uint8)), 413, "60 × 80 pixels, more than 0.004 megapixels"),
         ("", b"GIF89", 415, "the picture: is not an image"),
         ("", b"", 415, "the picture: is empty"),
+        ("", b"\0\0\0 ftypisom", 415, "is a video"),
         ("", encoded()[:-60], 422, "the picture: "),
         ("scale=64", encoded(), 422, "the result would have 1024 × 768 pixels, more than 0.04 megapixels"),
         ("size=9000x1", encoded(), 422, "more than 64 times"),

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from sr_cli.errors import TrainingError
 from sr_cli.networks.checkpoint import load_network, read_header
-from sr_cli.system.distributed import synchronize_batch_norm
+from sr_cli.system.distributed import is_first_to_say, synchronize_batch_norm
 from sr_cli.system.telemetry import EnergyReport, in_parallel
 from sr_cli.training.run_folder import load_state
 from support.distributed_parts import CONFIGS, gradients
@@ -53,6 +53,14 @@ def test_gradients_are_those_of_the_joined_batch(name, two_gradients):
         scale = float(expected.abs().max())
         least = 1e-6 if key.startswith("discriminator") else 1e-9  # SR and HR pull its biases opposite ways
         torch.testing.assert_close(parts[0][key], expected, rtol=1e-4, atol=1e-5 * scale + least)
+
+
+def test_one_process_tells_what_all_of_them_meet(monkeypatch):
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True)
+    variables = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
+    for name, value in {**variables, "TORCHELASTIC_USE_AGENT_STORE": "True"}.items():
+        monkeypatch.setenv(name, value)
+    assert [is_first_to_say(each) for each in ("a", "a", "b")] == [True, False, True]
 
 
 def test_batch_statistics_of_several_processes_are_refused_on_a_cpu():

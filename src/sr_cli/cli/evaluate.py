@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from sr_cli import console
+from sr_cli import console, weights
 from sr_cli.cli.completion import completer
 from sr_cli.cli.options import check_page, options, yes_option
 from sr_cli.config import MEASURING, MODELS, REPORT_IMAGES, EvaluateConfig
@@ -92,7 +92,10 @@ def evaluate(
         list[str] | None, _option(LIMITS, "How much worse than --baseline still passes.", metavar="METRIC=VALUE")
     ] = None,
 ) -> None:
-    """Measure how well models, or other tools, upscale; bicubic interpolation is always there to compare with."""
+    """Measure how well models, or other tools, upscale.
+
+    Bicubic interpolation is always there to compare with.
+    """
     formats: dict[Format, bool] = {"json": json, "csv": csv, "markdown": markdown}
     chosen = [name for name, wanted in formats.items() if wanted]
     if len(chosen) > 1:
@@ -116,6 +119,9 @@ def evaluate(
         raise UsageError(str(error)) from error
     tolerances = thresholds.parse_tolerances(tolerance or ())
     old = thresholds.read_report(baseline) if baseline else None
+    for each in model or ():
+        if "," in each and not weights.is_path(each):
+            raise UsageError(f"--model {each}: repeat the option, as in {' '.join(f'-m {m}' for m in each.split(','))}")
     models = [obtain_model(each, yes=yes) for each in model or ()]
     _download_learned(config)
 

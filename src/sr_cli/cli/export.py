@@ -22,7 +22,9 @@ def export(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file of that name.")] = False,
 ) -> None:
-    """Write a model as ONNX, for other programs: any image size, RGB in [0, 1] in and out, checked against torch.
+    """Write a model as ONNX, for other programs.
+
+    It takes images of any size, RGB in [0, 1] in and out, and is checked against torch.
 
     Needs: python -m pip install onnx onnxruntime onnxscript
     """

@@ -48,7 +48,10 @@ def models(
     architecture: Annotated[str | None, _filter("Of this kind.", "--architecture", metavar="NAME")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the models for `sr upscale --model`, show one, or search the catalog of community models."""
+    """List the models, show one, or search for others.
+
+    They are what --model takes; --catalog has 250 models of the community, which can be downloaded.
+    """
     wanted = {"tag": tag, "scale": scale, "license": license, "architecture": architecture}
     if in_catalog:
         _search(words or [], wanted, as_json=as_json)

@@ -13,6 +13,8 @@ from sr_cli.cli.completion import completer
 from sr_cli.config import flag
 from sr_cli.errors import UsageError
 
+_WIDE = 16  # columns of choices that the help shows in place of a type
+
 
 def options(config: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command an option for every field of a config that was made by `sr_cli.config.setting`.
@@ -100,11 +102,14 @@ def show_defaults(parameters: Iterable[Any], config: Any) -> None:
 
 def _parameter(setting: Field[Any]) -> inspect.Parameter:
     about: Mapping[str, Any] = setting.metadata
+    help, metavar = about["help"], about["metavar"] or _metavar(setting)
+    if len(metavar or "") > _WIDE and " | " in metavar:  # it would leave the texts a narrow column
+        help, metavar = f"{help} Choices: {metavar.replace(' |', ',')}.", "NAME"
     option = typer.Option(
         *(about["flags"] or (flag(setting),)),
-        help=about["help"],
+        help=help,
         rich_help_panel=about["panel"],
-        metavar=about["metavar"] or _metavar(setting),
+        metavar=metavar,
         show_default=_shown(setting, setting.default),
         min=about["min"],
         max=about["max"] if (about["max"] or 0) < 10**6 else None,  # the config checks it; nobody needs to know it

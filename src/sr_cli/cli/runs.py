@@ -34,7 +34,10 @@ def runs(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List trainings: settings, steps, and the best validation. Of several named ones, the settings that differ."""
+    """List trainings, or compare those that are named.
+
+    The list has settings, steps, and the best validation; a comparison has the settings that differ.
+    """
     from sr_cli.training.runs import TrainingRun
 
     check_page(report)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 @options(ServeConfig)
 def serve(*, given: dict[str, Any]) -> None:
-    """Upscale in the browser: a page on this machine, and POST /upscale for scripts.
+    """Upscale in the browser, by a page on this machine.
+
+    Scripts use POST /upscale.
 
     Prints the page's address, which is secret, and serves until Ctrl-C.
 

@@ -1,12 +1,11 @@
 """The settings of a training in a TOML file."""
 
-import dataclasses
 import difflib
 import sys
 from pathlib import Path
 from typing import Any
 
-from sr_cli.config import TrainConfig, check_setting, flag
+from sr_cli.config import TrainConfig, by_option, check_setting
 from sr_cli.degradation_table import read_table
 from sr_cli.errors import UsageError, first_line, reading
 
@@ -14,10 +13,6 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-
-SETTINGS = {each.name: each for each in dataclasses.fields(TrainConfig) if "help" in each.metadata}
-"""The fields of `TrainConfig` that have options, by name."""
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -36,8 +31,7 @@ def read_settings(path: Path) -> dict[str, Any]:
             found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # ValueError: TOML or UTF-8 that isn't, numbers without end
         raise UsageError(f"{path}: not a TOML file ({first_line(error)})") from error
-    options = {flag(each)[2:].replace("-", "_"): name for name, each in SETTINGS.items() if each.metadata}
-    known = options | {name: name for name in options.values()}
+    known = by_option(TrainConfig)
     settings: dict[str, Any] = {}
     for key, value in found.items():
         if key == "degradation" and isinstance(value, dict):
@@ -46,19 +40,19 @@ def read_settings(path: Path) -> dict[str, Any]:
             except ValueError as error:
                 raise UsageError(f"{path}: {error}") from error
             continue
-        name = known.get(key.replace("-", "_"))
-        if name is None:
-            close = difflib.get_close_matches(key.replace("-", "_"), options, n=1)
-            hint = f"; did you mean {close[0]}?" if close else f"; the settings are {', '.join(sorted(options))}"
+        each = known.get(key.replace("-", "_"))
+        if each is None:
+            close = difflib.get_close_matches(key.replace("-", "_"), known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else f"; the settings are {', '.join(sorted(known))}"
             raise UsageError(f"{path}: unknown setting {key!r}{hint}")
-        if name in settings:
+        if each.name in settings:
             raise UsageError(f"{path}: {key!r} is set twice")
-        parse = SETTINGS[name].metadata["parse"]
+        parse = each.metadata["parse"]
         try:
-            settings[name] = parse(value) if parse and isinstance(value, str) else value
-            check_setting(SETTINGS[name], settings[name])
+            settings[each.name] = parse(value) if parse and isinstance(value, str) else value
+            check_setting(each, settings[each.name])
         except ValueError as error:
-            about = "" if str(error).startswith(name) else f"{key}: "
+            about = "" if str(error).startswith(each.name) else f"{key}: "
             raise UsageError(f"{path}: {about}{error}") from error
     return settings
 

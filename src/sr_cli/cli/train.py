@@ -91,7 +91,9 @@ def train(
     ] = None,
     device: Annotated[str, option("auto, cpu, cuda, cuda:1, mps.", MACHINE, "--device", metavar="NAME")] = "auto",
 ) -> None:
-    """Train a network on a folder of photos; everything about the run goes to runs/NAME/.
+    """Train a network on a folder of photos.
+
+    Everything about the run goes to runs/NAME/.
 
     On several GPUs or machines: torchrun --nproc-per-node=N -m sr_cli train …
     """

@@ -70,7 +70,10 @@ def upscale(
         option("Write a crop of input, bicubic and result side by side.", OUTPUT, "--compare", metavar="FILE"),
     ] = None,
 ) -> None:
-    """Upscale pictures and videos. Inputs are never changed; results are written atomically."""
+    """Upscale pictures and videos.
+
+    Inputs are never changed, and results are written atomically.
+    """
     inputs = inputs or []
     if log_file:
         console.log_to(log_file)
@@ -211,9 +214,11 @@ def _check_output(inputs: list[str], output: str | None) -> None:
         if is_new or (last.is_dir() and not any(last.iterdir())):
             what = "is empty" if last.is_dir() else "doesn't exist"
             raise UsageError(f"{last}: {what}; if the results belong there, write -o {shlex.quote(inputs[-1])}")
-    if output is None or output.endswith(os.sep) or "://" in output or Path(output).exists():
+    if output is None or output.endswith(os.sep) or "://" in output or Path(output).is_dir():
         return
     suffix = Path(output).suffix.lower()
+    if output != PIPE and len(suffix) < 2 and Path(output).exists():
+        raise UsageError(f"-o {output}: is there and not a folder; -o - writes to stdout")
     if len(suffix) < 2:
         return
     from PIL import Image

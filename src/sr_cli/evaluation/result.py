@@ -158,6 +158,15 @@ class EvaluationReport:
         scores = {name: [image.scores[method].get(name) for image, method in rows] for name in self.measures}
         return dataframe({"image": [image.name for image, _ in rows], "method": [name for _, name in rows], **scores})
 
+    def __repr__(self) -> str:
+        from sr_cli.evaluation.report.table import mean_rows, remarks
+
+        rows = [["", *(column.heading for column in self.columns)]]
+        rows += [[row.method, *(cell.text + " *"[cell.best] for cell in row.cells)] for row in mean_rows(self)]
+        widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+        table = ("  ".join(map(str.rjust, row, widths)).rstrip() for row in rows)
+        return "\n".join([f"{self.count} of {self.source}: {self.protocol}", *table, *remarks(self)])
+
     def _repr_html_(self) -> str:
         from sr_cli.evaluation.report.table import mean_rows, remarks
         from sr_cli.html import template

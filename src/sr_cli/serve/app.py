@@ -23,7 +23,7 @@ from sr_cli.config import ServeConfig
 from sr_cli.errors import DeviceError, ImageError, OutputError, SrError, UsageError, one_line
 from sr_cli.images import FORMATS
 from sr_cli.serve.parameters import describe, models, read_parameters
-from sr_cli.serve.work import FACTS, BusyError, Work, Worker
+from sr_cli.serve.work import FACTS, VIDEO, BusyError, Work, Worker
 from sr_cli.upscaling.batch.results import Result
 
 _STATUS = {UsageError.exit_code: 400, ImageError.exit_code: 422, DeviceError.exit_code: 503, OutputError.exit_code: 507}
@@ -80,6 +80,7 @@ class Site:
         known = await run_in_threadpool(models)
         text = html.template("sr_cli.serve", "page.html").render(
             nonce=request.scope["nonce"], version=__version__, models=known, limit=self._config.max_upload * 10**6,
+            video=VIDEO,
             formats={name: each.suffixes[0] for name, each in FORMATS.items() if each.still is None},
         )  # fmt: skip
         return HTMLResponse(text)

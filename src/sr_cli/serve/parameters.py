@@ -71,7 +71,8 @@ def _value(name: str, text: str) -> object:
     kind = _kind(each)
     try:
         if name == "model" and text != AUTO and text not in models():
-            raise ValueError(f"{text!r} is not a model here; choose from {', '.join([AUTO, *models()])}")
+            known = ", ".join([AUTO, *models()])
+            raise ValueError(f"{text!r} is not a model here; choose from {known}; `sr download-weights` gets others")
         if name == "format":
             if found := SUFFIXES.get("." + text.lower().lstrip(".")):
                 return found

@@ -28,6 +28,9 @@ from sr_cli.upscaling.upscaler import Upscaler
 _PREVIEW_SIDE = 2048  # largest side of what a page shows of a result, in pixels
 
 
+VIDEO = "is a video; in a terminal, sr upscale FILE -o LARGER takes it"
+
+
 class BusyError(Exception):
     """As many pictures as may are waiting."""
 
@@ -68,6 +71,8 @@ class Work:
         try:
             header = read_header(self.source, upright=False)
         except ImageError as error:
+            if _is_film(self.source):
+                raise ImageError(VIDEO) from error
             raise ImageError(str(error).replace(str(self.source), "the picture")) from error
         if header.width * header.height > self.config.max_input:
             limit = f"{self.config.max_input / 1e6:.6g} megapixels (sr serve --max-input)"
@@ -133,6 +138,14 @@ class Work:
     def _tell(self, progress: tuple[int, int]) -> None:
         self.progress = progress
         self.on_change()
+
+
+def _is_film(path: Path) -> bool:
+    """Whether a file begins as MP4, QuickTime, Matroska, AVI or MPEG."""
+    with path.open("rb") as file:
+        start = file.read(12)
+    is_mp4 = start[4:8] == b"ftyp" and start[8:11] in (b"iso", b"mp4", b"avc", b"M4V", b"qt ", b"3gp")
+    return is_mp4 or start[8:] == b"AVI " or start[:3] == b"\0\0\1" or start[:4] == b"\x1aE\xdf\xa3"
 
 
 FACTS = ("input_size", "output_size", "model", "reason", "seconds", "warnings", "error")

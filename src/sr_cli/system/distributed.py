@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -84,6 +84,16 @@ ALONE = Group()
 def under_torchrun() -> bool:
     """Whether ``torchrun`` started this process."""
     return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR"))
+
+
+def is_first_to_say(message: str) -> bool:
+    """Whether no other process that ``torchrun`` started has asked the same: most errors meet all of them."""
+    if under_torchrun() and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        with suppress(RuntimeError, ValueError):  # the store is gone; better twice than not at all
+            address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+            store = dist.TCPStore(address, port, is_master=False, timeout=timedelta(seconds=10))
+            return store.add(f"sr says {message}", 1) == 1
+    return True
 
 
 def local_device(device: torch.device) -> torch.device:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sr_cli import weights
-from sr_cli.config import TrainConfig
+from sr_cli.config import TrainConfig, by_option
 from sr_cli.data import Photos
 from sr_cli.errors import UsageError
 from sr_cli.losses.parse import feature_layers, parse_loss
@@ -182,8 +182,8 @@ def train(
         loss_weights: VGG-16 weights of the loss, a name or a file; by default those of ``sr download-weights vgg16``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         on_step: called after every step.
-        settings: of `TrainConfig`, such as ``arch="compact"`` (the default), ``steps=1000``, ``hours=0.5``,
-            ``batch_size=8``; the others are those of the network's recipe.
+        settings: of `TrainConfig` or by the names of options, such as ``arch="compact"`` (the default),
+            ``steps=1000``, ``time="30m"``, ``batch_size=8``; the others are those of the network's recipe.
 
     Returns:
         What the run has come to, which a notebook shows with its curves.
@@ -202,7 +202,7 @@ def train(
         raise UsageError("degradation makes LR from HR; leave it out with lr_folders")
     job = prepare(
         None if photos is None else Path(photos),
-        settings,
+        _by_field(settings),
         run=None if run is None else Path(run),
         resume=resume,
         lr_folders=[Path(folder) for folder in lr_folders],
@@ -215,6 +215,21 @@ def train(
         for step in job.steps(stop=stop):
             on_step(step)
     return TrainingRun.read(job.run)
+
+
+def _by_field(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by their fields of `TrainConfig`, with text parsed as that of an option."""
+    known, settings = by_option(TrainConfig), dict[str, Any]()
+    for name, value in given.items():
+        each = known.get(name)
+        field, parse = (each.name, each.metadata["parse"]) if each else (name, None)
+        if field in settings:
+            raise UsageError(f"{name} is set twice")
+        try:
+            settings[field] = parse(value) if parse and isinstance(value, str) else value
+        except ValueError as error:
+            raise UsageError(f"{name}: {error}") from error
+    return settings
 
 
 @contextmanager

@@ -151,6 +151,9 @@ class TrainingRun:
             found = found.merge(dataframe(self.validation), on="step", how="outer")
         return found.astype({"step": int})
 
+    def __str__(self) -> str:
+        return "\n".join([str(self.folder), *(f"{label + ':':9} {value}" for label, value in self.facts())])
+
     def _repr_html_(self) -> str:
         from sr_cli.training.report import charts
 
