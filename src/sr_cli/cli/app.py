@@ -27,6 +27,16 @@ class Group(TyperGroup):
         _hide_types(self, ctx)
         super().format_help(ctx, formatter)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        installs = args[:1] == ["--install-completion"]
+        try:
+            return super().parse_args(ctx, args)
+        finally:
+            if installs:  # which ends the program
+                from sr_cli.cli.completion import prefer_to_surfraw
+
+                prefer_to_surfraw()
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         first = args[0]
         if first == "help":

@@ -51,6 +51,13 @@ def completer(parameter: str) -> Callable[[str], list[str]] | None:
     return None if names is None else complete
 
 
+def prefer_to_surfraw() -> None:
+    """Have zsh complete `sr` by what ``--install-completion`` wrote: it comes with a completion of surfraw's `sr`."""
+    script, settings, line = Path("~/.zfunc/_sr"), Path("~/.zshrc").expanduser(), "source ~/.zfunc/_sr"
+    if script.expanduser().is_file() and settings.is_file() and line not in (text := settings.read_text()):
+        settings.write_text(f"{text.rstrip()}\n{line}\n")
+
+
 def _measures(incomplete: str) -> list[str]:
     """The last of the names, which are separated by commas."""
     before = incomplete[: incomplete.rfind(",") + 1]

@@ -33,7 +33,7 @@ def evaluation_progress() -> Iterator[Callable[["EvaluationStep"], None]]:
         yield _note_tenths
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}"), TimeRemainingColumn())
-    with Progress(*columns, console=console.err, transient=True) as bar:
+    with Progress(*columns, TextColumn("left"), console=console.err, transient=True) as bar:
         task = bar.add_task("loading", total=None, count="")
 
         def show(step: "EvaluationStep") -> None:

@@ -157,6 +157,7 @@ def upscaling_progress(total: int | None, shown: OutputOptions) -> Iterator[Upsc
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
+        TextColumn("left"),
         console=console.err,
         transient=True,
         disable=shown.quiet,

@@ -110,7 +110,7 @@ def print_json(rows: Rows) -> None:
 @contextmanager
 def _progress(entry: weights.Entry) -> Iterator[weights.OnProgress]:
     """Show progress as a bar on a terminal, elsewhere as a plain line for each quarter."""
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(), TextColumn("left"))
     bar = Progress(
         TextColumn("{task.description}", markup=False), *columns,
         console=console.err, transient=True, disable=not console.err.is_terminal,
