@@ -103,7 +103,7 @@ def show_defaults(parameters: Iterable[Any], config: Any) -> None:
 def _parameter(setting: Field[Any]) -> inspect.Parameter:
     about: Mapping[str, Any] = setting.metadata
     help, metavar = about["help"], about["metavar"] or _metavar(setting)
-    if len(metavar or "") > _WIDE and " | " in metavar:  # it would leave the texts a narrow column
+    if metavar and len(metavar) > _WIDE and " | " in metavar:  # it would leave the texts a narrow column
         help, metavar = f"{help} Choices: {metavar.replace(' |', ',')}.", "NAME"
     option = typer.Option(
         *(about["flags"] or (flag(setting),)),

@@ -91,8 +91,9 @@ def is_first_to_say(message: str) -> bool:
     if under_torchrun() and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         with suppress(RuntimeError, ValueError):  # the store is gone; better twice than not at all
             address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-            store = dist.TCPStore(address, port, is_master=False, timeout=timedelta(seconds=10))
-            return store.add(f"sr says {message}", 1) == 1
+            limit = timedelta(seconds=10)
+            store = dist.TCPStore(address, port, is_master=False, timeout=limit)  # type: ignore[attr-defined]
+            return bool(store.add(f"sr says {message}", 1) == 1)
     return True
 
 
