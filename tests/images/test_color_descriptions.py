@@ -17,10 +17,11 @@ import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from PIL.ExifTags import IFD
 
 from sr_cli import images
 from sr_cli.images.reading import is_heif_available
-from support.pictures import gray_profile, rgb_profile
+from support.pictures import XMP, exif, exif_of, gray_profile, rgb_profile
 
 pyvips = pytest.importorskip("pyvips", reason="libvips is not installed: pip install pyvips[binary]")
 
@@ -29,6 +30,7 @@ SIDE = 48
 PATCH, PQ_PATCH, GRAY = (206, 58, 82), (124, 98, 109), 90
 """Whole numbers in YCbCr, too, so that lossy formats keep them."""
 P3_TO_SRGB = np.array([[1.22494, -0.22494, 0], [-0.04206, 1.04206, 0], [-0.01964, -0.07864, 1.09827]])
+ADOBE_TO_SRGB = np.array([[1.39836, -0.39836, 0], [0, 1, 0], [0, -0.04293, 1.04293]])
 BT2020_TO_SRGB = np.array([[1.66049, -0.58764, -0.07285], [-0.12455, 1.1329, -0.00835], [-0.01815, -0.10058, 1.11873]])
 
 
@@ -52,6 +54,7 @@ EXPECTED = {
     "profile": to_srgb(P3_TO_SRGB @ (np.array(PATCH) / 255) ** 2.19921875),
     "gray profile": to_srgb(np.repeat((GRAY / 255) ** 1.8, 3)),
     "CICP": to_srgb(P3_TO_SRGB @ from_srgb(np.array(PATCH))),
+    "EXIF": to_srgb(ADOBE_TO_SRGB @ (np.array(PATCH) / 255) ** 2.19921875),
     "gAMA and cHRM": to_srgb(P3_TO_SRGB @ (np.array(PATCH) / 255)),
     "PQ": to_srgb(BT2020_TO_SRGB @ from_pq(np.array(PQ_PATCH))),
 }
@@ -84,6 +87,13 @@ def sources(kind: str) -> dict[str, bytes]:
     if kind == "profile":
         made = {name: pillow(PATCH, name, icc_profile=rgb_profile()) for name in pillows if name not in ("BMP", "GIF")}
         return made | {"JPEGXL": imagecodecs.jpegxl_encode_jpeg(made["JPEG"])}
+    if kind == "EXIF":
+        tags = Image.Exif()
+        tags.get_ifd(IFD.Exif)[0xA001] = 0xFFFF
+        tags.get_ifd(IFD.Exif)[0xA005] = {1: "R03"}
+        tiff, about = io.BytesIO(), images.Metadata(exif=tags.tobytes().removeprefix(b"Exif\0\0"))
+        images.write(images.Picture(color=pixels, metadata=about), tiff, format="TIFF")  # Pillow loses the rule
+        return {"TIFF": tiff.getvalue()} | {name: pillow(PATCH, name, exif=tags) for name in ("JPEG", "WEBP")}
     if kind == "gray profile":
         made = {each: pillow(GRAY, each, mode="L", icc_profile=gray_profile()) for each in ("PNG", "JPEG", "TIFF")}
         return made | {"JPEGXL": imagecodecs.jpegxl_encode_jpeg(made["JPEG"])}
@@ -145,7 +155,7 @@ def test_a_patch_keeps_its_color(tmp_path, format, kind):
     wrong = {}
     for source, content in sources(kind).items():
         picture = images.read(io.BytesIO(content))
-        if kind == "CICP" and "16 bit" in images.losses(picture, format):
+        if kind == "CICP" and {"16 bit", "more than 10 bit"} & set(images.losses(picture, format)):
             continue  # linear light: a step of 8 bits is larger than 2 levels of sRGB
         color = images.to_tensor(picture)[0].permute(1, 2, 0).numpy()  # what a network sees, and gives back
         path = tmp_path / f"from-{source}{SUFFIXES[format]}"
@@ -169,7 +179,9 @@ def test_what_is_lost_of_hdr_and_of_depth_is_said():
     content = imagecodecs.avif_encode(deep, bitspersample=10, primaries=9, transfer=16, matrix=9, level=100)
     picture = images.read(io.BytesIO(content))
     assert (picture.color == round(594 * 65535 / 1023)).all() and picture.metadata.is_hdr
-    assert images.losses(picture, "AVIF") == ["16 bit"] and images.losses(picture, "PNG") == []
+    assert images.losses(picture, "AVIF") == images.losses(picture, "PNG") == []
+    assert images.losses(replace(picture, color=picture.color + 1), "AVIF") == ["more than 10 bit"]
+    assert "16 bit" in images.losses(picture, "WEBP")
     assert images.losses(picture, "TIFF") == ["HDR (what is brighter than diffuse white becomes white)"]
     assert picture.without_metadata().metadata.cicp == (9, 16)
 
@@ -195,3 +207,27 @@ def test_heif_of_10_bits_is_read_at_16(mode):
     assert (picture.is_gray, picture.alpha is not None) == (channels == 1, channels == 4)
     for column, value in ((5, 65535), (SIDE - 5, round(300 * 65535 / 1023))):
         assert np.abs(picture.color[SIDE // 2, column].astype(int) - value).max() <= 65
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("format", ["AVIF", "HEIF"])
+def test_16_bits_are_written_with_10(tmp_path, format, channels):
+    """A ramp, by FFmpeg's decoders: closer than a half step of 8 bits."""
+    av = pytest.importorskip("av")
+    if format == "HEIF" and not is_heif_available():
+        pytest.skip("pillow-heif is not installed")
+    ramp = np.broadcast_to(np.linspace(0, 65535, 96).astype(np.uint16), (64, 96))
+    color = np.repeat(ramp[..., None], 1 if channels < 3 else 3, axis=2)
+    about = images.Metadata(icc=rgb_profile() if channels > 2 else None, exif=exif(1), xmp=XMP)
+    alpha = ramp[:, ::-1].copy() if channels % 2 == 0 else None
+    path = tmp_path / f"ramp{SUFFIXES[format]}"
+    images.write(images.Picture(color=color, alpha=alpha, metadata=about), path, quality=100)
+    with av.open(str(path)) as file:
+        frame = next(file.decode(video=0))
+    assert "10" in frame.format.name
+    assert np.abs(frame.to_ndarray(format="gray16le").astype(int) - ramp).max() < 128
+    picture = images.read(path)
+    assert np.abs(picture.color.astype(int) - color).max() < 128
+    assert alpha is None or np.abs(picture.alpha.astype(int) - alpha).max() < 128
+    assert picture.metadata.icc == about.icc and picture.is_gray == (channels == 1)
+    assert exif_of(picture.metadata.exif)[0x0110] == "Heron 1" and b"A heron" in picture.metadata.xmp

@@ -15,6 +15,7 @@ from sr_cli import images
 from sr_cli.config import DEFAULT_MODEL, UpscaleConfig, parse_pixels, parse_shard, parse_side, parse_size
 from sr_cli.errors import ImageError, NoImagesError, OutputError, UsageError
 from sr_cli.images.header import size_of
+from sr_cli.system.atomic_files import write_atomically
 from sr_cli.system.distributed import process_share
 from sr_cli.upscaling.batch.dry_run import dry_run
 from sr_cli.upscaling.batch.find_inputs import Source, find_inputs, read_list
@@ -254,6 +255,23 @@ class TestOutputs:
             target.symlink_to("a.png")
         with pytest.raises(UsageError, match="would replace an input"):
             resolve_existing([(Source(path=Path("a.png"), named=True), target)], exist)
+
+    @pytest.mark.parametrize("exist", ["overwrite", "skip", "fail", "rename"])
+    def test_a_dangling_link_is_a_result(self, here, exist):
+        """Overwriting replaces the link itself, and nothing is ever written to where it leads."""
+        paint(here / "a.png")
+        Path("b.png").symlink_to("gone.png")
+        named = [(Source(path=Path("a.png"), named=True), Path("b.png"))]
+        if exist == "fail":
+            with pytest.raises(OutputError, match="already exists"):
+                resolve_existing(named, exist)
+            return
+        [job] = resolve_existing(named, exist)
+        assert (job.skip, job.output.name) == (exist == "skip", "b-2.png" if exist == "rename" else "b.png")
+        if not job.skip:
+            write_atomically(job.output, "new", overwrite=job.overwrite)
+            assert job.output.read_text() == "new" and not job.output.is_symlink()
+        assert Path("b.png").is_symlink() == (exist != "overwrite") and not Path("gone.png").exists()
 
 
 class TestShards:

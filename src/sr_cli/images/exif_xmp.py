@@ -10,6 +10,7 @@ from sr_cli.images.picture import Metadata
 _ORIENTATION, _EXIF_DIRECTORY, _THUMBNAIL_START, _THUMBNAIL_LENGTH = 0x0112, 0x8769, 0x0201, 0x0202
 _WIDTH = (0x0100, 0xA002)  # ImageWidth in the main directory, PixelXDimension in the EXIF directory
 _HEIGHT = (0x0101, 0xA003)
+_COLOR_SPACE, _INTEROPERABILITY = 0xA001, 0xA005  # in the EXIF directory
 _SHORT, _LONG = 3, 4
 
 _COMPANIONS = {
@@ -67,6 +68,19 @@ def fit_to_size(metadata: Metadata, width: int, height: int) -> Metadata:
     return replace(metadata, exif=content, xmp=xmp)
 
 
+def says_adobe_rgb(exif: bytes | None) -> bool:
+    """Whether EXIF says, as cameras do, that the colors are Adobe RGB: "uncalibrated", by the rule R03.
+
+    Source: JEITA CP-3461 (DCF 2.0).
+    """
+    try:
+        parsed = _Exif(exif or b"")
+        inner = parsed.values(parsed.values(parsed.main)[_EXIF_DIRECTORY])
+        return inner.get(_COLOR_SPACE) == 0xFFFF and parsed.says_r03(inner[_INTEROPERABILITY])
+    except (struct.error, ValueError, KeyError):
+        return False
+
+
 def companions(xmp: bytes | None) -> list[str]:
     """What XMP says that the file holds behind the picture: ``["the film of a motion photo"]``."""
     return [what for what, name in _COMPANIONS.items() if re.search(name, xmp or b"")]
@@ -89,31 +103,38 @@ class _Exif:
             raise ValueError("EXIF has no TIFF header")
         self.data = bytearray(content)
         self._order = "<" if content[:1] == b"I" else ">"
-        self._main = self._unpack("I", 4)
+        self.main = self._unpack("I", 4)
 
     def reset_orientation(self) -> int:
         """Set the orientation to 1; returns what it was."""
-        for tag, at in self._entries(self._main):
+        for tag, at in self._entries(self.main):
             if tag == _ORIENTATION:
                 orientation = self._value(at)
                 self._pack("HHIHH", at, tag, _SHORT, 1, 1, 0)
                 return orientation if orientation in range(1, 9) else 1
         return 1
 
+    def says_r03(self, directory: int) -> bool:
+        return any(tag == 1 and self.data[at + 8 : at + 11] == b"R03" for tag, at in self._entries(directory))
+
+    def values(self, directory: int) -> dict[int, int]:
+        """The numbers in a directory by tag; of many, the last counts, as for Pillow."""
+        return {tag: self._value(at) for tag, at in self._entries(directory)}
+
     def set_size(self, width: int, height: int) -> None:
-        inner = {tag: self._value(at) for tag, at in self._entries(self._main) if tag == _EXIF_DIRECTORY}
-        for directory in (self._main, *inner.values()):  # of many, the last counts, as for Pillow
+        inner = {tag: self._value(at) for tag, at in self._entries(self.main) if tag == _EXIF_DIRECTORY}
+        for directory in (self.main, *inner.values()):  # of many, the last counts, as for Pillow
             for tag, at in self._entries(directory):
                 if tag in _WIDTH + _HEIGHT:
                     self._pack("HHII", at, tag, _LONG, 1, width if tag in _WIDTH else height)
 
     def drop_thumbnail(self) -> None:
         """Unlink the second directory and blank the JPEG it points to, or cut it off if nothing follows."""
-        link = self._main + 2 + 12 * self._unpack("H", self._main)
+        link = self.main + 2 + 12 * self._unpack("H", self.main)
         second = self._unpack("I", link)
         self._pack("I", link, 0)
         try:
-            values = {tag: self._value(at) for tag, at in self._entries(second)} if second else {}
+            values = self.values(second) if second else {}
         except struct.error:
             return
         start, length = values.get(_THUMBNAIL_START, 0), values.get(_THUMBNAIL_LENGTH, 0)

@@ -18,7 +18,7 @@ from sr_cli.images.codecs.png_write import write_png
 from sr_cli.images.codecs.tiff_tags import SIGNATURES as TIFF_SIGNATURES
 from sr_cli.images.codecs.tiff_write import write_tiff
 from sr_cli.images.icc import in_srgb
-from sr_cli.images.picture import Decoded, Header, Metadata, Picture
+from sr_cli.images.picture import Decoded, Header, Metadata, Picture, rescale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +28,8 @@ class Format:
     Attributes:
         suffixes: in lower case with the dot, the usual one first.
         longest_side: in pixels.
-        holds: what it can store, out of ``alpha``, ``16 bit``, ``ICC profile``, ``CICP``, ``EXIF``, ``XMP``,
-            ``resolution``, and ``gray profile`` if gray pictures are not made RGB, which needs other profiles.
+        holds: what it can store, out of ``alpha``, ``16 bit``, ``10 bit``, ``ICC profile``, ``CICP``, ``EXIF``,
+            ``XMP``, ``resolution``, and ``gray profile`` if gray pictures are not made RGB, which needs other profiles.
         max_metadata: the most bytes of EXIF, and of XMP.
         exif_prefix: what stands before EXIF data in the file.
         rewrites_exif: whether Pillow takes EXIF apart to write it, so that it has to be sound.
@@ -118,7 +118,7 @@ FORMATS = {
         suffixes=(".avif",),
         longest_side=32_768,
         rewrites_exif=True,
-        holds=_METADATA - {"gray profile"} | {"alpha", "CICP"},  # Pillow before 12 makes gray RGB
+        holds=_METADATA - {"gray profile"} | {"alpha", "10 bit", "CICP"},  # Pillow before 12 makes gray RGB
         animated=True,
         quality=90,
         # Speed 8 of 10: Pillow's default, 6, takes more than twice as long for files 1 % smaller.
@@ -135,7 +135,7 @@ FORMATS = {
     "HEIF": Format(
         suffixes=(".heic", ".heif", ".hif"),
         longest_side=16_384,
-        holds=_METADATA | {"alpha", "CICP"},
+        holds=_METADATA | {"alpha", "10 bit", "CICP"},
         quality=90,
     ),
     "JPEGXL": Format(
@@ -206,7 +206,10 @@ def losses(picture: Picture, format: str) -> list[str]:
     target = FORMATS[format]
     lost = ["alpha"] if picture.alpha is not None and "alpha" not in target.holds else []
     if picture.bits == 16 and "16 bit" not in target.holds:
-        lost.append("16 bit")
+        if "10 bit" not in target.holds:
+            lost.append("16 bit")
+        elif (rescale(rescale(picture.color, 65535, 1023), 1023, 65535) != picture.color).any():
+            lost.append("more than 10 bit")
     if picture.metadata.is_hdr and "CICP" not in target.holds:
         lost.append("HDR (what is brighter than diffuse white becomes white)")
     stored = storable_metadata(picture.metadata, format)

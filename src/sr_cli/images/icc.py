@@ -27,6 +27,7 @@ _PRIMARIES = {
 }
 # Pictures whose transfer isn't specified, or is that of television, are shown like sRGB.
 _GAMMAS = {**dict.fromkeys((1, 2, 6, 13, 14, 15), 0.0), 4: 2.2, 5: 2.8, 8: 1.0, 17: 2.6}
+_ADOBE_RGB = (0.3127, 0.3290, 0.640, 0.330, 0.210, 0.710, 0.150, 0.060)
 _SRGB_GAMA = 45_455  # how a gAMA chunk says sRGB
 
 # The sRGB curve of IEC 61966-2-1 as a parametricCurveType, function type 3.
@@ -39,6 +40,11 @@ _SRGB_CURVE = b"para" + struct.pack(
 def srgb_profile() -> bytes:
     """An sRGB profile."""
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def adobe_rgb_profile() -> bytes | None:
+    """A profile of Adobe RGB (1998), which EXIF can name without one."""
+    return _made_profile(3, _ADOBE_RGB, 563 / 256)
 
 
 @lru_cache(maxsize=8)

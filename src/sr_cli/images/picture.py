@@ -174,3 +174,11 @@ def to_8_bit(pixels: Pixels) -> npt.NDArray[np.uint8]:
     for rows in bands(*pixels.shape[:2]):
         rounded[rows] = (pixels[rows].astype(np.uint32) + 128) // 257
     return rounded
+
+
+def rescale(pixels: npt.NDArray[Any], top: int, new_top: int) -> npt.NDArray[np.uint16]:
+    """Stretch or shrink 0 … ``top`` to 0 … ``new_top``, rounded; both are below 2¹⁶."""
+    scaled = np.empty(pixels.shape, np.uint16)
+    for rows in bands(*pixels.shape[:2]):
+        scaled[rows] = (np.minimum(pixels[rows], top).astype(np.uint32) * new_top + top // 2) // top
+    return scaled

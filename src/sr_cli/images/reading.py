@@ -20,10 +20,10 @@ from PIL import Image, UnidentifiedImageError
 from sr_cli.config import MAX_PIXELS
 from sr_cli.errors import ImageError
 from sr_cli.images.codecs.isobmff import Properties, read_properties
-from sr_cli.images.exif_xmp import make_upright
+from sr_cli.images.exif_xmp import make_upright, says_adobe_rgb
 from sr_cli.images.formats import FORMATS, Format
-from sr_cli.images.icc import described_by_cicp, in_srgb, is_srgb, srgb_profile, to_srgb
-from sr_cli.images.picture import Decoded, Metadata, Picture, Unfit, check_size, describe_limit, to_8_bit
+from sr_cli.images.icc import adobe_rgb_profile, described_by_cicp, in_srgb, is_srgb, srgb_profile, to_srgb
+from sr_cli.images.picture import Decoded, Metadata, Picture, Unfit, check_size, describe_limit, rescale, to_8_bit
 
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
 _pillow_limit = threading.Lock()
@@ -197,10 +197,7 @@ def _deep_pixels(file: BinaryIO, image: Image.Image) -> npt.NDArray[np.uint16] |
         stored = np.asarray(open_heif(file, convert_hdr_to_8bit=False)) >> (16 - bits)
     if stored.dtype != np.uint16:
         return None
-    top = (1 << bits) - 1
-    values = np.minimum(np.atleast_3d(stored), top).astype(np.uint32)
-    scaled: npt.NDArray[np.uint16] = ((values * 65535 + top // 2) // top).astype(np.uint16)
-    return scaled
+    return rescale(np.atleast_3d(stored), (1 << bits) - 1, 65535)
 
 
 def decode_frame(image: Image.Image, pixels: npt.NDArray[np.uint16] | None = None) -> Decoded:
@@ -270,6 +267,8 @@ def to_picture(decoded: Decoded) -> Picture:
     elif decoded.colors == 1 and metadata.icc and metadata.icc[16:20] == b"RGB ":  # no reader takes it for gray
         color = _gray_to_srgb(color, metadata.icc)
         metadata = replace(metadata, icc=None)
+    elif decoded.colors == 3 and not metadata.icc and "CICP" not in FORMATS[decoded.format].holds:
+        metadata = replace(metadata, icc=adobe_rgb_profile() if says_adobe_rgb(metadata.exif) else None)
     color = _orient(color, orientation)
     return Picture(color=color, alpha=alpha, metadata=metadata, format=decoded.format, notes=decoded.notes)
 

@@ -6,20 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import imagecodecs
 import numpy as np
 from PIL import Image
 
 from sr_cli.config import PNG_LEVEL
 from sr_cli.errors import ImageError
-from sr_cli.images.codecs.isobmff import with_cicp
+from sr_cli.images.codecs.isobmff import with_cicp, with_picture_of
 from sr_cli.images.exif_xmp import fit_to_size
 from sr_cli.images.formats import FORMATS, check_side, format_of_suffix, in_describable_colors, storable_metadata
-from sr_cli.images.picture import Picture, bands, to_8_bit
+from sr_cli.images.picture import Picture, bands, rescale, to_8_bit
 from sr_cli.images.reading import is_heif_available
 from sr_cli.images.strip_writer import STRIP_FORMATS, open_target, write_strips
 
 _MAX_DPI = 65_535
-_BT601 = 6  # by ITU-T H.273
+_SRGB, _BT601 = (1, 13), 6  # by ITU-T H.273
 
 
 def write(
@@ -34,7 +35,7 @@ def write(
     """Write ``picture`` to a file, which appears atomically, or to an open binary file such as a pipe.
 
     What the format cannot hold is left out (`losses` lists it): transparent pixels are blended onto white, 16 bits
-    rounded to 8.
+    rounded to 8, or to 10 for AVIF and HEIF.
 
     Args:
         format: a key of `FORMATS`; ``None`` goes by the suffix of ``target``.
@@ -61,7 +62,11 @@ def write(
             if encoder := FORMATS[format].encoder:
                 encoder(file, picture, quality=quality or FORMATS[format].quality)
                 return
-            save(to_pillow(picture, format), file, picture, format, **pillow_options(picture, format, quality))
+            options = pillow_options(picture, format, quality)
+            if picture.bits == 16 and "10 bit" in FORMATS[format].holds:
+                _save_10_bit(picture, file, format, options)
+            else:
+                save(to_pillow(picture, format), file, picture, format, **options)
         except (ValueError, RuntimeError) as error:
             raise ImageError(f"{size[0]} × {size[1]} pixels cannot be encoded as {format} ({error})") from error
 
@@ -75,6 +80,30 @@ def save(image: Image.Image, file: BinaryIO, like: Picture, format: str, **optio
     buffer = io.BytesIO()
     image.save(buffer, format, **options)
     file.write(with_cicp(buffer.getvalue(), cicp))
+
+
+def _save_10_bit(picture: Picture, file: BinaryIO, format: str, options: dict[str, Any]) -> None:
+    """Write AVIF or HEIF with 10 bits, as most of their readers know no more; Pillow writes 8."""
+    channels = picture.color if picture.alpha is None else np.dstack([picture.color, picture.alpha])
+    pixels = rescale(channels, 65535, 1023)
+    if format == "HEIF":
+        from pillow_heif import encode
+
+        mode = {1: "L;16", 2: "LA;16", 3: "RGB;16", 4: "RGBA;16"}[channels.shape[2]]
+        encode(mode, (picture.width, picture.height), (pixels << 6).tobytes(), file, bit_depth=10, **options)
+        return
+    empty = io.BytesIO()
+    mode = {1: "L", 3: "RGB"}.get(channels.shape[2], "RGBA")
+    save(Image.new(mode, (picture.width, picture.height)), empty, picture, format, **options | {"quality": 1})
+    if len(Image.open(empty).getbands()) > pixels.shape[2]:  # Pillow before 12 makes gray RGB
+        pixels = np.dstack([*[pixels[..., :1]] * 3, pixels[..., 1:]])
+    primaries, transfer = picture.metadata.cicp or _SRGB
+    deep = imagecodecs.avif_encode(
+        pixels.squeeze(axis=2) if pixels.shape[2] == 1 else pixels, level=options["quality"], speed=options["speed"],
+        bitspersample=10, pixelformat="400" if pixels.shape[2] == 1 else "420",
+        primaries=primaries, transfer=transfer, matrix=_BT601,
+    )  # fmt: skip
+    file.write(with_picture_of(empty.getvalue(), bytes(deep)))
 
 
 def to_pillow(picture: Picture, format: str) -> Image.Image:

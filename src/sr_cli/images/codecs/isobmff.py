@@ -1,5 +1,7 @@
 """What the boxes of AVIF and HEIF files say about their picture, and Pillow doesn't: CICP and depth.
 
+Pillow writes AVIF with 8 bits, and imagecodecs without a profile and metadata; together they write all of it.
+
 Source: ISO/IEC 14496-12 (boxes) and 23008-12 (items and their properties).
 """
 
@@ -84,3 +86,44 @@ def _associated(ipma: bytes, item: int) -> list[int]:
 def with_cicp(content: bytes, cicp: tuple[int, int]) -> bytes:
     """An AVIF file of Pillow's, which always says sRGB, with other primaries and transfer."""
     return content.replace(_NCLX + struct.pack(">HH", *_SRGB), _NCLX + struct.pack(">HH", *cicp))
+
+
+def with_picture_of(content: bytes, other: bytes) -> bytes:
+    """An AVIF file with the picture of another, and with its own profile and metadata; both are made by libavif.
+
+    Raises:
+        ValueError: they differ in size, color or alpha.
+    """
+    made = bytearray(content)
+    items, described = _layout(content)
+    other_items, other_described = _layout(other)
+    if [content[where] for where in described[:1]] != [other[where] for where in other_described[:1]] or [
+        where.stop - where.start for where in described
+    ] != [where.stop - where.start for where in other_described]:
+        raise ValueError("AVIF files of unlike pictures")
+    for here, there in zip(described, other_described, strict=True):
+        made[here] = other[there]
+    (count,) = struct.unpack_from(">H", other, other_items.start + 6)
+    for at in range(14, 14 + 14 * count, 14):  # where each item is: color, alpha
+        start, length = struct.unpack_from(">II", other, other_items.start + at)
+        struct.pack_into(">II", made, items.start + at, len(made) + 8, length)
+        made += struct.pack(">I4s", 8 + length, b"mdat") + other[start : start + length]
+    return bytes(made)
+
+
+def _layout(content: bytes) -> tuple[slice, list[slice]]:
+    """Where a file of libavif says where its items are, and where it says its size, brands, depth and codec."""
+    outer = dict(_places(content, 0, len(content)))
+    meta = dict(_places(content, outer[b"meta"].start + 4, outer[b"meta"].stop))
+    (properties, where), _ = _places(content, meta[b"iprp"].start, meta[b"iprp"].stop)
+    assert properties == b"ipco"
+    depth = [where for kind, where in _places(content, where.start, where.stop) if kind in (b"ispe", b"pixi", b"av1C")]
+    return meta[b"iloc"], [*depth, outer[b"ftyp"]]
+
+
+def _places(content: bytes, start: int, end: int) -> Iterator[tuple[bytes, slice]]:
+    """Kind of one box after the other, and where its content is."""
+    while start < end:
+        size, kind = struct.unpack_from(">I4s", content, start)
+        yield kind, slice(start + 8, start + size)
+        start += size
