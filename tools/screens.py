@@ -51,7 +51,7 @@ SCREENS = {
 }
 """Command, and what must be on the screen when it is drawn; ``None``: its end."""
 
-IN_DOCS = {"help": 80, "batch": 100, "training": 100, "training-end": 100}
+IN_DOCS = {"help": 80, "picture": 80, "batch": 80, "training-end": 80}
 """Screens in the documentation, and their columns."""
 
 pyte.graphics.TEXT[2] = "+blink"  # pyte doesn't know dim text, and nothing here blinks

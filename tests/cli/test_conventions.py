@@ -133,7 +133,7 @@ def test_a_wrong_command_line_is_one_error_line(sr, arguments):
 def test_without_a_command_there_is_help(sr):
     code, out, err = sr()
     assert (code, err) == (0, "") and "Usage: sr" in out
-    assert sr("-V") == sr("--version")
+    assert sr("-V") == sr("-v") == sr("--version")
 
 
 def test_completed_names_are_those_that_work(tmp_path, monkeypatch):

@@ -30,7 +30,7 @@ class Group(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         installs = args[:1] == ["--install-completion"]
         try:
-            return super().parse_args(ctx, args)
+            return super().parse_args(ctx, ["--version"] if args == ["-v"] else args)
         finally:
             if installs:  # which ends the program
                 from sr_cli.cli.completion import prefer_to_surfraw

@@ -1,5 +1,6 @@
 """How ``sr models`` looks."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,7 +22,8 @@ def show(models: Iterable[Mapping[str, Any]]) -> None:
         if model["note"].startswith("comparison") and not apart:
             apart = True
             table.add_row()
-        table.add_row(escape(model["name"]), scale, size, model["state"], escape(model["note"]))
+        note = re.sub(r", \w+ times larger| \(\w+ loss\)", "", model["note"])  # `sr models NAME` has all of it
+        table.add_row(escape(model["name"]), scale, size, model["state"], escape(note))
     console.out.print(table)
     console.note("`sr upscale` takes what suits the picture; `sr models --catalog` lists models of others")
 

@@ -258,19 +258,20 @@ def to_picture(decoded: Decoded) -> Picture:
     """Turn the pixels upright, separate alpha from color, and convert CMYK to sRGB."""
     metadata, orientation = make_upright(decoded.metadata, decoded.orientation)
     pixels = decoded.pixels
-    color, alpha = pixels[..., : decoded.colors], None
+    color, alpha, notes = pixels[..., : decoded.colors], None, decoded.notes
     if pixels.shape[2] > decoded.colors:
         alpha = _orient(pixels[..., decoded.colors], orientation)
     if decoded.colors == 4:
         color = _cmyk_to_rgb(color, metadata.icc)
         metadata = replace(metadata, icc=srgb_profile(), cicp=None)
+        notes += ("CMYK becomes sRGB",)
     elif decoded.colors == 1 and metadata.icc and metadata.icc[16:20] == b"RGB ":  # no reader takes it for gray
         color = _gray_to_srgb(color, metadata.icc)
         metadata = replace(metadata, icc=None)
     elif decoded.colors == 3 and not metadata.icc and "CICP" not in FORMATS[decoded.format].holds:
         metadata = replace(metadata, icc=adobe_rgb_profile() if says_adobe_rgb(metadata.exif) else None)
     color = _orient(color, orientation)
-    return Picture(color=color, alpha=alpha, metadata=metadata, format=decoded.format, notes=decoded.notes)
+    return Picture(color=color, alpha=alpha, metadata=metadata, format=decoded.format, notes=notes)
 
 
 def _gray_to_srgb(gray: npt.NDArray[Any], icc: bytes) -> npt.NDArray[Any]:

@@ -146,7 +146,7 @@ def entry(name: str, *, kind: Kind | None = None) -> Entry:
     problem = f"{name} is of kind {found.kind}, not {kind}" if found else f"no {kind or 'weights'} called {name!r}"
     called = {catalog.plain(each): [each] for each in names}
     if kind in (None, "upscaler"):
-        called = catalog.names() | called
+        called = called | catalog.names() | called  # ours first
     wanted = catalog.plain(name)
     near = [each for each in called if wanted and wanted in each] or difflib.get_close_matches(wanted, called, n=3)
     close = list(dict.fromkeys(each for key in near for each in called[key]))[:5]
