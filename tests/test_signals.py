@@ -20,25 +20,22 @@ def sr_with(program: str) -> list[str]:
     return [python(), "-c", start + textwrap.dedent(program)]
 
 
-def signaled(command: list[str], *numbers: int, pause: float = 0.1) -> tuple[int, str]:
-    """The exit code, and stderr, of a process that gets signals once it is ready."""
+def signaled(command: list[str], *numbers: int) -> tuple[int, str]:
+    """The exit code, and stderr, of a process that gets a signal each time it is ready."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None and process.stdout.read(1)
     for number in numbers:
+        assert process.stdout is not None and process.stdout.read(1)
         process.send_signal(number)
-        time.sleep(pause)
-    began = time.monotonic()
-    err = process.communicate(timeout=60)[1].decode()
-    assert time.monotonic() - began < 10
+    err = process.communicate(timeout=300)[1].decode()
     return process.returncode, err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.slow
 def test_an_import_ends(number, tmp_path):
-    (tmp_path / "slow.py").write_text("ready()\ntry: time.sleep(30)\nexcept BaseException: pass\n")
+    (tmp_path / "slow.py").write_text("ready()\ntry: time.sleep(600)\nexcept BaseException: pass\n")
     program = f"import builtins; builtins.ready, builtins.time = ready, time\nsys.path.insert(0, {str(tmp_path)!r})\n"
-    assert signaled(sr_with(program + "import slow\ntime.sleep(30)"), number) == INTERRUPTED
+    assert signaled(sr_with(program + "import slow\ntime.sleep(600)"), number) == INTERRUPTED
 
 
 def test_a_main_thread_that_cannot_run_a_handler_ends():
@@ -57,7 +54,7 @@ def test_a_main_thread_that_cannot_run_a_handler_ends():
 def test_a_second_signal_ends_what_the_first_does_not():
     program = """
         signals.watch()
-        with signals.on_signals(lambda number: None, lambda: None):
+        with signals.on_signals(lambda number: ready(), lambda: None):
             ready()
             while True: time.sleep(0.01)
     """
@@ -99,7 +96,7 @@ def test_the_real_command_ends_while_it_starts(number, tmp_path):
         time.sleep(pause)
         if process.poll() is None:
             process.send_signal(number)
-        err = process.communicate(timeout=60)[1]
+        err = process.communicate(timeout=300)[1]
         assert (process.returncode, err) == INTERRUPTED or process.returncode in (3, -number), err
 
 
@@ -118,7 +115,7 @@ def test_a_pipe_leaves_nothing_and_clears_what_a_kill_left(tmp_path):
             with temporary_folder(): pass  # which leaves the other alone
             assert (folder / "stdin").exists()
             ready()
-            time.sleep(30)
+            time.sleep(600)
     """
     assert signaled(sr_with(program), signal.SIGINT) == INTERRUPTED
     assert list(tmp_path.iterdir()) == []

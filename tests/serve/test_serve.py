@@ -66,7 +66,7 @@ def gate(monkeypatch):
     opened, choose = threading.Event(), work.default_model
 
     def choose_later(config):
-        assert opened.wait(30)
+        assert opened.wait(300)
         return choose(config)
 
     monkeypatch.setattr(work, "default_model", choose_later)
@@ -298,7 +298,7 @@ def test_a_signal_ends_it_and_leaves_nothing(number):
             (picture,) = Path(tempfile.gettempdir()).glob(f"sr-*/{added.json()['id']}/picture")
             assert added.status_code == 202 and picture.parents[1].stat().st_mode & 0o777 == 0o700
             process.send_signal(number)
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=300)
     finally:
         process.kill()
     assert (process.returncode, out) == (130, "") and err.endswith("stopped\n") and "Traceback" not in err
