@@ -61,6 +61,17 @@ def test_a_second_signal_ends_what_the_first_does_not():
     assert signaled(sr_with(program), signal.SIGINT, signal.SIGINT) == INTERRUPTED
 
 
+def test_patience_has_an_end():
+    """As where the first signal's exception has left a lock that another thread waits for."""
+    program = """
+        signals.watch()
+        with signals.on_signals(lambda number: None, lambda: None, patience=0.2):
+            ready()
+            while True: time.sleep(0.01)
+    """
+    assert signaled(sr_with(program), signal.SIGINT) == INTERRUPTED
+
+
 def test_a_child_s_signals_are_its_own():
     program = """
         signals.watch()

@@ -5,6 +5,7 @@ lost, or end in a traceback, in whatever import it comes upon. Files are safe: n
 """
 
 import os
+import select
 import signal
 import threading
 import time
@@ -20,6 +21,7 @@ cleanups: list[Callable[[], None]] = []
 
 _message = "interrupted"
 _is_orderly = False  # whether a command handles signals itself
+_patience: float | None = None  # seconds that it then has
 _handled_there = 0  # signals that it did
 _ending = threading.Lock()
 
@@ -73,12 +75,15 @@ def saying(message: str) -> Iterator[None]:
 
 
 @contextmanager
-def on_signals(first: Callable[[signal.Signals], None], second: Callable[[], None]) -> Iterator[None]:
+def on_signals(
+    first: Callable[[signal.Signals], None], second: Callable[[], None], *, patience: float | None = None
+) -> Iterator[None]:
     """Call ``first`` at the first SIGINT or SIGTERM and ``second`` at later ones, unless the shell ignores them.
 
-    A process that the second signal has not ended after `GRACE` seconds is ended.
+    A process that the second signal has not ended after `GRACE` seconds is ended, and one that is still in the block
+    ``patience`` seconds after the first: an exception that interrupts a thread may leave a lock that others wait for.
     """
-    global _is_orderly
+    global _is_orderly, _patience
     received = False
 
     def receive(number: int, _: object) -> None:
@@ -92,7 +97,7 @@ def on_signals(first: Callable[[signal.Signals], None], second: Callable[[], Non
             first(signal.Signals(number))
 
     before = {number: signal.getsignal(number) for number in _handled()}
-    _is_orderly = True
+    _is_orderly, _patience = True, patience
     for number in before:
         signal.signal(number, receive)
     try:
@@ -108,11 +113,21 @@ def _handled() -> list[signal.Signals]:
 
 
 def _watch(pipe: int) -> None:
-    count = 0
-    while byte := os.read(pipe, 1):
+    count, deadline = 0, None
+    while True:
+        seconds = None if deadline is None else max(0, deadline - time.monotonic())
+        if not select.select([pipe], [], [], seconds)[0]:
+            if _is_orderly:
+                end()
+            deadline = None
+            continue
+        byte = os.read(pipe, 1)
+        if not byte:
+            break
         if byte[0] in NUMBERS:
             count += 1
             time.sleep(GRACE if count > 1 else 0.05)  # for the main thread to handle it
             if count > 1 or not (_is_orderly or _handled_there):
                 end()
+            deadline = time.monotonic() + _patience if _patience else None
     os.close(pipe)

@@ -2,7 +2,6 @@
 
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -59,9 +58,7 @@ class Tries:
 
     def report(self, what: str) -> None:
         killed = sum(self.counts.values()) - self.counts["ended before the signal"]
-        mebibytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10
-        print(f"{what}, {killed} killed: {dict(sorted(self.counts.items()))}")
-        print(f"{len(self.problems)} problems; own Pythons had at most {mebibytes} MiB")
+        print(f"{what}, {killed} killed: {dict(sorted(self.counts.items()))}; {len(self.problems)} problems")
         assert not self.problems, "\n".join(self.problems[:20])
 
     def _start(self, command: list[object], interpreter: list[str]) -> subprocess.Popen[str]:

@@ -14,6 +14,8 @@ from sr_cli.signals import on_signals
 if TYPE_CHECKING:
     from sr_cli.training.state import Stop
 
+_PATIENCE = 30  # seconds for a batch to end in good order
+
 
 @contextmanager
 def save_on_signals(stop: "Stop", *, resume: str, tell: bool = True) -> Iterator[None]:
@@ -61,7 +63,7 @@ class Interruption:
         def second() -> None:
             raise KeyboardInterrupt
 
-        with on_signals(first, second):
+        with on_signals(first, second, patience=_PATIENCE):
             yield
 
     @contextmanager

@@ -83,7 +83,8 @@ def run(
                 yield result
                 if stopped and stopped.is_set():
                     raise KeyboardInterrupt
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interruption:
+            interruption.__traceback__ = None  # its frames may hold a lock, in a generator, that decoders wait for
             yield from pipeline.stop()
             raise
 
