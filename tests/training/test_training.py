@@ -1,3 +1,4 @@
+import io
 import math
 import re
 from dataclasses import replace
@@ -194,9 +195,12 @@ def test_the_last_states_are_kept(photo_folder, tmp_path):
 def test_a_damaged_state_names_the_one_before(photo_folder, tmp_path):
     trained(photo_folder, tmp_path / "run", save_minutes=1e-6)
     last = tmp_path / "run/last.pt"
-    last.write_bytes(last.read_bytes()[:1000])
-    with pytest.raises(TrainingError, match=r"cp \S*step-00000005\.pt"):
-        trained(photo_folder, tmp_path / "run", resume=True)
+    whole, incomplete = last.read_bytes(), io.BytesIO()
+    torch.save({name: value for name, value in load_state(last).items() if name != "trainer"}, incomplete)
+    for damaged in (whole[:1000], incomplete.getvalue()):
+        last.write_bytes(damaged)
+        with pytest.raises(TrainingError, match=r"cp \S*step-00000005\.pt"):
+            trained(photo_folder, tmp_path / "run", resume=True)
 
 
 def test_a_run_that_exists_is_refused(photo_folder, tmp_path):

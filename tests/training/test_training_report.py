@@ -1,3 +1,4 @@
+import contextlib
 import json
 import re
 import shutil
@@ -46,6 +47,14 @@ def test_the_page_has_all_and_loads_nothing(run):
     assert "&lt;b&gt;night &amp; day" in page and "<b>night" not in page
     assert not re.search(r"(src|href)=[\"'](?!data:)", page)
     assert "http" not in page
+
+
+@pytest.mark.parametrize("strange", [None, -1, 1e308, "", [], {"a": None}, "\x1b[2J"])
+def test_strange_settings_are_shown_or_refused(run, strange):
+    for name in ("arch", "scale", "loss", "degradation", "best", "steps"):
+        write_config(run, settings={"arch": "compact", name: strange}, ended={"seconds": 1, "step": 1, "by": ["steps"]})
+        with contextlib.suppress(TrainingError):
+            assert page([read := TrainingRun.read(run)]) and read.best == (28.5, 1000)
 
 
 def test_long_runs_stay_readable(run):

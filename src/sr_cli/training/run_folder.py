@@ -198,7 +198,7 @@ def read_state(path: Path) -> dict[str, Any]:
     try:
         state = load_state(path / STATE)
         with parsing(path / STATE, TrainingError):
-            Progress.of(state)
+            _ = Progress.of(state), state["trainer"]
         return state
     except TrainingError as error:
         if not (earlier := _earlier_states(path)):

@@ -81,7 +81,7 @@ class TrainingRun:
     @property
     def measure(self) -> Measure:
         """The measure that its best weights are chosen by."""
-        return MEASURES.get(self.settings.get("best", "psnr"), MEASURES["psnr"])
+        return MEASURES.get(str(self.settings.get("best")), MEASURES["psnr"])
 
     @property
     def best(self) -> tuple[float, int] | None:
