@@ -7,6 +7,7 @@ the options of all `sr` commands are checked.
 """
 
 import contextlib
+import functools
 import os
 import re
 import shlex
@@ -27,7 +28,6 @@ from support.fast_python import python
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FAST = {"docs/reference/api.md"}
 BLOCK = re.compile(r"(?:<!-- needs: (?P<needs>[^>]+) -->\n)?^ *```(?P<language>\w+)\n(?P<text>.*?)^ *```$", re.M | re.S)
 
 
@@ -50,11 +50,9 @@ def blocks(page: Path) -> list[Block]:
     return [Block(b["language"], b["text"], b["needs"]) for b in found if b["language"] in ("sh", "python")]
 
 
-def runnable() -> list[object]:
-    """The pages with something to run; most of them are slow, as every command starts PyTorch anew."""
-    pages = [page for page in PAGES if any(block.needs is None for block in blocks(page))]
-    marks = {page: [] if name_of(page) in FAST else [pytest.mark.slow] for page in pages}
-    return [pytest.param(page, id=name_of(page), marks=marks[page]) for page in pages]
+def runnable() -> list[Path]:
+    """The pages with something to run."""
+    return [page for page in PAGES if any(block.needs is None for block in blocks(page))]
 
 
 @pytest.fixture
@@ -71,7 +69,8 @@ def workplace(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("page", runnable())
+@pytest.mark.slow
+@pytest.mark.parametrize("page", runnable(), ids=name_of)
 def test_commands_run(page: Path, workplace: Path) -> None:
     programs = workplace / "bin"
     programs.mkdir()
@@ -104,9 +103,12 @@ def sr_commands(page: Path) -> Iterator[str]:
     yield from (" ".join(code.split()) for code in re.findall(r"`sr ([^`]+)`", prose))
 
 
+GROUP = functools.cache(typer.main.get_command)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_options_exist(page: Path) -> None:
-    group = typer.main.get_command(app)
+    group = GROUP(app)
     for line in sr_commands(page):
         words = re.split(r"[\s;|]", line)
         if words[0] not in group.commands:
@@ -129,15 +131,15 @@ def test_the_table_of_metrics_is_complete() -> None:
     assert rows == list(MEASURES)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_files_exist(page: Path) -> None:
-    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
-    for name in re.findall(r"`((?:[\w.]+/)+(?:[\w.]+\.(?:py|toml|html))?)`", text):
-        if name.split("/")[0] in {path.name for place in (ROOT, ROOT / "src/sr_cli") for path in place.iterdir()}:
-            assert (ROOT / name).exists() or (ROOT / "src/sr_cli" / name).exists(), name
+def test_files_exist() -> None:
+    known = {path.name for place in (ROOT, ROOT / "src/sr_cli") for path in place.iterdir()}
+    for page in PAGES:
+        text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+        for name in re.findall(r"`((?:[\w.]+/)+(?:[\w.]+\.(?:py|toml|html))?)`", text):
+            if name.split("/")[0] in known:
+                assert (ROOT / name).exists() or (ROOT / "src/sr_cli" / name).exists(), f"{page}: {name}"
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=name_of)
-def test_lines_fit(page: Path) -> None:
-    lines = page.read_text(encoding="utf-8").splitlines()
-    assert [line for line in lines if len(line) > 120] == []
+def test_lines_fit() -> None:
+    for page in (*PAGES, ROOT / "CHANGELOG.md"):
+        assert [line for line in page.read_text(encoding="utf-8").splitlines() if len(line) > 120] == [], page

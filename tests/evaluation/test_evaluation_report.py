@@ -198,6 +198,7 @@ def box(tab: Page, selector: str) -> dict[str, float]:
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 @needs_chromium
 def test_every_picture_loads(tab):
     widths = tab.run(
@@ -209,6 +210,7 @@ def test_every_picture_loads(tab):
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 @needs_chromium
 def test_names_are_shown_as_they_are(tab):
     assert HOSTILE in tab.run("document.querySelector('h1').textContent")
@@ -217,6 +219,7 @@ def test_names_are_shown_as_they_are(tab):
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 @needs_chromium
 def test_the_divider_follows_the_mouse(tab):
     place = box(tab, ".viewer")
@@ -231,6 +234,7 @@ def test_the_divider_follows_the_mouse(tab):
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 @needs_chromium
 def test_the_slider_follows_mouse_and_keyboard(tab):
     place = box(tab, "input[type=range]")
@@ -243,6 +247,7 @@ def test_the_slider_follows_mouse_and_keyboard(tab):
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 @needs_chromium
 def test_what_is_compared_can_be_chosen(tab):
     assert tab.run("document.querySelector('.tag.left').textContent") == "bicubic"
@@ -256,6 +261,7 @@ def test_what_is_compared_can_be_chosen(tab):
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 @needs_chromium
 def test_all_versions_zoom_and_move_together(tab):
     place = box(tab, ".viewer")

@@ -283,6 +283,7 @@ def test_the_description_has_every_parameter(url):
     assert set(about["paths"]["/upscale"]["post"]["responses"]) == statuses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_a_signal_ends_it_and_leaves_nothing(number):
     command = [python(), "-m", "sr_cli", "serve", "--device", "cpu"]
@@ -337,6 +338,7 @@ def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch, ca
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 @pytest.mark.skipif(PROGRAM is None, reason="needs Chromium (Debian's package chromium)")
 def test_the_page_upscales_compares_and_cleans_up(tmp_path):
     folder, name = tmp_path / "served", "<img src=x onerror=alert(1)>.png"

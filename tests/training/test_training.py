@@ -148,7 +148,7 @@ def test_a_stop_in_the_step_that_exhausts_patience_ends_the_training(photo_folde
     assert record(tmp_path / "part") == record(tmp_path / "whole")
 
 
-@pytest.mark.parametrize(("optimizer", "weight"), [("adam", 0.1), ("muon", 0.0)])
+@pytest.mark.parametrize(("optimizer", "weight"), [("adam", 0.1), pytest.param("muon", 0.0, marks=pytest.mark.slow)])
 def test_an_interrupted_training_goes_on_as_if_nothing_had_been(photo_folder, tmp_path, optimizer, weight):
     settings = {
         "optimizer": optimizer,

@@ -132,6 +132,7 @@ def test_a_notebook_shows_a_run_and_tables_it(run):
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 @pytest.mark.skipif(PROGRAM is None, reason="Chromium is not installed")
 def test_values_appear_under_the_pointer(run):
     with chromium() as tab:
