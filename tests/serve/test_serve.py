@@ -23,7 +23,7 @@ pytest.importorskip("python_multipart")
 from sr_cli import images
 from sr_cli.__main__ import main
 from sr_cli.config import ServeConfig
-from sr_cli.serve import work
+from sr_cli.serve import app as site
 from sr_cli.serve.app import Site
 from sr_cli.serve.parameters import read_parameters
 from sr_cli.serve.server import Server, address, listen
@@ -63,13 +63,13 @@ def url(folder):
 @pytest.fixture
 def gate(monkeypatch):
     """Opens the way into the network: until it is set, the first picture runs and the others wait."""
-    opened, choose = threading.Event(), work.default_model
+    opened, choose = threading.Event(), site.default_model
 
     def choose_later(config):
         assert opened.wait(300)
         return choose(config)
 
-    monkeypatch.setattr(work, "default_model", choose_later)
+    monkeypatch.setattr(site, "default_model", choose_later)
     yield opened
     opened.set()
 

@@ -1,10 +1,13 @@
 """The routes: the page and what it asks for, ``POST /upscale`` for scripts, and their description."""
 
 import asyncio
+import functools
 import json
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,12 +22,15 @@ from starlette.routing import Route
 from starlette.types import Message, Receive
 
 from sr_cli import __version__, html
-from sr_cli.config import ServeConfig
+from sr_cli.config import AUTO, ServeConfig, UpscaleConfig
 from sr_cli.errors import DeviceError, ImageError, OutputError, SrError, UsageError, one_line
 from sr_cli.images import FORMATS
 from sr_cli.serve.parameters import describe, models, read_parameters
-from sr_cli.serve.work import FACTS, VIDEO, BusyError, Work, Worker
+from sr_cli.serve.work import FACTS, VIDEO, Work
+from sr_cli.system.quantities import pictures
 from sr_cli.upscaling.batch.results import Result
+from sr_cli.upscaling.batch.target_size import default_model
+from sr_cli.upscaling.upscaler import Upscaler
 
 _STATUS = {UsageError.exit_code: 400, ImageError.exit_code: 422, DeviceError.exit_code: 503, OutputError.exit_code: 507}
 _HEARTBEAT = 10  # seconds between signs of life
@@ -41,16 +47,21 @@ class _Page:
 
 
 class Site:
-    """The pages and their pictures.
+    """The pages and their pictures, which are upscaled one at a time in the order in which they came.
 
     Args:
         folder: for uploads and results; private.
         tell: called with the outcome of each picture.
+
+    Attributes:
+        thread: upscales; to be shut down.
     """
 
     def __init__(self, config: ServeConfig, folder: Path, tell: Callable[[Result], None] = lambda _: None) -> None:
-        self._config, self._tell = config, tell
-        self.worker = Worker(config, folder)
+        self._config, self._folder, self._tell = config, folder, tell
+        self.thread = ThreadPoolExecutor(1)
+        self._load = functools.lru_cache(maxsize=4)(Upscaler)
+        self._works: dict[str, Work] = {}  # by their ids; not those that were discarded
         self._pages: dict[str, _Page] = {}
         self._stopped = False
         routes = [
@@ -63,16 +74,14 @@ class Site:
             Route("/pictures/{id}", self._remove, methods=["DELETE"]),
             Route("/pictures/{id}/{name}", self._file),
         ]
-        handlers: dict[Any, Any] = dict.fromkeys(
-            (HTTPException, SrError, BusyError, ClientDisconnect, Exception), _error
-        )
+        handlers: dict[Any, Any] = dict.fromkeys((HTTPException, SrError, ClientDisconnect, Exception), _error)
         self.app = Starlette(routes=routes, exception_handlers=handlers)
 
     def stop(self) -> None:
         """End all pages and requests."""
         self._stopped = True
-        for work in list(self.worker.works.values()):
-            self.worker.discard(work)
+        for work in list(self._works.values()):
+            self._discard(work)
         for page in self._pages.values():
             page.changed.set()
 
@@ -101,17 +110,17 @@ class Site:
         loop = asyncio.get_running_loop()
         work.on_change = lambda: loop.call_soon_threadsafe(done.set) if work.is_over else None
         try:
-            self.worker.begin(work)
+            self._begin(work)
             await asyncio.wait([gone, waiting := asyncio.create_task(done.wait())], return_when="FIRST_COMPLETED")
             waiting.cancel()
-            if self._stopped or work.future is None or not work.future.done():
+            result = work.result
+            if self._stopped or result is None:
                 raise HTTPException(503, "the server is being stopped")
-            result = work.future.result()
             self._tell(result)
             if result.status != "done":
                 raise HTTPException(_STATUS.get(result.exit_code, 500), result.error)
         except BaseException:
-            self.worker.discard(work)
+            self._discard(work)
             raise
         finally:
             gone.cancel()
@@ -121,7 +130,7 @@ class Site:
             work.output,
             filename=f"{name}_{width}x{height}{work.output.suffix}",
             headers={"SR-Result": facts},
-            background=BackgroundTask(self.worker.discard, work),
+            background=BackgroundTask(self._discard, work),
         )
 
     async def _add(self, request: Request) -> Response:
@@ -134,27 +143,27 @@ class Site:
         work.on_change = lambda: loop.call_soon_threadsafe(self._note_change, page, work)
         page.works.append(work)
         if page.id in self._pages:
-            self.worker.begin(work)
+            self._begin(work)
         else:  # it has gone away during the upload
-            self.worker.discard(work)
+            self._discard(work)
         page.changed.set()
         return JSONResponse({"id": work.id}, status_code=202)
 
     async def _remove(self, request: Request) -> Response:
-        self.worker.discard(self._work(request))
+        self._discard(self._work(request))
         return Response(status_code=204)
 
     async def _file(self, request: Request) -> Response:
         """The result of a page's picture, or what its slider shows."""
         work, name = self._work(request), request.path_params["name"]
         files = {"result": work.output, "before": work.folder / "before.png", "after": work.folder / "after.png"}
-        if name not in files or work.future is None or not work.future.done() or not files[name].is_file():
+        if name not in files or work.result is None or not files[name].is_file():
             raise HTTPException(404, "no such file")
         return FileResponse(files[name])
 
     def _work(self, request: Request) -> Work:
         try:
-            return self.worker.works[request.path_params["id"]]
+            return self._works[request.path_params["id"]]
         except KeyError:
             raise HTTPException(404, "no such picture") from None
 
@@ -175,18 +184,18 @@ class Site:
                 yield ":\n\n"
                 continue
             page.changed.clear()
-            waiting = [work for work in self.worker.works.values() if not work.is_over]
+            waiting = [work for work in self._works.values() if not work.is_over]
             shown = {
                 work.id: work.as_json() | {"before": waiting.index(work) if work in waiting else 0}
                 for work in page.works
-                if work.id in self.worker.works
+                if work.id in self._works
             }
             yield f"data: {json.dumps(shown)}\n\n"
             await asyncio.sleep(_INTERVAL)
 
     def _note_change(self, page: _Page, work: Work) -> None:
-        if work.future and work.future.done() and not work.cancelled.is_set():
-            self._tell(work.future.result())
+        if work.result and not work.cancelled.is_set():
+            self._tell(work.result)
         for each in self._pages.values() if work.is_over else [page]:  # those behind it move up
             each.changed.set()
 
@@ -194,30 +203,54 @@ class Site:
         """Drop the pictures of a page that has gone away."""
         self._pages.pop(page.id, None)
         for work in page.works:
-            self.worker.discard(work)
+            self._discard(work)
 
     async def _receive(self, request: Request, *, preview: bool = False) -> tuple[str, Work]:
         """Take in the picture of a request: its name without the suffix, for display only, and where it is.
 
         Raises:
-            HTTPException, SrError, BusyError: the request cannot be served.
+            HTTPException, SrError: the request cannot be served.
         """
         query = {name: text for name, text in request.query_params.items() if name != "page"}
         config = await run_in_threadpool(read_parameters, query)
         limit = self._config.max_upload * 10**6
         if int(request.headers.get("content-length", 0)) > limit:
             raise HTTPException(413, f"the upload is larger than {limit // 10**6} MB (sr serve --max-upload)")
-        work = self.worker.admit(config, preview=preview)
+        if sum(not work.is_over for work in self._works.values()) > self._config.waiting:
+            busy = f"{pictures(self._config.waiting)} are waiting already; try again later"
+            raise HTTPException(429, busy, {"Retry-After": "1"})
+        config = replace(config, max_input=self._config.max_input, device=self._config.device)
+        work = Work(config, self._folder, max_output=self._config.max_output, preview=preview)
+        self._works[work.id] = work
         try:
             name = await _save(Request(request.scope, _bounded(request.receive, limit)), work.source)
-            try:
-                await run_in_threadpool(work.look_at_header)
-            except (ImageError, ValueError) as error:
-                raise HTTPException(415 if isinstance(error, ImageError) else 413, str(error)) from error
+            await run_in_threadpool(work.look_at_header)
         except BaseException:
-            self.worker.discard(work)
+            self._discard(work)
             raise
         return name, work
+
+    def _begin(self, work: Work) -> None:
+        """Queue a picture whose upload is complete."""
+        work.future = self.thread.submit(work.upscale, self._upscaler)
+        work.future.add_done_callback(lambda _: work.on_change())
+
+    def _discard(self, work: Work) -> None:
+        """Forget a picture: it leaves the queue, or ends at its next tile; then its files are removed."""
+        self._works.pop(work.id, None)
+        work.cancelled.set()
+        work.on_change()
+        work.on_change = lambda: None  # the event loop may end before the picture does
+        if work.future is None:
+            shutil.rmtree(work.folder, ignore_errors=True)
+            return
+        work.future.cancel()
+        work.future.add_done_callback(lambda _: shutil.rmtree(work.folder, ignore_errors=True))
+
+    def _upscaler(self, config: UpscaleConfig) -> Upscaler:
+        same = {name: getattr(config, name) for name in ("device", "strength", "ensemble", "color_match")}
+        named = None if config.model == AUTO else config.model
+        return self._load(named or default_model(config), UpscaleConfig(**same))
 
 
 async def _save(request: Request, path: Path) -> str:
@@ -260,10 +293,8 @@ async def _disconnection(request: Request) -> None:
 
 async def _error(_: Request, error: Exception) -> Response:
     """An error as ``{"error": …}``."""
-    if isinstance(error, HTTPException):
-        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
-    if isinstance(error, BusyError):
-        return JSONResponse({"error": str(error)}, 429, {"Retry-After": "1"})
     if isinstance(error, SrError):
-        return JSONResponse({"error": str(error)}, _STATUS.get(error.exit_code, 500))
-    return JSONResponse({"error": "the server failed unexpectedly"}, 500)
+        error = HTTPException(_STATUS.get(error.exit_code, 500), str(error))
+    elif not isinstance(error, HTTPException):
+        error = HTTPException(500, "the server failed unexpectedly")
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)

@@ -59,7 +59,7 @@ class Server(uvicorn.Server):
         try:
             asyncio.run(self.serve([listener]))
         finally:
-            self._site.worker.thread.shutdown()
+            self._site.thread.shutdown()
 
     def end(self) -> None:
         """Make `serve_on` return; may be called by a signal handler."""
