@@ -116,12 +116,11 @@ def _check_type(name: str, kind: Any, value: object) -> None:
         raise ValueError(f"{name} must be {_TYPES[kind]}, not {value!r}")
 
 
-def hours(text: str) -> float:
-    """Read a duration such as ``2h30m``, ``90m`` or ``45s``, in hours.
+# What follows reads the texts of options, and raises a ``ValueError`` that says what to write instead.
 
-    Raises:
-        ValueError: the text is not a duration.
-    """
+
+def hours(text: str) -> float:
+    """Read a duration such as ``2h30m``, ``90m`` or ``45s``, in hours."""
     match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
     if not match or not text:
         raise ValueError(f"{text!r} is not a duration; write 2h30m, 90m or 45s")
@@ -129,19 +128,8 @@ def hours(text: str) -> float:
     return h + m / 60 + s / 3600
 
 
-def duration(hours: float) -> str:
-    """What `hours` reads, such as ``2h30m``."""
-    minutes, s = divmod(round(3600 * hours), 60)
-    h, m = divmod(minutes, 60)
-    return "".join(f"{value}{unit}" for value, unit in ((h, "h"), (m, "m"), (s, "s")) if value) or "0s"
-
-
 def parse_scale(text: str) -> float:
-    """Read a factor such as ``4``, ``4x``, ``x4`` or ``1.5``.
-
-    Raises:
-        ValueError: the text has another form.
-    """
+    """Read a factor such as ``4``, ``4x``, ``x4`` or ``1.5``."""
     match = re.fullmatch(r"[x×]?(\d*\.?\d+)|(\d*\.?\d+)[x×]", text.strip().lower())
     if not match:
         raise ValueError(f"{text!r} is not a factor; write 4, 4x or 1.5")
@@ -149,14 +137,80 @@ def parse_scale(text: str) -> float:
 
 
 def parse_whole_scale(text: str) -> int:
-    """Read a whole factor such as ``4``, ``4x`` or ``x4``.
-
-    Raises:
-        ValueError: the text has another form.
-    """
+    """Read a whole factor such as ``4``, ``4x`` or ``x4``."""
     if (factor := parse_scale(text)) % 1:
         raise ValueError(f"{text!r} is not a whole factor; write 2, 3, 4 or 8")
     return int(factor)
+
+
+def parse_pixels(text: str) -> int:
+    """Read a number of pixels such as ``20000000``, ``20M`` or ``20MP``."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMG]?)(?:P|px)?", text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is not a number of pixels; write 20M for 20 megapixels")
+    return int(float(match[1]) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[match[2]])
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read a size such as ``1920x1080``."""
+    match = re.fullmatch(r"(\d+)\s*[x×X]\s*(\d+)", text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is not a size; use WIDTHxHEIGHT in pixels, such as 1920x1080{_printed(text)}")
+    return int(match[1]), int(match[2])
+
+
+def parse_side(text: str) -> int:
+    """Read a width or height such as ``1000``."""
+    if not text.strip().removesuffix("px").isdecimal():
+        raise ValueError(f"{text!r} is not a number of pixels, such as 1000{_printed(text)}")
+    return int(text.strip().removesuffix("px"))
+
+
+def _printed(text: str) -> str:
+    """What the lengths in a text are in print."""
+    match = re.fullmatch(r"(?:([\d.]+)\s*[x×X]\s*)?([\d.]+)\s*(mm|cm|in)", text.strip())
+    try:
+        sides = [float(side) for side in match.groups()[:2] if side] if match else []
+    except ValueError:
+        sides = []
+    if not sides or not match:
+        return ""
+    dots = "x".join(f"{side * 300 / {'mm': 25.4, 'cm': 2.54, 'in': 1}[match[3]]:.0f}" for side in sides)
+    return f"; {text.strip()} at 300 dots per inch are {dots}"
+
+
+def parse_tile(text: str) -> int | str | None:
+    """Read ``auto``, ``off`` (``None``), or a number of pixels."""
+    if text in ("auto", "off"):
+        return None if text == "off" else text
+    if not (text.isdecimal() and int(text)):
+        raise ValueError(f"{text!r} is not a tile size; write auto, off, or a number of pixels")
+    return int(text)
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Read a share of a batch such as ``3/16``."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise ValueError(f"{text!r} is not a shard; write 3/16 for the third of 16")
+    return int(match[1]), int(match[2])
+
+
+def parse_format(text: str) -> str:
+    """Read an image format by one of its suffixes, such as ``jpg``; returns its key in `sr_cli.images.FORMATS`."""
+    from sr_cli.images.formats import FORMATS, SUFFIXES  # loads NumPy
+
+    if format := SUFFIXES.get("." + text.lower().lstrip(".")):
+        return format
+    known = ", ".join(each.suffixes[0].removeprefix(".") for each in FORMATS.values())
+    raise ValueError(f"{text!r} is not a format; choose from {known}")
+
+
+def duration(hours: float) -> str:
+    """What `hours` reads, such as ``2h30m``."""
+    minutes, s = divmod(round(3600 * hours), 60)
+    h, m = divmod(minutes, 60)
+    return "".join(f"{value}{unit}" for value, unit in ((h, "h"), (m, "m"), (s, "s")) if value) or "0s"
 
 
 NETWORK, LEARNING, DATA, RUN, MACHINE = "Network", "Learning", "Data", "Run", "Machine"
@@ -366,79 +420,6 @@ COLOR_MATCHES: tuple[ColorMatch, ...] = get_args(ColorMatch)
 IfExists = Literal["skip", "overwrite", "fail", "rename"]
 
 
-def parse_pixels(text: str) -> int:
-    """Read a number of pixels such as ``20000000``, ``20M`` or ``20MP``.
-
-    Raises:
-        ValueError: the text has another form.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMG]?)(?:P|px)?", text.strip())
-    if not match:
-        raise ValueError(f"{text!r} is not a number of pixels; write 20M for 20 megapixels")
-    return int(float(match[1]) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[match[2]])
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Read a size such as ``1920x1080``.
-
-    Raises:
-        ValueError: the text has another form.
-    """
-    match = re.fullmatch(r"(\d+)\s*[x×X]\s*(\d+)", text.strip())
-    if not match:
-        raise ValueError(f"{text!r} is not a size; use WIDTHxHEIGHT in pixels, such as 1920x1080{_printed(text)}")
-    return int(match[1]), int(match[2])
-
-
-def parse_side(text: str) -> int:
-    """Read a width or height such as ``1000``.
-
-    Raises:
-        ValueError: the text has another form.
-    """
-    if not text.strip().removesuffix("px").isdecimal():
-        raise ValueError(f"{text!r} is not a number of pixels, such as 1000{_printed(text)}")
-    return int(text.strip().removesuffix("px"))
-
-
-def _printed(text: str) -> str:
-    """What the lengths in a text are in print."""
-    match = re.fullmatch(r"(?:([\d.]+)\s*[x×X]\s*)?([\d.]+)\s*(mm|cm|in)", text.strip())
-    try:
-        sides = [float(side) for side in match.groups()[:2] if side] if match else []
-    except ValueError:
-        sides = []
-    if not sides or not match:
-        return ""
-    dots = "x".join(f"{side * 300 / {'mm': 25.4, 'cm': 2.54, 'in': 1}[match[3]]:.0f}" for side in sides)
-    return f"; {text.strip()} at 300 dots per inch are {dots}"
-
-
-def parse_tile(text: str) -> int | str | None:
-    """Read ``auto``, ``off`` (``None``), or a number of pixels.
-
-    Raises:
-        ValueError: it is none of them.
-    """
-    if text in ("auto", "off"):
-        return None if text == "off" else text
-    if not (text.isdecimal() and int(text)):
-        raise ValueError(f"{text!r} is not a tile size; write auto, off, or a number of pixels")
-    return int(text)
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """Read a share of a batch such as ``3/16``.
-
-    Raises:
-        ValueError: the text has another form, or there is no such share.
-    """
-    match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
-    if not match or not 1 <= int(match[1]) <= int(match[2]):
-        raise ValueError(f"{text!r} is not a shard; write 3/16 for the third of 16")
-    return int(match[1]), int(match[2])
-
-
 PIPE = "-"
 """Stands for stdin among the inputs of ``sr upscale``, and for stdout as its output."""
 
@@ -536,6 +517,7 @@ class UpscaleConfig:
         flags=("--format", "-f"),
         metavar="FORMAT",
         shown="the input's",
+        parse=parse_format,
     )
     quality: int | None = setting(
         None, "Quality of JPEG, WebP, AVIF, HEIC and JPEG XL.", OUTPUT, shown="95; AVIF, HEIC, JXL 90", min=1, max=100

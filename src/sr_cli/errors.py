@@ -75,6 +75,15 @@ class QualityError(SrError):
 
 
 @contextmanager
+def as_usage_error() -> Iterator[None]:
+    """Raise a `UsageError` where a config refuses its settings."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise UsageError(str(error)) from error
+
+
+@contextmanager
 def reading(path: "Path | str", kind: type[SrError]) -> Iterator[None]:
     """Raise an error of that kind if the system cannot read ``path``."""
     try:

@@ -11,7 +11,7 @@ import typer
 from sr_cli import console, weights
 from sr_cli.cli.completion import completer
 from sr_cli.console import weights as view
-from sr_cli.errors import EXIT_SOME_FAILED, SrError, UsageError, WeightsError
+from sr_cli.errors import EXIT_SOME_FAILED, SrError, UsageError, WeightsError, as_usage_error
 
 
 def download_weights(
@@ -103,10 +103,8 @@ def _download(entries: Sequence[weights.Entry], *, force: bool) -> None:
 
 
 def _download_from(url: str, name: str, *, force: bool) -> None:
-    try:
+    with as_usage_error():
         entry = replace(weights.entry_or_new(name, url), urls=(url,))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
     is_new = entry.sha256 is None and entry.name not in weights.entries()
     fetch = view.fetch_new if is_new else view.fetch
     console.out.print(str(fetch(entry, force=force)), markup=False)

@@ -6,12 +6,11 @@ from typing import Annotated, Any, Literal
 import typer
 
 from sr_cli import console, weights
-from sr_cli.cli.completion import completer
-from sr_cli.cli.options import check_page, options, yes_option
+from sr_cli.cli.options import check_page, option, options, yes_option
 from sr_cli.config import MEASURING, MODELS, REPORT_IMAGES, EvaluateConfig
 from sr_cli.console import evaluation as view
 from sr_cli.console.weights import obtain, obtain_model
-from sr_cli.errors import EXIT_SOME_FAILED, QualityError, SrError, UsageError
+from sr_cli.errors import EXIT_SOME_FAILED, QualityError, SrError, UsageError, as_usage_error
 from sr_cli.evaluation import thresholds
 from sr_cli.evaluation.measures import MEASURES, parse_measures, without_reference
 from sr_cli.evaluation.report import as_csv, as_json, as_markdown
@@ -24,21 +23,6 @@ OUTPUT, LIMITS = "Output", "Limits"
 Format = Literal["table", "json", "csv", "markdown"]
 
 
-def _option(
-    panel: str, help: str, *flags: str, metavar: str | None = None, shown: str | bool = True, min: int | None = None
-) -> Any:
-    completes = completer((flags or ("",))[0].strip("-"))
-    return typer.Option(
-        *flags,
-        help=help,
-        metavar=metavar,
-        show_default=shown,
-        min=min,
-        rich_help_panel=panel,
-        autocompletion=completes,
-    )
-
-
 @options(EvaluateConfig)
 def evaluate(
     hr: Annotated[
@@ -47,49 +31,50 @@ def evaluate(
     *,
     model: Annotated[
         list[str] | None,
-        _option(MODELS, "Weights to judge; may be repeated.", "--model", "-m", metavar="NAME|FILE|URL"),
+        option("Weights to judge; may be repeated.", MODELS, "--model", "-m", metavar="NAME|FILE|URL"),
     ] = None,
     yes: Annotated[bool, yes_option(MODELS)] = False,
     sr: Annotated[
-        list[Path] | None, _option(MODELS, "Another tool's results to judge; may be repeated.", metavar="FOLDER")
+        list[Path] | None, option("Another tool's results to judge; may be repeated.", MODELS, "--sr", metavar="FOLDER")
     ] = None,
     lr: Annotated[
-        Path | None, _option(MEASURING, "LR pictures.", "--lr", "--lr-folder", metavar="FOLDER", shown="made from HR")
+        Path | None, option("LR pictures.", MEASURING, "--lr", "--lr-folder", metavar="FOLDER", shown="made from HR")
     ] = None,
     given: dict[str, Any],
     metrics: Annotated[
         list[str] | None,
-        _option(
-            MEASURING,
+        option(
             f"quick, all, or names from {', '.join(MEASURES)}.",
+            MEASURING,
             "--metrics",
             "--metric",
             metavar="NAME,…",
             shown="quick",
         ),
     ] = None,
-    device: Annotated[str, _option(MODELS, "auto, cpu, cuda, cuda:1, mps.", "--device", metavar="NAME")] = "auto",
-    per_image: Annotated[bool, _option(OUTPUT, "Print a table for every picture, too.", "--per-image")] = False,
-    json: Annotated[bool, _option(OUTPUT, "Print JSON.", "--json")] = False,
-    csv: Annotated[bool, _option(OUTPUT, "Print CSV, a line per picture and method.", "--csv")] = False,
-    markdown: Annotated[bool, _option(OUTPUT, "Print a Markdown table.", "--markdown")] = False,
+    device: Annotated[str, option("auto, cpu, cuda, cuda:1, mps.", MODELS, "--device", metavar="NAME")] = "auto",
+    per_image: Annotated[bool, option("Print a table for every picture, too.", OUTPUT, "--per-image")] = False,
+    json: Annotated[bool, option("Print JSON.", OUTPUT, "--json")] = False,
+    csv: Annotated[bool, option("Print CSV, a line per picture and method.", OUTPUT, "--csv")] = False,
+    markdown: Annotated[bool, option("Print a Markdown table.", OUTPUT, "--markdown")] = False,
     report: Annotated[
-        Path | None, _option(OUTPUT, "Write a page with before/after pictures.", metavar="FILE.html")
+        Path | None, option("Write a page with before/after pictures.", OUTPUT, "--report", metavar="FILE.html")
     ] = None,
     report_images: Annotated[
-        int, _option(OUTPUT, "Pictures in --report: the worst and the best.", metavar="N", min=1)
+        int, option("Pictures in --report: the worst and the best.", OUTPUT, "--report-images", metavar="N", min=1)
     ] = REPORT_IMAGES,
     minimum: Annotated[
-        list[str] | None, _option(LIMITS, "Fail below this mean, such as psnr=31.", "--min", metavar="METRIC=VALUE")
+        list[str] | None, option("Fail below this mean, such as psnr=31.", LIMITS, "--min", metavar="METRIC=VALUE")
     ] = None,
     maximum: Annotated[
-        list[str] | None, _option(LIMITS, "Fail above this mean.", "--max", metavar="METRIC=VALUE")
+        list[str] | None, option("Fail above this mean.", LIMITS, "--max", metavar="METRIC=VALUE")
     ] = None,
     baseline: Annotated[
-        Path | None, _option(LIMITS, "An older --json to compare with; fail if worse.", metavar="OLD.json")
+        Path | None, option("An older --json to compare with; fail if worse.", LIMITS, "--baseline", metavar="OLD.json")
     ] = None,
     tolerance: Annotated[
-        list[str] | None, _option(LIMITS, "How much worse than --baseline still passes.", metavar="METRIC=VALUE")
+        list[str] | None,
+        option("How much worse than --baseline still passes.", LIMITS, "--tolerance", metavar="METRIC=VALUE"),
     ] = None,
 ) -> None:
     """Measure how well models, or other tools, upscale.
@@ -113,10 +98,8 @@ def evaluate(
     if given.get("no_reference"):
         measures = without_reference(measures)
     bounded = (bound.measure for bound in bounds if bound.measure in MEASURES)
-    try:
+    with as_usage_error():
         config = EvaluateConfig(**given, measures=tuple(dict.fromkeys((*measures, *bounded))))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
     tolerances = thresholds.parse_tolerances(tolerance or ())
     old = thresholds.read_report(baseline) if baseline else None
     for each in model or ():

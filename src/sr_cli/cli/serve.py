@@ -9,7 +9,7 @@ from sr_cli import console, signals
 from sr_cli.cli.options import options
 from sr_cli.config import ServeConfig
 from sr_cli.console.upscaling import outcome
-from sr_cli.errors import EXIT_INTERRUPTED, UsageError
+from sr_cli.errors import EXIT_INTERRUPTED, UsageError, as_usage_error
 from sr_cli.system.atomic_files import temporary_folder
 from sr_cli.system.cpu_tuning import keep_freed_memory
 
@@ -27,10 +27,8 @@ def serve(*, given: dict[str, Any]) -> None:
 
     Needs: python -m pip install starlette uvicorn python-multipart
     """
-    try:
+    with as_usage_error():
         config = ServeConfig(**given)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
     try:
         import python_multipart  # noqa: F401
         import starlette  # noqa: F401

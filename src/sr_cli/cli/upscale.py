@@ -14,17 +14,10 @@ import typer
 from sr_cli import console
 from sr_cli.cli.options import option, options, yes_option
 from sr_cli.cli.signals import Interruption
-from sr_cli.config import (
-    AUTO,
-    BATCH,
-    OUTPUT,
-    PIPE,
-    PROCESSING,
-    UpscaleConfig,
-)
+from sr_cli.config import AUTO, BATCH, OUTPUT, PIPE, PROCESSING, UpscaleConfig
 from sr_cli.console import upscaling as view
 from sr_cli.console.weights import obtain_model
-from sr_cli.errors import ImageError, NoImagesError, UsageError, reading
+from sr_cli.errors import ImageError, NoImagesError, UsageError, as_usage_error, reading
 from sr_cli.system.cpu_tuning import keep_freed_memory
 from sr_cli.video import is_video
 
@@ -95,7 +88,8 @@ def upscale(
     shown = view.OutputOptions(
         as_json=as_json, quiet=quiet, verbose=verbose, preview=preview and console.shows_color(), compare=compare
     )
-    config = _config(given)
+    with as_usage_error():
+        config = UpscaleConfig(**{"shard": distributed.process_share(), **given})
     if config.cluster and (preview or compare or PIPE in (output, *inputs)):
         raise UsageError("--cluster is for files, without --preview and --compare")
     request = BatchRequest(
@@ -140,22 +134,6 @@ def _run(batch: "Batch", shown: view.OutputOptions) -> int:
     batch.summary.seconds = time.perf_counter() - began
     view.summarize(batch.summary, shown)
     return batch.summary.exit_code
-
-
-def _config(given: dict[str, Any]) -> UpscaleConfig:
-    from sr_cli.images import FORMATS, SUFFIXES
-    from sr_cli.system import distributed
-
-    if "format" in given:
-        text = given["format"]
-        given["format"] = SUFFIXES.get("." + text.lower().lstrip("."))
-        if given["format"] is None:
-            known = ", ".join(each.suffixes[0][1:] for each in FORMATS.values())
-            raise UsageError(f"--format {text}: unknown format; choose from {known}")
-    try:
-        return UpscaleConfig(**{"shard": distributed.process_share(), **given})
-    except ValueError as error:
-        raise UsageError(str(error)) from error
 
 
 def _load(config: UpscaleConfig, *, quiet: bool, yes: bool) -> "Upscaler":

@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args, get_origin
 
 from sr_cli import __version__, weights
 from sr_cli.config import AUTO, ServeConfig, UpscaleConfig, check_setting, flag
-from sr_cli.errors import UsageError
-from sr_cli.images import FORMATS, SUFFIXES
+from sr_cli.errors import UsageError, as_usage_error
+from sr_cli.images import FORMATS
 
 _NAMES = (
     "model", "kind", "scale", "size", "width", "height", "max_pixels", "strength", "ensemble", "color_match", "format",
@@ -41,10 +41,8 @@ def read_parameters(query: Mapping[str, str]) -> UpscaleConfig:
             raise UsageError(f"{name!r} is not a parameter; choose from {', '.join(_SETTINGS)}")
         if text:
             given[_SETTINGS[name].name] = _value(name, text)
-    try:
+    with as_usage_error():
         return UpscaleConfig(**given)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
 
 
 def describe(address: str, config: ServeConfig) -> dict[str, Any]:
@@ -73,10 +71,6 @@ def _value(name: str, text: str) -> object:
         if name == "model" and text != AUTO and text not in models():
             known = ", ".join([AUTO, *models()])
             raise ValueError(f"{text!r} is not a model here; choose from {known}; `sr download-weights` gets others")
-        if name == "format":
-            if found := SUFFIXES.get("." + text.lower().lstrip(".")):
-                return found
-            raise ValueError(f"{text!r} is not a format; choose from {', '.join(_formats())}")
         if each.metadata["parse"]:
             value = each.metadata["parse"](text)
         elif kind is bool:
@@ -92,17 +86,13 @@ def _value(name: str, text: str) -> object:
     return value
 
 
-def _formats() -> list[str]:
-    return [each.suffixes[0].removeprefix(".") for each in FORMATS.values()]
-
-
 def _schema(each: Field[Any]) -> dict[str, Any]:
     kind, about = _kind(each), each.metadata
     choices = list(get_args(kind)) if get_origin(kind) is Literal else []
     if each.name == "model":
         choices = [AUTO, *models()]
     elif each.name == "format":
-        choices = _formats()
+        choices = [each.suffixes[0].removeprefix(".") for each in FORMATS.values()]
     found = {
         "type": "number" if each.name == "scale" else "string" if about["parse"] else _TYPES.get(kind, "string"),
         "enum": choices,

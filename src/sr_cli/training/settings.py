@@ -1,13 +1,11 @@
 """The settings of a training: from a recipe and what was given, or from the run that is resumed."""
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sr_cli.config import DEFAULT_ARCH, TrainConfig, flag, recipe
-from sr_cli.errors import TrainingError, UsageError
+from sr_cli.errors import TrainingError, UsageError, as_usage_error
 from sr_cli.networks.registry import is_registered
 from sr_cli.training.run_folder import read_config
 
@@ -28,7 +26,7 @@ def fresh_config(given: dict[str, Any]) -> TrainConfig:
     if unknown := given.keys() - _FIELDS.keys():
         raise UsageError(f"no setting is called {min(unknown)!r}")
     ends = {} if {"epochs", "steps", "hours"}.isdisjoint(given) else {"epochs": None}
-    with _as_usage_error():
+    with as_usage_error():
         return dataclasses.replace(recipe(given.get("arch", DEFAULT_ARCH), scale=given.get("scale")), **ends | given)
 
 
@@ -54,13 +52,5 @@ def resumed_config(run: Path, given: dict[str, Any]) -> tuple[TrainConfig, dict[
             changeable = ", ".join(flag(each) for each in _FIELDS.values() if each.name in RESUMABLE)
             fixed = f"{flag(_FIELDS[name])} is {getattr(settings, name)} in {run}"
             raise UsageError(f"{fixed} and cannot change; these can: {changeable}")
-    with _as_usage_error():
+    with as_usage_error():
         return dataclasses.replace(settings, **given), before
-
-
-@contextmanager
-def _as_usage_error() -> Iterator[None]:
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        raise UsageError(str(error)) from error
