@@ -12,37 +12,3 @@ from sr_cli.images.picture import Metadata, Picture, Pixels, bands
 from sr_cli.images.reading import from_pillow, read, read_rgb
 from sr_cli.images.strip_writer import STRIP_FORMATS, write_strips
 from sr_cli.images.writing import pillow_options, to_pillow, write
-
-__all__ = [
-    "ANIMATED_FORMATS",
-    "FORMATS",
-    "MAX_PIXELS",
-    "STRIP_FORMATS",
-    "SUFFIXES",
-    "Animation",
-    "Frame",
-    "Metadata",
-    "Picture",
-    "Pixels",
-    "bands",
-    "bleed",
-    "check_side",
-    "companions",
-    "count_frames",
-    "encode_color",
-    "find_images",
-    "format_of_suffix",
-    "from_pillow",
-    "holds_several",
-    "in_srgb",
-    "losses",
-    "open_animation",
-    "pillow_options",
-    "read",
-    "read_rgb",
-    "to_pillow",
-    "to_tensor",
-    "write",
-    "write_animation",
-    "write_strips",
-]

@@ -6,5 +6,3 @@
 from sr_cli.metrics.color_difference import color_error, color_shift
 from sr_cli.metrics.fidelity import Channel, lr_psnr, psnr, ssim
 from sr_cli.metrics.texture import checkerboard, sharpness
-
-__all__ = ["Channel", "checkerboard", "color_error", "color_shift", "lr_psnr", "psnr", "sharpness", "ssim"]

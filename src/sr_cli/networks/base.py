@@ -1,13 +1,16 @@
 """`Network`: what the rest of the package asks of a network, with defaults that are safe for any."""
 
 import inspect
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from sr_cli.errors import UsageError, described
 from sr_cli.networks.registry import name_of
@@ -178,6 +181,25 @@ class Network(nn.Module):
             elif layer in self.output_layers:
                 output.append(parameter)
         return kernels, output
+
+
+@contextmanager
+def checking_parameters(check: Callable[[nn.Module, str, nn.Parameter], None]) -> Iterator[None]:
+    """Check each parameter that modules register, by module, name and parameter, to end a build by an exception.
+
+    A parameter is registered before its values are set, so its memory is not in use yet.
+    """
+    thread = threading.get_ident()
+
+    def check_own(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+        if threading.get_ident() == thread:
+            check(module, name, parameter)
+
+    hook = register_module_parameter_registration_hook(check_own)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def describe(network: Network) -> str:

@@ -1,10 +1,9 @@
 """Weights files that describe themselves (safetensors)."""
 
 import json
-import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from sr_cli import __version__
 from sr_cli.errors import UsageError, WeightsError
-from sr_cli.networks.base import Network
+from sr_cli.networks.base import Network, checking_parameters
 from sr_cli.networks.registry import build, built_in, is_registered
 from sr_cli.system.atomic_files import write_atomically
 from sr_cli.weights.header import read_metadata
@@ -96,7 +94,7 @@ def load_network(path: Path, *, arch: str | None = None) -> tuple[Network, dict[
         with safe_open(path, framework="pt") as file:
             shapes = Counter(tuple(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
             # A network from outside may build parts that it drops again; its code is trusted, and so are its sizes.
-            with _parameters_limited_to(shapes) if name in built_in() else nullcontext():
+            with checking_parameters(_refuse_others(shapes)) if name in built_in() else nullcontext():
                 network = build(**architecture | {"name": name if is_registered(name) else arch})
             network.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
     except Exception as error:  # whatever a nonsensical header or damaged data makes PyTorch or safetensors raise
@@ -106,24 +104,16 @@ def load_network(path: Path, *, arch: str | None = None) -> tuple[Network, dict[
     return network.eval(), header
 
 
-@contextmanager
-def _parameters_limited_to(shapes: Counter[tuple[int, ...]]) -> Iterator[None]:
+def _refuse_others(shapes: Counter[tuple[int, ...]]) -> Callable[[nn.Module, str, nn.Parameter], None]:
     """Refuse a parameter of any other shape than these, or more of one than there are, with a ``ValueError``.
 
-    A parameter is registered before its values are set, so its memory is not in use yet: whatever width and depth a
-    header claims, building its network takes no more time and memory than the file's own tensors.
+    So, whatever width and depth a header claims, building its network takes no more than the file's own tensors.
     """
-    thread = threading.get_ident()
 
     def check(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
-        anew = getattr(module, name, None) is not parameter  # `layer.weight += …` registers what is there already
-        if anew and threading.get_ident() == thread:
+        if getattr(module, name, None) is not parameter:  # `layer.weight += …` registers what is there already
             shapes[tuple(parameter.shape)] -= 1
             if shapes[tuple(parameter.shape)] < 0:
                 raise ValueError(f"{name}: the file has no tensor of {tuple(parameter.shape)} left")
 
-    hook = register_module_parameter_registration_hook(check)
-    try:
-        yield
-    finally:
-        hook.remove()
+    return check

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sr_cli.errors import WeightsError
+from sr_cli.errors import WeightsError, first_line
 from sr_cli.imageops.color import full_range_luma
 from sr_cli.networks.base import Network
 
@@ -50,7 +50,7 @@ class OnnxNetwork(Network):
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=providers)
         except Exception as error:  # it has no common base class
-            raise WeightsError(f"{path}: ONNX Runtime cannot load it ({_first_line(error)})") from error
+            raise WeightsError(f"{path}: ONNX Runtime cannot load it ({first_line(error)})") from error
         inputs = self._session.get_inputs()
         shape = inputs[0].shape
         if len(inputs) != 1 or len(shape) != 4 or inputs[0].type not in _TYPES:
@@ -130,7 +130,7 @@ class OnnxNetwork(Network):
                 else:
                     self._top = 1.0
             except Exception as error:  # ONNX Runtime's have no common base class
-                reason = _first_line(error)
+                reason = first_line(error)
                 continue
             scale, rest = divmod(sr.shape[-1], width)
             if sr.ndim != 4 or rest or sr.shape[-2] != height * scale or not scale:
@@ -148,7 +148,3 @@ def _ramp(length: int) -> Tensor:
     """Weights that rise from nearly 0 at both ends to 1 over an eighth of the length."""
     distance = torch.arange(length, dtype=torch.float32).add(0.5)
     return (torch.minimum(distance, length - distance) / (length / 8)).clamp(max=1)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

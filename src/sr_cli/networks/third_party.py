@@ -2,9 +2,8 @@
 
 import argparse
 import re
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,11 +12,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from sr_cli.errors import UsageError, WeightsError, first_line
 from sr_cli.imageops.color import full_range_luma
-from sr_cli.networks.base import Geometry, Network
+from sr_cli.networks.base import Geometry, Network, checking_parameters
 from sr_cli.networks.compact import FusedCompact
 from sr_cli.networks.fast.fused_third_party import FUSED, fuse_modules, halo_of
 from sr_cli.networks.fast.inference_form import InferenceForm
@@ -196,7 +194,8 @@ def _load(path: Path, size: int) -> "ImageModelDescriptor[nn.Module]":
     problem = "weights of an architecture that is unknown here"
     for tensors in _candidates(state):
         try:
-            with _parameters_limited_to(8 * size + (_ALLOWANCE >> 4), count=4 * len(tensors) + 1000):
+            limit = _limited_to(8 * size + (_ALLOWANCE >> 4), count=4 * len(tensors) + 1000)
+            with checking_parameters(limit):
                 descriptor = spandrel.MAIN_REGISTRY.load(tensors)
         except spandrel.UnsupportedModelError:
             continue
@@ -210,28 +209,22 @@ def _load(path: Path, size: int) -> "ImageModelDescriptor[nn.Module]":
     raise WeightsError(f"{path}: {problem}")
 
 
-@contextmanager
-def _parameters_limited_to(size: int, *, count: int) -> Iterator[None]:
-    """Refuse a network of more parameters than a file can hold, before they are initialized, with a ``ValueError``.
+def _limited_to(size: int, *, count: int) -> Callable[[nn.Module, str, nn.Parameter], None]:
+    """Refuse a network of more parameters than a file can hold, with a ``ValueError``.
 
     Args:
         size: bytes in all.
         count: of tensors.
     """
-    thread, left = threading.get_ident(), [size, count]
+    left = [size, count]
 
-    def check(module: nn.Module, name: str, parameter: nn.Parameter) -> None:  # noqa: ARG001
-        if threading.get_ident() == thread:
-            left[0] -= parameter.nbytes
-            left[1] -= 1
-            if min(left) < 0:
-                raise ValueError(_TOO_LARGE)
+    def check(_: nn.Module, __: str, parameter: nn.Parameter) -> None:
+        left[0] -= parameter.nbytes
+        left[1] -= 1
+        if min(left) < 0:
+            raise ValueError(_TOO_LARGE)
 
-    hook = register_module_parameter_registration_hook(check)
-    try:
-        yield
-    finally:
-        hook.remove()
+    return check
 
 
 def _read_tensors(path: Path) -> object:

@@ -34,10 +34,6 @@ Locate = Callable[[str, weights.Kind], Path]
 """From the name of weights to their file."""
 
 
-def _locate(name: str, kind: weights.Kind) -> Path:
-    return weights.locate(name, kind=kind)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """A training that is ready to begin, or to go on. See `sr_cli.training.loop.train` for the attributes."""
@@ -54,20 +50,7 @@ class Job:
 
     def steps(self, *, stop: Stop, group: Group = ALONE, tensorboard: bool = False) -> Iterator[TrainStep]:
         """`sr_cli.training.loop.train` of this job."""
-        return steps_of(
-            self.config,
-            self.photos,
-            self.device,
-            run=self.run,
-            vgg_state=self.vgg_state,
-            init=self.init,
-            resume=self.resume,
-            about=self.about,
-            notes=self.notes,
-            stop=stop,
-            group=group,
-            tensorboard=tensorboard,
-        )
+        return steps_of(**vars(self), stop=stop, group=group, tensorboard=tensorboard)
 
 
 def prepare(
@@ -83,7 +66,7 @@ def prepare(
     device: torch.device,
     command: str | None = None,
     carbon_intensity: float | None = None,
-    locate: Locate = _locate,
+    locate: Locate = lambda name, kind: weights.locate(name, kind=kind),
     only_pairs: bool = False,
 ) -> Job:
     """Find and check what a training needs, before it makes anything.

@@ -20,30 +20,3 @@ from sr_cli.weights.registry import (
 )
 from sr_cli.weights.store import add, fetch, locate, offline, path_of, remedy, remove, state
 from sr_cli.weights.types import Kind, OnProgress, Progress, RetryPolicy, State
-
-__all__ = [
-    "Entry",
-    "Kind",
-    "OnProgress",
-    "Progress",
-    "RetryPolicy",
-    "State",
-    "add",
-    "catalog_entry",
-    "data_dir",
-    "entries",
-    "entry",
-    "entry_of_url",
-    "entry_or_new",
-    "fetch",
-    "is_path",
-    "is_url",
-    "locate",
-    "offline",
-    "path_of",
-    "remedy",
-    "remember",
-    "remove",
-    "state",
-    "user_registry_path",
-]

@@ -4,14 +4,3 @@ from sr_cli.system.telemetry.energy import EnergyReport, Tally, in_parallel
 from sr_cli.system.telemetry.meter import EnergyMeter
 from sr_cli.system.telemetry.probe import device_reader
 from sr_cli.system.telemetry.reading import EnergyCounter, Reading, joules_between
-
-__all__ = [
-    "EnergyCounter",
-    "EnergyMeter",
-    "EnergyReport",
-    "Reading",
-    "Tally",
-    "device_reader",
-    "in_parallel",
-    "joules_between",
-]
