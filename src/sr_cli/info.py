@@ -6,7 +6,6 @@ import re
 import sys
 import warnings
 from dataclasses import dataclass
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from sr_cli import __version__, weights
 from sr_cli.errors import WeightsError
 from sr_cli.system.hints import EXTRAS, Setup, hints
 from sr_cli.system.memory import memory
+from sr_cli.system.packages import version_of
 from sr_cli.system.telemetry import Reading, device_reader, nvidia, rapl
 
 
@@ -117,7 +117,7 @@ def collect() -> SystemInfo:
     gpus = tuple(nvidia.gpus())
     packages = {"sr": __version__, "Python": platform.python_version()}
     return SystemInfo(
-        versions={**packages, "torch": _version("torch"), "torchvision": _version("torchvision")},
+        versions={**packages, "torch": version_of("torch"), "torchvision": version_of("torchvision")},
         system=platform.platform(),
         devices=devices,
         cpu=_cpu(),
@@ -159,15 +159,7 @@ def _build(package: str) -> str | None:
     found = find_spec(package)
     file = Path(found.origin).with_name("version.py") if found and found.origin else None
     stated = re.search(r"__version__ = '([^']+)'", file.read_text("utf-8")) if file and file.is_file() else None
-    return stated[1] if stated else _version(package)
-
-
-def _version(package: str) -> str | None:
-    # From the metadata: importing torchvision takes a second.
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+    return stated[1] if stated else version_of(package)
 
 
 def _devices() -> tuple[tuple[Device, ...], tuple[str, ...]]:

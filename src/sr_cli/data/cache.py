@@ -39,12 +39,11 @@ class PixelCache:
 
     def put(self, index: int, pixels: NDArray[np.uint8]) -> None:
         """Keep ``(H, W, 3)``, if the photo has a place."""
-        height, width, channels = pixels.shape
+        height, width, _ = pixels.shape
         if index in self._places:
-            self._view(index, height, width)[:] = pixels.reshape(height, width, channels)
-            self._shapes[index] = (
-                height << 32
-            ) + width  # after the pixels: a process that sees the shape sees them too
+            self._view(index, height, width)[:] = pixels
+            # After the pixels: a process that sees the shape sees them too.
+            self._shapes[index] = (height << 32) + width
 
     def _view(self, index: int, height: int, width: int) -> NDArray[np.uint8]:
         flat = np.frombuffer(self._memory, np.uint8, count=height * width * 3, offset=self._places[index])

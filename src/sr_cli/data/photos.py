@@ -193,24 +193,18 @@ def _find_lr(
         named = NamedImages(lr_folder, recursive=True)
         for path, header in photos:
             partners = named.partners(name_below(path, folder))
-            wanted = (header.width // scale, header.height // scale)
             if len(partners) > 1:
-                unfit.append(
-                    (path, f"has several partners in {lr_folder}: {', '.join(each.name for each in partners)}")
-                )
-            for partner in partners if len(partners) == 1 else ():
-                lr_header = _header(partner, 1)
-                if isinstance(lr_header, str):
-                    unfit.append((partner, lr_header))
-                elif (lr_header.width, lr_header.height) != wanted:
-                    size = f"{lr_header.width}×{lr_header.height}"
-                    unfit.append(
-                        (
-                            partner,
-                            f"its {size} pixels times {scale} are not the {header.width}×{header.height} of {path}",
-                        )
-                    )
-                else:
-                    found.setdefault(path, []).append(partner)
+                unfit.append((path, f"has several partners in {lr_folder}: {', '.join(p.name for p in partners)}"))
+            if len(partners) != 1:
+                continue
+            (partner,) = partners
+            lr = _header(partner, 1)
+            if isinstance(lr, str):
+                unfit.append((partner, lr))
+            elif (lr.width, lr.height) != (header.width // scale, header.height // scale):
+                hr_size, lr_size = (f"{each.width}×{each.height}" for each in (header, lr))
+                unfit.append((partner, f"its {lr_size} pixels times {scale} are not the {hr_size} of {path}"))
+            else:
+                found.setdefault(path, []).append(partner)
     unfit += [(path, "has no usable LR") for path, _ in photos if path not in found]
     return found, unfit

@@ -9,7 +9,8 @@ from typing import Any, Literal
 from sr_cli import __version__
 from sr_cli.errors import ImageError
 from sr_cli.evaluation.measures import COSTS, MEASURES, Measure
-from sr_cli.system.dataframe import dataframe
+from sr_cli.system.packages import dataframe
+from sr_cli.system.quantities import pictures
 
 FORMAT = "sr-cli evaluation 1"
 
@@ -122,7 +123,7 @@ class EvaluationReport:
     @property
     def count(self) -> str:
         """How many pictures were measured, in words."""
-        return f"{len(self.images)} picture{'' if len(self.images) == 1 else 's'}"
+        return pictures(len(self.images))
 
     def values(self, method: str, measure: str) -> list[float]:
         """The values of the pictures that have one."""

@@ -1,7 +1,7 @@
 """Reading and writing animations, frame by frame."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -84,21 +84,17 @@ def open_animation(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> 
 
 def count_frames(path: Path) -> int:
     """The frames of an animation; 1 for a still picture, and for a file that cannot be read."""
-    try:
-        with open_seekable(path, MAX_PIXELS) as (file, name), raise_image_errors(name):
-            return int(getattr(open_by_pillow(file, MAX_PIXELS), "n_frames", 1))
-    except ImageError:
-        return 1
+    with suppress(ImageError), open_seekable(path, MAX_PIXELS) as (file, name), raise_image_errors(name):
+        return int(getattr(open_by_pillow(file, MAX_PIXELS), "n_frames", 1))
+    return 1
 
 
 def holds_several(path: Path) -> bool:
     """Whether a file holds more pictures than its first, such as the pages of a TIFF; false if it cannot be read."""
-    try:
-        with open_seekable(path, MAX_PIXELS) as (file, name), raise_image_errors(name):
-            open_by_pillow(file, MAX_PIXELS).seek(1)  # counting all of them takes long in a hostile file
-    except ImageError:
-        return False
-    return True
+    with suppress(ImageError), open_seekable(path, MAX_PIXELS) as (file, name), raise_image_errors(name):
+        open_by_pillow(file, MAX_PIXELS).seek(1)  # counting all of them takes long in a hostile file
+        return True
+    return False
 
 
 def _frames(image: Image.Image, name: str, indices: range) -> Iterator[Frame]:

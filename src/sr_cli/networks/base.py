@@ -127,8 +127,7 @@ class Network(nn.Module):
         """About how many bytes the inference form takes for an LR image, its result in float32 included.
 
         Args:
-            height: of the LR image, in pixels.
-            width: of the LR image, in pixels.
+            height, width: of the LR image, in pixels.
             itemsize: bytes of a value inside.
 
         Returns:

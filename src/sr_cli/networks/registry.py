@@ -53,29 +53,17 @@ def name_of(network: "type[Network]") -> str:
 
 
 def scales_of(name: str) -> tuple[int, ...]:
-    """The scales that a network comes in; empty if it doesn't say.
-
-    Raises:
-        UsageError: see `resolve`.
-    """
+    """The scales that a network comes in; empty if it doesn't say. Errors as in `resolve`."""
     return tuple(built_in()[name]["scales"]) if name in built_in() else resolve(name).scales
 
 
 def recipe_of(name: str) -> Mapping[str, Any]:
-    """The settings that its training starts from, see `sr_cli.config.recipe`.
-
-    Raises:
-        UsageError: see `resolve`.
-    """
+    """The settings that its training starts from, see `sr_cli.config.recipe`. Errors as in `resolve`."""
     return built_in()[name]["recipe"] if name in built_in() else resolve(name).recipe
 
 
 def is_described_by_file(name: str) -> bool:
-    """Whether a weights file alone says what the network is, see `sr_cli.networks.base.Network`.
-
-    Raises:
-        UsageError: see `resolve`.
-    """
+    """Whether a weights file alone says what the network is, see `Network`. Errors as in `resolve`."""
     return built_in()[name].get("described_by_file", False) if name in built_in() else resolve(name).described_by_file
 
 

@@ -46,9 +46,8 @@ class Adversary:
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.discriminator_lr, betas=(0.9, 0.99))
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
         self.steps = 0
-        self.judged_right = (
-            0.5  # moving average of the share of pixels that it is right about, in SR or HR, whichever is less
-        )
+        # Moving average of the share of pixels that it is right about, in SR or HR, whichever is less.
+        self.judged_right = 0.5
         self.remarked = False
 
     @property

@@ -1,6 +1,5 @@
 """What a run was made with: the time, versions and git commit."""
 
-import importlib.metadata
 import platform
 import subprocess
 from datetime import datetime, timezone
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sr_cli import __version__
+from sr_cli.system.packages import version_of
 from sr_cli.weights.checksums import sha256_of
 
 _PACKAGES = ("torch", "torchvision", "numpy", "pillow", "safetensors")
@@ -16,16 +16,9 @@ _PACKAGES = ("torch", "torchvision", "numpy", "pillow", "safetensors")
 def provenance() -> dict[str, Any]:
     """``time`` in ISO 8601, UTC; the ``versions`` of everything that affects the result; the ``git`` commit."""
     versions = {"sr": __version__, "python": platform.python_version(), "platform": platform.platform()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "unknown"
-    return {
-        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "versions": versions,
-        "git": _revision(),
-    }
+    versions |= {package: version_of(package) or "unknown" for package in _PACKAGES}
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return {"time": now, "versions": versions, "git": _revision()}
 
 
 def file_record(name: str, file: Path | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from sr_cli.config import TrainConfig, duration, flag
 from sr_cli.errors import TrainingError, parsing, reading
 from sr_cli.evaluation.measures import MEASURES, Measure
 from sr_cli.html import template
-from sr_cli.system.dataframe import dataframe
+from sr_cli.system.packages import dataframe
 from sr_cli.system.telemetry import EnergyReport
 
 Table = dict[str, list[float]]

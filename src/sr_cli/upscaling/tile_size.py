@@ -69,8 +69,7 @@ def choose_tile(
     and would cost much more in tiles, is not cut.
 
     Args:
-        height: of the LR image, in pixels.
-        width: of the LR image, in pixels.
+        height, width: of the LR image, in pixels.
         memory: what tiles take, and what there is.
         streams: whether the network takes strips, see `sr_cli.networks.fast.streaming`.
         limit: the largest side that a tile may have, where memory has run out before.

@@ -77,8 +77,7 @@ def plan_tiles(height: int, width: int, size: tuple[int, int] | None, *, top: in
     """Cover an image by tiles of about equal size: rows of tiles, from the top left.
 
     Args:
-        height: of the LR image, in pixels.
-        width: of the LR image, in pixels.
+        height, width: of the LR image, in pixels.
         size: largest height and width of a tile, in LR pixels; ``None`` for one tile over everything.
         top: the first row to cover.
 

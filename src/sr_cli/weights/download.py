@@ -21,11 +21,11 @@ from sr_cli.weights.checksums import sha256_of
 from sr_cli.weights.content import WEIGHTS, content_of
 from sr_cli.weights.http import ConnectionBrokenError, URLError
 from sr_cli.weights.registry import Entry, without_password
-from sr_cli.weights.types import DEFAULT_RETRIES, LEAST_PROGRESS, OnProgress, Progress, RetryPolicy, ignore
+from sr_cli.weights.types import DEFAULT_RETRIES, LEAST_PROGRESS, OnProgress, Progress, RetryPolicy
 
 
 def download(
-    entry: Entry, target: Path, *, on_progress: OnProgress = ignore, retries: RetryPolicy = DEFAULT_RETRIES
+    entry: Entry, target: Path, *, on_progress: OnProgress = lambda _: None, retries: RetryPolicy = DEFAULT_RETRIES
 ) -> None:
     """Download a file atomically; what arrives of it before a failure is kept for the next call.
 

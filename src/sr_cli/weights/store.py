@@ -17,7 +17,7 @@ from sr_cli.system.atomic_files import atomic_write
 from sr_cli.system.quantities import megabytes
 from sr_cli.weights.checksums import mismatch
 from sr_cli.weights.registry import Entry, data_dir, entry, entry_or_new, is_url, without_password
-from sr_cli.weights.types import DEFAULT_RETRIES, Kind, OnProgress, Progress, RetryPolicy, State, ignore
+from sr_cli.weights.types import DEFAULT_RETRIES, Kind, OnProgress, Progress, RetryPolicy, State
 
 
 def offline() -> bool:
@@ -78,7 +78,11 @@ def remedy(entry: Entry) -> str:
 
 
 def fetch(
-    wanted: Entry, *, force: bool = False, on_progress: OnProgress = ignore, retries: RetryPolicy = DEFAULT_RETRIES
+    wanted: Entry,
+    *,
+    force: bool = False,
+    on_progress: OnProgress = lambda _: None,
+    retries: RetryPolicy = DEFAULT_RETRIES,
 ) -> Path:
     """Download weights unless they are here, and return their path. Of several processes, only one downloads.
 

@@ -21,11 +21,6 @@ class Progress:
 
 OnProgress = Callable[[Progress], None]
 
-
-def ignore(_: Progress) -> None:
-    """Report progress to nowhere."""
-
-
 LEAST_PROGRESS = 1 << 16  # bytes
 LEAST_DATA = 1 << 14  # bytes
 

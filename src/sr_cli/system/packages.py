@@ -1,9 +1,18 @@
-"""Tables for notebooks."""
+"""Packages that may be installed or not."""
 
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from typing import Any
 
 from sr_cli.errors import SrError
+
+
+def version_of(package: str) -> str | None:
+    """The version of an installed package, by its metadata: importing torchvision takes a second."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def dataframe(columns: Mapping[str, Sequence[Any]]) -> Any:
