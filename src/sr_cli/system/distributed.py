@@ -176,5 +176,12 @@ def synchronize_batch_norm(network: nn.Module, device: torch.device) -> None:
 
 
 def _is_lost_peer(error: RuntimeError) -> bool:
-    signs = ("gloo", "Connection closed", "Connection reset", "Broken pipe", "Timed out waiting", "process exited")
+    signs = (
+        "gloo",
+        "Connection closed",
+        "Connection reset",
+        "Broken pipe",
+        "Timed out waiting",
+        "remote process exited",
+    )
     return isinstance(error, dist.DistError) or any(sign in str(error) for sign in signs)
