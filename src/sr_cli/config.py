@@ -543,9 +543,7 @@ class UpscaleConfig:
         None, "If a result exists already.", OUTPUT, shown="fail for named files, else skip"
     )
     video_codec: Literal["auto", "h264", "hevc", "av1", "vp9", "ffv1"] = setting(
-        "auto",
-        "Codec of a video; auto is H.264, HEVC for more than 8 bits or 4096 pixels, VP9 in WebM.",
-        VIDEO,
+        "auto", "Codec of a video; auto is H.264, HEVC for more than 8 bits or 4096 pixels, VP9 in WebM.", VIDEO
     )
     crf: float | None = setting(
         None, "Quality of a video: lower is better.", VIDEO, shown="17; HEVC 19, AV1 and VP9 22", min=0, max=63

@@ -207,9 +207,5 @@ def _cache() -> Cache:
         stored.append(StoredWeights(name=entry.name, kind=entry.kind, state=weights.state(entry), size=size))
     others = [path for path in folder.glob("[!.]*") if path.is_file() and path not in expected]
     return Cache(
-        folder=str(folder),
-        exists=folder.is_dir(),
-        entries=tuple(stored),
-        other_files=len(others),
-        problem=problem,
+        folder=str(folder), exists=folder.is_dir(), entries=tuple(stored), other_files=len(others), problem=problem
     )

@@ -33,11 +33,7 @@ def install() -> None:
 
 
 def watch() -> Callable[[], None]:
-    """End the process even while its main thread computes and cannot run a handler.
-
-    Returns:
-        What ends the watch.
-    """
+    """End the process even while its main thread computes and cannot run a handler; returns what ends the watch."""
     pipe, told = os.pipe()
     os.set_blocking(told, False)
     signal.set_wakeup_fd(told, warn_on_full_buffer=False)

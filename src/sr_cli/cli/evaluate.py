@@ -30,8 +30,7 @@ def evaluate(
     ],
     *,
     model: Annotated[
-        list[str] | None,
-        option("Weights to judge; may be repeated.", MODELS, "--model", "-m", metavar="NAME|FILE|URL"),
+        list[str] | None, option("Weights to judge; may be repeated.", MODELS, "--model", "-m", metavar="NAME|FILE|URL")
     ] = None,
     yes: Annotated[bool, yes_option(MODELS)] = False,
     sr: Annotated[

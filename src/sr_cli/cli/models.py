@@ -36,8 +36,7 @@ def models(
     ] = None,
     *,
     in_catalog: Annotated[
-        bool,
-        typer.Option("--catalog", help="Search community models that can be downloaded.", rich_help_panel=CATALOG),
+        bool, typer.Option("--catalog", help="Search community models that can be downloaded.", rich_help_panel=CATALOG)
     ] = False,
     tag: Annotated[list[str] | None, _filter("For this purpose: photo, anime, …", "--tag", metavar="TAG")] = None,
     scale: Annotated[int | None, _filter("Of this scale.", "--scale", metavar="N")] = None,

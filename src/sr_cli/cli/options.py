@@ -51,12 +51,7 @@ def options(config: type) -> Callable[[Callable[..., None]], Callable[..., None]
 
 
 def option(
-    help: str,
-    panel: str,
-    *flags: str,
-    metavar: str | None = None,
-    shown: bool | str = True,
-    min: float | None = None,
+    help: str, panel: str, *flags: str, metavar: str | None = None, shown: bool | str = True, min: float | None = None
 ) -> Any:
     """An option that isn't a setting.
 

@@ -86,8 +86,7 @@ def train(
         ),
     ] = None,
     show_pairs: Annotated[
-        Path | None,
-        option("Draw the first batch into this file, and end.", DATA, "--show-pairs", metavar="FILE.png"),
+        Path | None, option("Draw the first batch into this file, and end.", DATA, "--show-pairs", metavar="FILE.png")
     ] = None,
     device: Annotated[str, option("auto, cpu, cuda, cuda:1, mps.", MACHINE, "--device", metavar="NAME")] = "auto",
 ) -> None:

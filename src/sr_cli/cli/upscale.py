@@ -44,8 +44,7 @@ def upscale(
     ] = None,
     given: dict[str, Any],
     from_file: Annotated[
-        str | None,
-        option("Inputs, one per line or null-separated; - for stdin.", BATCH, "--from-file", metavar="FILE"),
+        str | None, option("Inputs, one per line or null-separated; - for stdin.", BATCH, "--from-file", metavar="FILE")
     ] = None,
     overwrite: Annotated[bool, option("Replace results that exist.", OUTPUT, "--overwrite")] = False,
     skip_existing: Annotated[bool, option("Keep results that exist.", OUTPUT, "--skip-existing")] = False,

@@ -193,11 +193,7 @@ def summarize(summary: "Summary", shown: OutputOptions) -> None:
 
 
 def show_dry_run(results: Iterable["Result"], upscaler: "Upscaler", shown: OutputOptions) -> int:
-    """A line per picture on stdout, the total on stderr.
-
-    Returns:
-        The exit code.
-    """
+    """A line per picture on stdout, the total on stderr; returns the exit code."""
     counts: Counter[str] = Counter()
     pixels, seconds = 0, 0.0
     for result in results:

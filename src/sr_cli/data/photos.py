@@ -111,11 +111,7 @@ class Photos:
         return digest.hexdigest()
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
-        """``(H, W, 3)`` of photo ``index``.
-
-        Raises:
-            ImageError: the file is gone or damaged.
-        """
+        """``(H, W, 3)`` of photo ``index``; an `ImageError` if the file is gone or damaged."""
         header = self.headers[index]
         return self._decoded(self.paths[index], index, place=index, size=3 * header.width * header.height)
 

@@ -126,11 +126,7 @@ def evaluate(
         outcome: Comparison | Failure
         try:
             sample = load_sample(
-                files,
-                scale=scale,
-                degradation=config.degradation,
-                seed=config.seed,
-                no_reference=config.no_reference,
+                files, scale=scale, degradation=config.degradation, seed=config.seed, no_reference=config.no_reference
             )
             outcome = _compare(sample, methods, meters, scorer)
             images.append(outcome.result)

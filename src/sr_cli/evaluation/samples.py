@@ -79,11 +79,7 @@ def load_sample(files: Files, *, scale: int, degradation: Degradation, seed: int
 
 
 def scale_between(hr: Path, lr: Path) -> int:
-    """The scale between the pictures of two files.
-
-    Raises:
-        ImageError: a file cannot be read, or LR isn't smaller.
-    """
+    """The scale between two pictures; an `ImageError` if a file cannot be read, or LR isn't smaller."""
     scale = size_of(hr)[1] // size_of(lr)[1]
     if scale < 2:
         raise ImageError(f"{lr}: is not smaller than {hr} by 2 or more")

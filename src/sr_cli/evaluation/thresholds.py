@@ -46,11 +46,7 @@ class Change:
 
 
 def parse_threshold(text: str, side: Literal["min", "max"]) -> Threshold:
-    """Read ``psnr=31``.
-
-    Raises:
-        UsageError: an unknown measure, or a bound that isn't a number.
-    """
+    """Read ``psnr=31``; a `UsageError` for an unknown measure, or a bound that isn't a number."""
     measure, bound = _parse_assignment(text, f"--{side}")
     return Threshold(measure, side, bound)
 
@@ -83,11 +79,7 @@ def failed_thresholds(report: EvaluationReport, thresholds: Sequence[Threshold])
 
 
 def read_report(path: Path) -> EvaluationReport:
-    """Read what ``sr evaluate --json`` wrote.
-
-    Raises:
-        UsageError: the file is missing or isn't such a report.
-    """
+    """Read what ``sr evaluate --json`` wrote; a `UsageError` if the file is missing or isn't such a report."""
     try:
         with reading(path, UsageError):
             return from_dict(json.loads(path.read_text("utf-8")))

@@ -125,12 +125,7 @@ FORMATS = {
         save_options=lambda quality: {"quality": quality, "speed": 8},
     ),
     "GIF": Format(
-        suffixes=(".gif",),
-        longest_side=65_535,
-        holds=frozenset({"alpha"}),
-        palette=True,
-        animated=True,
-        still="PNG",
+        suffixes=(".gif",), longest_side=65_535, holds=frozenset({"alpha"}), palette=True, animated=True, still="PNG"
     ),
     "HEIF": Format(
         suffixes=(".heic", ".heif", ".hif"),

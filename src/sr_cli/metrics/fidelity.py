@@ -87,11 +87,7 @@ def eight_bit(image: Tensor) -> Tensor:
 
 
 def shaved(image: Tensor, shave: int) -> Tensor:
-    """The picture without a border of ``shave`` pixels.
-
-    Raises:
-        ValueError: nothing would be left.
-    """
+    """The picture without a border of ``shave`` pixels; a ``ValueError`` if nothing would be left."""
     height, width = image.shape[-2:]
     if shave < 0 or min(height, width) <= 2 * shave:
         raise ValueError(f"cannot shave {shave} pixels off every side of {_size(image)}")

@@ -54,8 +54,10 @@ def describe(address: str, config: ServeConfig) -> dict[str, Any]:
         {"name": name, "in": "query", "description": _ABOUT.get(name, each.metadata["help"]), "schema": _schema(each)}
         for name, each in _SETTINGS.items()
     ]
-    for each in operation["responses"].values():
+    for status, each in operation["responses"].items():
         each["description"] = each["description"].format(**vars(config))
+        if status != "200":
+            each["content"] = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     return about
 
 

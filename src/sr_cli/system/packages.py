@@ -16,11 +16,7 @@ def version_of(package: str) -> str | None:
 
 
 def dataframe(columns: Mapping[str, Sequence[Any]]) -> Any:
-    """A ``pandas.DataFrame`` with these columns.
-
-    Raises:
-        SrError: pandas isn't installed.
-    """
+    """A ``pandas.DataFrame`` with these columns; an `SrError` if pandas isn't installed."""
     try:
         import pandas
     except ImportError as error:

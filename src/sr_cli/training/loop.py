@@ -227,11 +227,7 @@ def make_batches(config: TrainConfig, photos: Photos, group: Group = ALONE) -> B
         real=config.real,
     )
     return Batches(
-        pairs,
-        batch_size=config.batch_size,
-        part=group.rank,
-        parts=group.size,
-        lr_only_share=config.teacher_only_share,
+        pairs, batch_size=config.batch_size, part=group.rank, parts=group.size, lr_only_share=config.teacher_only_share
     )
 
 

@@ -150,11 +150,7 @@ class Run:
 
 
 def check_free(path: Path) -> None:
-    """Check that a folder is missing or empty, or that the run in it did no step.
-
-    Raises:
-        TrainingError: it isn't.
-    """
+    """Refuse, by a `TrainingError`, a folder that is neither missing nor empty nor of a run that did no step."""
     try:
         taken = path.exists() and (not path.is_dir() or any(entry.name != ".lock" for entry in path.iterdir()))
     except OSError as error:
@@ -173,11 +169,7 @@ def _holds_no_step(path: Path) -> bool:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The ``config.json`` of a run.
-
-    Raises:
-        TrainingError: the folder holds no run.
-    """
+    """The ``config.json`` of a run; a `TrainingError` if the folder holds none."""
     if not (path / CONFIG).exists():
         raise TrainingError(f"{path}: no run to resume")
     config = runs.read_config(path / CONFIG)
@@ -190,11 +182,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """The last state of a run.
-
-    Raises:
-        TrainingError: it is missing or damaged; the message names an earlier one.
-    """
+    """The last state of a run; if it is missing or damaged, a `TrainingError` that names an earlier one."""
     try:
         state = load_state(path / STATE)
         with parsing(path / STATE, TrainingError):
@@ -207,11 +195,7 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a training's state atomically.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
+    """Write a training's state atomically; an `OutputError` if the file cannot be written."""
     # Through memory: torch.save turns a full disk into an error of its own.
     with io.BytesIO() as content, atomic_write(path) as file:
         torch.save(dict(state), content)

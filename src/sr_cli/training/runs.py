@@ -39,11 +39,7 @@ class TrainingRun:
 
     @classmethod
     def read(cls, folder: str | Path) -> "TrainingRun":
-        """Read the files in the folder of a run.
-
-        Raises:
-            TrainingError: it isn't one.
-        """
+        """Read the files in the folder of a run; a `TrainingError` if it isn't one."""
         folder = Path(folder)
         if not (folder / "config.json").is_file():
             raise TrainingError(f"{folder}: not the folder of a run; sr runs lists those in runs/")
@@ -170,11 +166,7 @@ _SHAPES: dict[str, type | tuple[type, ...]] = {
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The ``config.json`` of a run.
-
-    Raises:
-        TrainingError: it is missing or damaged.
-    """
+    """The ``config.json`` of a run; a `TrainingError` if it is missing or damaged."""
     with reading(path, TrainingError), parsing(path, TrainingError):
         config: dict[str, Any] = json.loads(_text(path))
         for name, shape in _SHAPES.items():

@@ -16,11 +16,7 @@ RESUMABLE = {"lr", "epochs", "steps", "hours", "patience", "on_nan", "workers", 
 
 
 def fresh_config(given: dict[str, Any]) -> TrainConfig:
-    """The recipe of ``given["arch"]``, overridden by ``given``.
-
-    Raises:
-        UsageError: a value is invalid.
-    """
+    """The recipe of ``given["arch"]``, overridden by ``given``; a `UsageError` if a value is invalid."""
     if given.get("degradation") != "real":  # an option overrides the table of a settings file
         given = {key: value for key, value in given.items() if key != "real"}
     if unknown := given.keys() - _FIELDS.keys():

@@ -37,11 +37,7 @@ class Progress:
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> "Progress":
-        """The progress in a state that a file held.
-
-        Raises:
-            TypeError, ValueError, KeyError: it is none.
-        """
+        """The progress in a state that a file held; a ``TypeError``, ``ValueError`` or ``KeyError`` if it is none."""
         progress = cls(**state["progress"])
         counts = (progress.step, progress.best_step, progress.stale, progress.rollbacks, progress.rolled_back_to or 0)
         values = [progress.elapsed, progress.best or 0, progress.lr_factor, *progress.sums.values()]

@@ -238,12 +238,7 @@ class Upscaler:
                 color = images.encode_color(picture, strip[0, :3, rows].permute(1, 2, 0).numpy())
                 part = slice(top, top + len(color))
                 opacity = alpha.rows(part) if alpha else _to_alpha(strip[0, 3, rows], color) if rgba else None
-                yield Picture(
-                    color=color,
-                    alpha=opacity,
-                    metadata=picture.metadata,
-                    format=picture.format,
-                )
+                yield Picture(color=color, alpha=opacity, metadata=picture.metadata, format=picture.format)
                 top = part.stop
             del strip  # frees it before the next one is computed
 

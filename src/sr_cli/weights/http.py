@@ -79,10 +79,7 @@ def request(session: requests.Session, url: str, headers: dict[str, str], policy
     """
     try:
         return session.get(
-            url,
-            headers={"Accept-Encoding": "identity", **headers},
-            stream=True,
-            timeout=(policy.connect, policy.read),
+            url, headers={"Accept-Encoding": "identity", **headers}, stream=True, timeout=(policy.connect, policy.read)
         )
     except exceptions.SSLError as error:
         hint = "behind a proxy that intercepts TLS, set REQUESTS_CA_BUNDLE"

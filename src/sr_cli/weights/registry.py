@@ -226,11 +226,7 @@ def entry_of_url(url: str) -> Entry:
 
 
 def remember(entry: Entry) -> None:
-    """Write an entry into the user's registry.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+    """Write an entry into the user's registry; an `OutputError` if it cannot be written."""
     path = user_registry_path()
     values = {
         "kind": entry.kind,

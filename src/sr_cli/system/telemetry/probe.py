@@ -114,7 +114,5 @@ def _read_mps() -> Reading:
     import torch
 
     return Reading(
-        cpu_name(),
-        memory_used=torch.mps.driver_allocated_memory(),
-        memory_total=torch.mps.recommended_max_memory(),
+        cpu_name(), memory_used=torch.mps.driver_allocated_memory(), memory_total=torch.mps.recommended_max_memory()
     )

@@ -162,9 +162,7 @@ def name_outputs(
 
 
 def resolve_existing(
-    named: Iterable[tuple[Source, AnyPath]],
-    policy: IfExists | None,
-    exists: Callable[[AnyPath], bool] = lexists,
+    named: Iterable[tuple[Source, AnyPath]], policy: IfExists | None, exists: Callable[[AnyPath], bool] = lexists
 ) -> list[Job]:
     """Decide about results that exist, that share a name, or that would replace an input.
 

@@ -36,11 +36,7 @@ class BoundedPipe(Generic[T]):
         self._closed = threading.Event()
 
     def put(self, item: T | None) -> None:
-        """Add an item; ``None`` marks the end.
-
-        Raises:
-            ConsumerGone: the consumer has closed the pipe.
-        """
+        """Add an item, ``None`` at the end; `ConsumerGone` if the consumer has closed the pipe."""
         while not self._closed.is_set():
             try:
                 self._items.put(item, timeout=_POLL_SECONDS)
@@ -131,11 +127,7 @@ class Writing:
 
 
 def write_frames(writing: Writing, loop: int, format: str, config: UpscaleConfig) -> float:
-    """Write an animation from the frames in the pipe.
-
-    Returns:
-        Seconds spent on it.
-    """
+    """Write an animation from the frames in the pipe; returns the seconds spent on it."""
     began, staged = time.perf_counter(), writing.staged
     try:
         images.write_animation(
