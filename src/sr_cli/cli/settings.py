@@ -1,18 +1,13 @@
 """The settings of a training in a TOML file."""
 
 import difflib
-import sys
 from pathlib import Path
 from typing import Any
 
 from sr_cli.config import TrainConfig, by_option, check_setting
 from sr_cli.degradation_table import read_table
 from sr_cli.errors import UsageError, first_line, reading
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from sr_cli.system.packages import parse_toml
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -28,7 +23,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     """
     try:
         with reading(path, UsageError):
-            found = tomllib.loads(path.read_text(encoding="utf-8"))
+            found = parse_toml(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # ValueError: TOML or UTF-8 that isn't, numbers without end
         raise UsageError(f"{path}: not a TOML file ({first_line(error)})") from error
     known = by_option(TrainConfig)

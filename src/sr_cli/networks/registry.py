@@ -5,7 +5,6 @@ the group ``sr_cli.networks``; and ``package.module:Class``, literally.
 """
 
 import inspect
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -14,14 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sr_cli.errors import SrError, UsageError, described
+from sr_cli.system.packages import parse_toml
 
 if TYPE_CHECKING:
     from sr_cli.networks.base import Network
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 GROUP = "sr_cli.networks"
 
@@ -30,7 +25,7 @@ GROUP = "sr_cli.networks"
 def built_in() -> dict[str, dict[str, Any]]:
     """The TOML files of this folder, by name."""
     folder = Path(__file__).parent
-    return {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.toml"))}
+    return {path.stem: parse_toml(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.toml"))}
 
 
 def names() -> list[str]:

@@ -1,10 +1,21 @@
-"""Packages that may be installed or not."""
+"""Packages that are not the same, or not there, everywhere."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
 from sr_cli.errors import SrError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The tables of a TOML file; a ``ValueError`` if it isn't one."""
+    return tomllib.loads(text)
 
 
 def version_of(package: str) -> str | None:

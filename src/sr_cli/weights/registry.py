@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import re
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
@@ -21,14 +20,10 @@ import platformdirs
 
 from sr_cli.errors import WeightsError
 from sr_cli.system.atomic_files import write_atomically
+from sr_cli.system.packages import parse_toml
 from sr_cli.weights import catalog
 from sr_cli.weights.header import read_metadata
 from sr_cli.weights.types import KINDS, Kind
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
 REGISTRY = "registry.toml"
@@ -265,7 +260,7 @@ def without_password(url: str) -> str:
 
 def _read_tables(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        tables: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+        tables: dict[str, Any] = parse_toml(path.read_text("utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
