@@ -33,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", help="names or files; for ncnn Compact networks and RealESRGAN_x4plus")
     parser.add_argument("--ncnn", type=Path, help="folder of a virtual environment; made if missing")
+    parser.add_argument("--beside", nargs="*", default=[], help="models that only `sr` runs, for their time")
     parser.add_argument("--sides", type=int, nargs="+", default=[64, 128], help="of the pictures (64 128)")
     parser.add_argument("--dtypes", nargs="+", default=["float32"], help="of ours (float32)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -54,10 +55,16 @@ def main() -> None:
     print(f"float32 GEMM {gemm_rate(options.repetitions) / 1e9:.0f} GFLOP/s")
     print(f"{'':44}{'s/MP':>8}{'CPU s/MP':>10}{'of 1st':>9}{'CPU':>7}{'difference':>12}")
     for model in options.models:
-        ours = {dtype: Upscaler.from_pretrained(model, device="cpu", dtype=dtype) for dtype in options.dtypes}
+        ours = {
+            f"{'' if each == model else Path(each).stem + ' in '}sr, {dtype}": Upscaler.from_pretrained(
+                each, device="cpu", dtype=dtype
+            )
+            for each in (model, *options.beside)
+            for dtype in options.dtypes
+        }
         network = next(iter(ours.values())).network.to(memory_format=torch.channels_last)
-        with tempfile.TemporaryDirectory() as name, torch.no_grad():
-            theirs = Ncnn(python, network, Path(name), threads=options.threads) if python else None
+        with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+            theirs = Ncnn(python, network, Path(folder), threads=options.threads) if python else None
             for side in options.sides:
                 lr = picture(side)
                 tensor = torch.from_numpy(lr)[None].contiguous(memory_format=torch.channels_last)
@@ -65,9 +72,9 @@ def main() -> None:
                     **({"ncnn, float32": functools.partial(theirs, lr)} if theirs else {}),
                     "as written": functools.partial(timed, lambda lr=tensor: network(lr)[0].numpy()),
                 }
-                for dtype, upscaler in ours.items():
+                for name, upscaler in ours.items():
                     run = functools.partial(upscaler.upscale_tensor, tensor)
-                    runs[f"sr, {dtype}"] = functools.partial(timed, lambda run=run: run()[0].numpy())
+                    runs[name] = functools.partial(timed, lambda run=run: run()[0].numpy())
                 compare(f"{Path(model).stem}, {side}²", runs, repetitions=options.repetitions)
             if theirs:
                 theirs.close()
