@@ -237,6 +237,31 @@ def test_a_store_that_takes_no_result_fails_each_at_once(bucket, upscaler, monke
 
 
 @pytest.mark.slow
+def test_an_upload_in_parts_is_finished_or_invisible_when_the_server_dies_in_it(bucket, tmp_path, monkeypatch):
+    import s3fs
+
+    content, file, calls = np.random.default_rng(0).bytes(250_000), tmp_path / "large", []
+    target, original = any_path("s3://bucket/out/large"), s3fs.S3FileSystem._call_s3
+    file.write_bytes(content)
+
+    async def call(self, method, *rest, **more):
+        calls.append(method)
+        if calls.count("upload_part") == 2 and method == "upload_part":
+            assert not (bucket.root / "bucket/out/large").exists()
+            bucket.kill()
+        if calls.count("create_multipart_upload") == 2 and method == "create_multipart_upload":
+            bucket.start()
+        return await original(self, method, *rest, **more)
+
+    monkeypatch.setattr(stores, "_PAUSES", (0.01,))
+    monkeypatch.setattr(s3fs.core, "calculate_chunksize", lambda *_, **__: 100_000)
+    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", call)
+    upload(file, target)
+    assert (bucket.root / "bucket/out/large").read_bytes() == content
+    assert calls.count("upload_part") == 2 + 3 and calls[-1] == "complete_multipart_upload"
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("bucket")
 def test_wrong_keys_are_a_line(upscaler, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")

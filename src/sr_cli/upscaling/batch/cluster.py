@@ -4,6 +4,8 @@ import copy
 import logging
 import os
 import pickle
+import signal
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -16,6 +18,7 @@ import torch
 from sr_cli.config import AUTO, UpscaleConfig
 from sr_cli.errors import DeviceError, UsageError, first_line
 from sr_cli.networks.base import Network
+from sr_cli.signals import NUMBERS
 from sr_cli.system.cpu_tuning import keep_freed_memory
 from sr_cli.upscaling.batch.pipeline import run
 from sr_cli.upscaling.batch.plan_outputs import Job
@@ -100,11 +103,18 @@ def _connected(config: UpscaleConfig) -> Iterator[tuple[int, float]]:
         import ray.data
     except ImportError as error:
         raise UsageError("--cluster needs a package: pip install 'ray[data]'") from error
-    address = None if config.cluster == "auto" else config.cluster
+    is_main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in NUMBERS} if is_main else {}
     try:
+        address = None if config.cluster == "auto" else config.cluster
         ray.init(address, logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
+    except SystemExit as error:  # Ray's way to end at SIGTERM
+        raise KeyboardInterrupt from error
     except Exception as error:  # Ray raises whatever it meets
         raise UsageError(f"--cluster {config.cluster}: cannot be reached ({first_line(error)})") from error
+    finally:
+        for number, handler in handlers.items():  # Ray has set its own, which abort
+            signal.signal(number, handler)
     try:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False

@@ -191,6 +191,7 @@ def _fail_at_once(store: Any) -> None:
         from aiobotocore.session import AioSession
         from botocore.handlers import add_expect_header
 
+        store.max_concurrency = 1  # each holds 50 MB; pictures are transferred side by side as it is
         store.config_kwargs = {"retries": {"total_max_attempts": 1}, **store.config_kwargs}
         store.session = store.session or AioSession(**store.kwargs)
         # aiohttp would wait without end until the server wants the file: one that refuses it may never say so.
