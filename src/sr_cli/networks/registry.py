@@ -78,7 +78,9 @@ def resolve(name: str) -> "type[Network]":
     try:
         found = getattr(import_module(module), attribute)
     except Exception as error:  # whatever its module raises
-        raise UsageError(f"network {target}: cannot be imported ({type(error).__name__}: {error})") from error
+        is_here = isinstance(error, ModuleNotFoundError) and Path(f"{module}.py").is_file()
+        hint = "; set PYTHONPATH=. for modules in this folder" * is_here
+        raise UsageError(f"network {target}: cannot be imported ({type(error).__name__}: {error}){hint}") from error
     if not isinstance(found, type) or not issubclass(found, Network):
         raise UsageError(f"network {target}: not a subclass of sr_cli.Network")
     scales, recipe = found.scales, found.recipe

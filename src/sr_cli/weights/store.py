@@ -130,7 +130,7 @@ def add(name: str, source: Path) -> Path:
     if wanted.path:
         raise WeightsError(f"{name} ships with the package; nothing to add")
     if problem := mismatch(source, size=wanted.size, sha256=wanted.sha256):
-        raise WeightsError(f"{source} is not {name}: {problem}")
+        raise WeightsError(f"{source} is not {name}: {problem}; weights of your own need a name of their own")
     path = path_of(wanted)
     with _file_lock(path):
         if not (path.exists() and path.samefile(source)):
