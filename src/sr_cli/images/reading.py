@@ -268,7 +268,7 @@ def to_picture(decoded: Decoded) -> Picture:
     elif decoded.colors == 1 and metadata.icc and metadata.icc[16:20] == b"RGB ":  # no reader takes it for gray
         color = _gray_to_srgb(color, metadata.icc)
         metadata = replace(metadata, icc=None)
-    elif decoded.colors == 3 and not metadata.icc and "CICP" not in FORMATS[decoded.format].holds:
+    elif decoded.colors == 3 and not metadata.icc and decoded.format in ("JPEG", "TIFF", "WEBP"):
         metadata = replace(metadata, icc=adobe_rgb_profile() if says_adobe_rgb(metadata.exif) else None)
     color = _orient(color, orientation)
     return Picture(color=color, alpha=alpha, metadata=metadata, format=decoded.format, notes=notes)
