@@ -49,7 +49,7 @@ def test_what_is_not_there_is_an_sr_error(tmp_path):
         sr_cli.train(tmp_path / "nowhere", run=tmp_path / "run")
     with pytest.raises(TrainingError, match="not the folder of a run"):
         TrainingRun.read(tmp_path)
-    with pytest.raises(UsageError, match="stepz"):
+    with pytest.raises(UsageError, match="'stepz'; did you mean steps"):
         sr_cli.train(tmp_path, run=tmp_path / "run", stepz=3)
     with pytest.raises(UsageError, match="'soon' is not a duration"):
         sr_cli.train(tmp_path, time="soon")
@@ -58,7 +58,8 @@ def test_what_is_not_there_is_an_sr_error(tmp_path):
 def test_a_folder_is_evaluated_and_shown(tmp_path):
     weights = weights_file(tmp_path / "<m>.safetensors")
     report = sr_cli.evaluate(folder_of_photos(tmp_path / "HR"), models=[weights], measures=("psnr", "ssim"))
-    assert "2.000" not in str(report) and str(report).count("\n") == 3 and "PSNR" in str(report)
+    assert sr_cli.evaluate(tmp_path / "HR", metrics="psnr", scale=2).measures == ("psnr",)
+    assert str(report).count("\n") == 3 and "PSNR" in str(report)
     shown = report._repr_html_()
     assert "&lt;m&gt;" in shown and "<m>" not in shown and "<b>" in shown
     table = report.to_dataframe()
@@ -70,7 +71,9 @@ def test_a_folder_is_trained_on_and_the_run_goes_on(photo_folder, tmp_path):
     seen = []
     run = sr_cli.train(photo_folder, run=tmp_path / "run", steps=2, on_step=seen.append, **TINY)
     assert run.settings["arch"] == "compact" and run.steps == len(seen) == 2 and run.best == run.last
-    assert Upscaler(run.folder, device="cpu").upscale(Image.new("RGB", (8, 6))).size == (16, 12)
+    upscaler = Upscaler(run.folder, device="cpu")
+    assert upscaler.upscale(Image.new("RGB", (8, 6))).size == (16, 12)
+    assert upscaler.upscale([np.zeros((6, 8, 3))], width=20)[0].shape == (15, 20, 3)
     assert "\nended:" in str(run) and str(run).startswith(str(run.folder))
     more = sr_cli.train(run=tmp_path / "run", resume=True, steps=3, time="2h", device="cpu")
     assert more.settings["hours"] == 2

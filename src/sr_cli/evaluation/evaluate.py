@@ -14,7 +14,7 @@ from sr_cli.config import EvaluateConfig, UpscaleConfig
 from sr_cli.errors import ImageError, UsageError
 from sr_cli.evaluation.cost import CostMeter
 from sr_cli.evaluation.match_files import Files, match
-from sr_cli.evaluation.measures import MEASURES, UnavailableError, without_reference
+from sr_cli.evaluation.measures import MEASURES, UnavailableError, parse_measures, without_reference
 from sr_cli.evaluation.methods import Method, folder, interpolation, model
 from sr_cli.evaluation.result import (
     EvaluationProtocol,
@@ -75,16 +75,20 @@ def evaluate(
         config: the settings; ``None``: the defaults.
         device: where to compute; `Upscaler` objects keep their own device and settings.
         on_step: called after every picture. Only one picture is in memory at a time.
-        fields: of `EvaluateConfig`, to be changed in ``config``, such as ``measures=("psnr", "niqe")``.
+        fields: of `EvaluateConfig`, to be changed in ``config``, such as ``measures=("psnr", "niqe")``; or the
+            text of ``--metrics``: ``metrics="psnr,niqe"``.
 
     Raises:
         ImageError: a folder is missing or empty.
         NothingMeasuredError: no picture could be measured.
-        UsageError: the models' scales differ, or are not ``config.scale``; a measure needs HR and there is none.
+        UsageError: an unknown metric; the models' scales differ, or are not ``config.scale``; a measure needs HR and
+            there is none.
         WeightsError: weights are missing or cannot be read.
         DeviceError: the device is absent.
         ValueError: an unknown measure.
     """
+    if "metrics" in fields:
+        fields["measures"] = parse_measures(fields.pop("metrics"))
     config = replace(config or EvaluateConfig(), **fields)
     device = devices.choose(str(device))
     if unknown := set(config.measures) - MEASURES.keys():

@@ -1,10 +1,11 @@
 """The settings of a training: from a recipe and what was given, or from the run that is resumed."""
 
 import dataclasses
+import difflib
 from pathlib import Path
 from typing import Any
 
-from sr_cli.config import DEFAULT_ARCH, TrainConfig, flag, recipe
+from sr_cli.config import DEFAULT_ARCH, TrainConfig, by_option, flag, recipe
 from sr_cli.errors import TrainingError, UsageError, as_usage_error
 from sr_cli.networks.registry import is_registered
 from sr_cli.training.run_folder import read_config
@@ -20,7 +21,8 @@ def fresh_config(given: dict[str, Any]) -> TrainConfig:
     if given.get("degradation") != "real":  # an option overrides the table of a settings file
         given = {key: value for key, value in given.items() if key != "real"}
     if unknown := given.keys() - _FIELDS.keys():
-        raise UsageError(f"no setting is called {min(unknown)!r}")
+        close = difflib.get_close_matches(min(unknown), by_option(TrainConfig), n=1)
+        raise UsageError(f"no setting is called {min(unknown)!r}{f'; did you mean {close[0]}?' if close else ''}")
     ends = {} if {"epochs", "steps", "hours"}.isdisjoint(given) else {"epochs": None}
     with as_usage_error():
         return dataclasses.replace(recipe(given.get("arch", DEFAULT_ARCH), scale=given.get("scale")), **ends | given)

@@ -148,6 +148,7 @@ class Upscaler:
         *,
         size: tuple[int, int] | None = None,
         scale: float | None = None,
+        width: int | None = None,
         progress: OnTile = lambda *_: None,
     ) -> Any:
         """Upscale a picture, or several.
@@ -162,26 +163,29 @@ class Upscaler:
                 - a tensor ``(3, H, W)`` or ``(N, 3, H, W)`` in [0, 1]: gives one, see `upscale_tensor`.
             size: width and height of the result.
             scale: the factor, in place of ``size``; by default the network's. ``"auto"`` takes the network for it.
+            width: that of the result, with the proportions of the picture, in place of ``size``.
             progress: called with the number of finished tiles and their count; for a list, with those of pictures.
 
         Raises:
             ImageError: the file is missing, or isn't a picture.
-            ValueError: an array or a tensor of another shape or dtype; both ``size`` and ``scale``.
+            ValueError: an array or a tensor of another shape or dtype; two of ``size``, ``scale`` and ``width``.
             TypeError: something else.
         """
         if isinstance(photo, (list, tuple)):
             results = []
             for each in photo:
-                results.append(self.upscale(each, size=size, scale=scale))
+                results.append(self.upscale(each, size=size, scale=scale, width=width))
                 progress(len(results), len(photo))
             return results
-        if size is not None and scale is not None:
-            raise ValueError("size and scale exclude each other")
+        if sum(each is not None for each in (size, scale, width)) > 1:
+            raise ValueError("size, scale and width exclude each other")
         if self.is_auto and scale is not None and (name := model_for(scale, available_scales())) != DEFAULT_MODEL:
             return self._other(name).upscale(photo, scale=scale, progress=progress)
         if isinstance(photo, Tensor):
             if photo.ndim not in (3, 4) or photo.shape[-3] != 3:
                 raise ValueError(f"the tensor has shape {tuple(photo.shape)}, not (3, H, W) or (N, 3, H, W)")
+            if width is not None:
+                size = width, max(1, round(photo.shape[-2] * width / photo.shape[-1]))
             large = self.upscale_tensor(photo if photo.ndim == 4 else photo[None])
             if size is not None or scale is not None:
                 wide, high = size or (round(photo.shape[-1] * (scale or 1)), round(photo.shape[-2] * (scale or 1)))
@@ -198,6 +202,8 @@ class Upscaler:
             raise TypeError(f"cannot upscale {type(photo).__name__}: give a path, a Pillow image, an array or a tensor")
         if scale is not None:
             size = round(picture.width * scale), round(picture.height * scale)
+        elif width is not None:
+            size = width, max(1, round(picture.height * width / picture.width))
         result = self.suited_to(picture, path)[0].upscale_picture(picture, size=size, on_tile=progress)
         return _to_array(result, like=photo) if isinstance(photo, np.ndarray) else _to_image(result)
 
