@@ -1,5 +1,6 @@
 """Pictures, networks and weights that the tests share. All are made here; nothing is downloaded."""
 
+import io
 import os
 import signal
 from collections.abc import Callable
@@ -73,16 +74,25 @@ def photo() -> "Tensor":
     return torch.stack([0.8 * x + 0.2 * disc, 0.7 * y + 0.3 * stripes, 0.5 * disc + 0.4 * x * y])[None]
 
 
-@pytest.fixture
-def photo_folder(tmp_path: Path) -> Path:
-    """Six JPEG and PNG photos of 96×80 and up, one of them in a folder below."""
-    folder = tmp_path / "photos"
-    (folder / "below").mkdir(parents=True)
-    rng = np.random.default_rng(0)
+@pytest.fixture(scope="session")
+def photo_files() -> dict[str, bytes]:
+    """Six JPEG and PNG photos of 96×80 and up, by name, one of them in a folder."""
+    rng, files = np.random.default_rng(0), {}
     for i in range(6):
         small = rng.integers(0, 256, (10, 12, 3), dtype=np.uint8)
         image = Image.fromarray(small).resize((96 + 8 * i, 80 + 8 * i), Image.Resampling.BICUBIC)
-        image.save(folder / ("below" if i == 5 else ".") / f"photo{i}.{'png' if i % 2 else 'jpg'}")
+        image.save(file := io.BytesIO(), "PNG" if i % 2 else "JPEG")
+        files[f"{'below/' * (i == 5)}photo{i}.{'png' if i % 2 else 'jpg'}"] = file.getvalue()
+    return files
+
+
+@pytest.fixture
+def photo_folder(tmp_path: Path, photo_files: dict[str, bytes]) -> Path:
+    """A folder of `photo_files`."""
+    folder = tmp_path / "photos"
+    (folder / "below").mkdir(parents=True)
+    for name, content in photo_files.items():
+        (folder / name).write_bytes(content)
     return folder
 
 
