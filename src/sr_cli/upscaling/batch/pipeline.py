@@ -192,17 +192,9 @@ class _Pipeline:
             images.check_side(format, *size)
             animated = self.config.animate and all(each in images.ANIMATED_FORMATS for each in (format, picture.format))
             writing.pixels = size[0] * size[1]
-            writing.facts = replace(
-                writing.facts,
-                input_size=(picture.width, picture.height),
-                output_size=size,
-                scale=upscaler.scale,
-                passes=upscaler.passes((picture.height, picture.width), size[::-1]),
-                model=upscaler.name,
-                reason=reason,
-                decode_seconds=decoded.seconds,
-                warnings=_warnings(staged.source, picture, format, animated=animated),
-            )
+            _note_plan(writing, upscaler, reason, (picture.width, picture.height), size)
+            warnings = _warnings(staged.source, picture, format, animated=animated)
+            writing.facts = replace(writing.facts, decode_seconds=decoded.seconds, warnings=warnings)
             on_strip = self.watcher.on_picture(job, picture, size)
             if upscaler.device.type == "cuda":  # on a CPU it would give back the memory that the next picture reuses
                 reset_peak_memory(upscaler.device)
@@ -218,17 +210,7 @@ class _Pipeline:
                     writing.pipe.put(strip)
                     yield
             writing.pipe.put(None)
-            seconds = time.perf_counter() - began
-            writing.facts = replace(
-                writing.facts,
-                seconds=seconds,
-                frames=frames,
-                megapixels_per_second=frames * size[0] * size[1] / 1e6 / seconds if seconds else None,
-                device=str(upscaler.device),
-                dtype=upscaler.dtype_name,
-                tile=upscaler.runner.tile,
-                peak_memory=peak_memory(upscaler.device),
-            )
+            _note_work(writing, upscaler, began, frames=frames)
         except ConsumerGone:  # the encoder holds the error
             return
         except Exception as error:
@@ -241,16 +223,8 @@ class _Pipeline:
         from sr_cli.video.work import upscale_film
 
         size = even_size(self._target_size(writing.staged.job, picture))
-        writing.facts = replace(
-            writing.facts,
-            input_size=film.size,
-            output_size=size,
-            scale=upscaler.scale,
-            passes=upscaler.passes(film.size[::-1], size[::-1]),
-            model=upscaler.name,
-            reason=reason,
-            warnings=tuple(f"the result lacks {each}" for each in film.lost),
-        )
+        _note_plan(writing, upscaler, reason, film.size, size)
+        writing.facts = replace(writing.facts, warnings=tuple(f"the result lacks {each}" for each in film.lost))
         on_strip, done, before = self.watcher.on_picture(writing.staged.job, picture, size), 0, 0
 
         def upscale(picture: Picture) -> Picture:
@@ -274,18 +248,7 @@ class _Pipeline:
         for done, before in progress:
             self.watcher.on_frame(done, max(done, film.frames), before)
             yield
-        seconds = time.perf_counter() - began
-        writing.facts = replace(
-            writing.facts,
-            frames=done,
-            frames_before=before,
-            seconds=seconds,
-            megapixels_per_second=(done - before) * size[0] * size[1] / 1e6 / seconds,
-            device=str(upscaler.device),
-            dtype=upscaler.dtype_name,
-            tile=upscaler.runner.tile,
-            peak_memory=peak_memory(upscaler.device),
-        )
+        _note_work(writing, upscaler, began, frames=done, before=before)
         writing.encode_seconds = self.encoders.submit(writing.deliver, self.config)
 
     def _upscale_frames(
@@ -309,6 +272,38 @@ class _Pipeline:
             return target_size(self.config, picture.width, picture.height, network_scale=self.upscaler.scale)
         except ValueError as error:
             raise ImageError(f"{job.source}: {error}") from error
+
+
+def _note_plan(
+    writing: Writing, upscaler: Upscaler, reason: str | None, size: tuple[int, int], target: tuple[int, int]
+) -> None:
+    """Note which model makes one width and height of another, and how."""
+    writing.facts = replace(
+        writing.facts,
+        input_size=size,
+        output_size=target,
+        scale=upscaler.scale,
+        passes=upscaler.passes(size[::-1], target[::-1]),
+        model=upscaler.name,
+        reason=reason,
+    )
+
+
+def _note_work(writing: Writing, upscaler: Upscaler, began: float, *, frames: int, before: int = 0) -> None:
+    """Note what the network has done since ``began``: all frames but those ``before``, of an interrupted run."""
+    seconds = time.perf_counter() - began
+    width, height = writing.facts.output_size or (0, 0)
+    writing.facts = replace(
+        writing.facts,
+        seconds=seconds,
+        frames=frames,
+        frames_before=before,
+        megapixels_per_second=(frames - before) * width * height / 1e6 / seconds if seconds else None,
+        device=str(upscaler.device),
+        dtype=upscaler.dtype_name,
+        tile=upscaler.runner.tile,
+        peak_memory=peak_memory(upscaler.device),
+    )
 
 
 def _warnings(source: Path, picture: Picture, format: str, *, animated: bool) -> tuple[str, ...]:
