@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sr_cli.cli.settings import tomllib
 from sr_cli.data import Batches, Loader, Photos, TrainingPairs, degrade
 from sr_cli.data.real_degradation import degrade_real, filter_image
 from sr_cli.degradation_table import DegradationOrder, RealDegradation, read_table
 from sr_cli.imageops.gaussian import gaussian_blur
 from sr_cli.imageops.resize import resize
+from sr_cli.system.packages import parse_toml
 
 SCALES = (2, 3, 4, 8)
 MODES = ("area", "bilinear", "bicubic")
@@ -235,7 +235,7 @@ def test_gray_pictures_stay_gray_but_for_noise(scene):
 def test_the_reference_shows_the_defaults():
     page = (Path(__file__).parents[2] / "docs/reference/degradations.md").read_text()
     (block,) = re.findall(r"```toml\n(.*?)```", page, re.S)
-    shown = tomllib.loads(block)["degradation"]
+    shown = parse_toml(block)["degradation"]
     assert read_table(shown) == RealDegradation()
     defaults = dataclasses.asdict(RealDegradation())
     assert shown.keys() == defaults.keys()
