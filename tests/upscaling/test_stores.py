@@ -56,7 +56,7 @@ def run(batch: Batch) -> dict[str, str]:
 
 
 def test_a_bucket_gives_what_a_folder_gives(memory, upscaler, tmp_path):
-    for number, name in enumerate((*ODD, "sub/deep/e.png", ".hidden.png", "notes.txt")):
+    for number, name in enumerate((*ODD, "sub/deep/e.png", ".hidden.png", "notes.txt", "film.mp4")):
         memory.pipe(f"/bucket/photos/{name}", png(number))
         file = tmp_path / "photos" / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -65,6 +65,8 @@ def test_a_bucket_gives_what_a_folder_gives(memory, upscaler, tmp_path):
     assert batch.total is None
     found = run(batch)
     assert set(found.values()) == {"done"} and batch.summary.total == len(found) == 4
+    (note,) = batch.summary.notes
+    assert note.startswith("1 video left out, such as memory:///bucket/photos/film.mp4")
     run(plan(upscaler, "photos", output="large"))
     local = {path.relative_to("large").as_posix(): path.read_bytes() for path in Path("large").rglob("*.png")}
     there = {name.removeprefix("/bucket/large/"): memory.cat_file(name) for name in memory.find("/bucket/large")}

@@ -110,6 +110,16 @@ def test_odd_sizes_and_the_shape_of_pixels(tmp_path):
         upscale(source, tmp_path / "d.mkv", video_codec="vp9", preset="8")
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt"), [("a.webm", "libvpx-vp9", "yuva420p"), ("a.mov", "prores_ks", "yuva444p10le")]
+)
+def test_lost_transparency_is_said_and_not_claimed(tmp_path, name, codec, pix_fmt):
+    source = make_clip(tmp_path / name, codec=codec, pix_fmt=pix_fmt, times=(0, 100))
+    assert read_film(source)[0].lost == ("transparency",)
+    upscale(source, tmp_path / "b.mkv")
+    assert read_film(tmp_path / "b.mkv")[0].lost == ()
+
+
 @pytest.mark.parametrize("degrees", [90, -90, 180])
 def test_a_turned_video_becomes_upright(tmp_path, degrees):
     source = make_clip(tmp_path / "a.mov", times=(0, 100), rotation=degrees, aspect=Fraction(4, 3))

@@ -18,7 +18,10 @@ from sr_cli.video.decoding import Film, opened
 from sr_cli.video.encoding import Encoding, writing
 
 _MUXERS = {".mkv": "matroska", ".webm": "webm", ".mov": "mov"}  # others are MP4
-_CHANGED = ("encoder", "DURATION", "BPS", "NUMBER_OF", "_STATISTICS", "major_brand", "minor_version", "compatible_b")
+_CHANGED = (
+    "encoder", "DURATION", "BPS", "NUMBER_OF", "_STATISTICS", "major_brand", "minor_version", "compatible_b",
+    "alpha_mode",
+)  # fmt: skip
 
 
 def check_streams(film: Film, output: Path) -> None:

@@ -73,7 +73,9 @@ def read_film(path: Path, *, max_pixels: int, deinterlace: bool) -> tuple[Film, 
         turns, codec = round(image.rotation / 90) % 4, stream.codec_context.codec
         aspect = Fraction(stream.sample_aspect_ratio or 1)
         hdr = {str(getattr(each, "type", "")).rpartition(".")[2] for each in image.side_data}.intersection(_HDR)
-        lost = {"transparency": any(each.is_alpha for each in image.format.components), "HDR metadata": bool(hdr)}
+        has_alpha = any(each.is_alpha for each in image.format.components)
+        has_alpha |= stream.metadata.get("alpha_mode") == "1"  # VP8's and VP9's, which FFmpeg doesn't decode
+        lost = {"transparency": has_alpha, "HDR metadata": bool(hdr)}
         film = Film(
             path=path,
             size=size[::-1] if turns % 2 else size,

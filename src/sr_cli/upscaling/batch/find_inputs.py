@@ -98,7 +98,7 @@ def find_inputs(
         f"{folder}: {count} not searched; -r includes them" for folder in folders if (count := _subfolders(folder))
     ]
     if videos:
-        notes.append(f"{_count(len(videos), 'video')} left out, such as {videos[0]}; name videos to upscale them")
+        notes.append(left_out(videos))
     return Inputs(sources=list(reversed(kept.values())), problems=problems, notes=notes)
 
 
@@ -115,6 +115,11 @@ def read_list(content: bytes) -> list[str]:
     else:
         names = [line.removesuffix(b"\r") for line in content.split(b"\n")]
     return [os.fsdecode(name) for name in names if name]
+
+
+def left_out(videos: Sequence[AnyPath]) -> str:
+    """The note on the videos of a folder."""
+    return f"{_count(len(videos), 'video')} left out, such as {videos[0]}; name videos to upscale them"
 
 
 def canonical_path(path: AnyPath) -> AnyPath:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 
 from sr_cli import images, video
 from sr_cli.errors import ImageError, NoImagesError, OutputError, SrError
-from sr_cli.upscaling.batch.find_inputs import Source
+from sr_cli.upscaling.batch.find_inputs import Source, left_out
 from sr_cli.upscaling.batch.stores import AnyPath, StorePath, any_path, attempt, entries, walk
 
 _GROUP = 1000  # names of a list that are looked at together
@@ -90,14 +90,17 @@ def _in_folder(
     on_error: Callable[[SrError], None],
     on_note: Callable[[str], None],
 ) -> Iterator[list[Source]]:
-    is_empty = True
+    is_empty, videos = True, list[StorePath]()
     for place, below, files, folders in walk(folder, recursive=recursive, excluded=excluded, on_error=on_error):
         if folders and not recursive:
             on_note(f"{folder}: {len(folders)} subfolder{'s' * (len(folders) > 1)} not searched; -r includes them")
         pictures = [name for name in files if PurePath(name).suffix.lower() in images.SUFFIXES]
+        videos += [place / name for name in files if video.is_video(PurePath(name)) and not name.endswith(".ts")]
         if pictures:
             is_empty = False
             yield [Source(path=place / name, subfolder=root / below) for name in pictures]
+    if videos:
+        on_note(left_out(videos))
     if is_empty:
         raise NoImagesError(f"{folder}: no images in this folder" + ("" if recursive else " (subfolders not searched)"))
 
