@@ -1,6 +1,7 @@
 """Many pictures, many workers, one store: a simulation of what limits them, and real runs on Ray beside it.
 
     python benchmarks/scale.py                  # a million photos of 12 megapixels, by the figures below; seconds
+    python benchmarks/scale.py --photo a.jpg    # CPU seconds to decode it and to encode its result; a minute
     python benchmarks/scale.py --check          # runs with 1, 2 and 4 Ray workers on this machine; minutes
 
 A worker is a process as `--cluster` starts them: threads that fetch and decode, one that runs the network, threads that
@@ -27,8 +28,10 @@ from sr_cli.system.cpu_tuning import limit_openmp_spin
 
 limit_openmp_spin()  # before torch, as `sr upscale` does
 
+import numpy as np
 import psutil
 import torch
+from PIL import Image
 
 from commands import make_pictures
 from sr_cli import images
@@ -163,6 +166,22 @@ def measure(folder: Path, upscaler: Upscaler) -> Costs:
     return Costs(decode=decode, network=network, encode=encode)
 
 
+def measure_files(photo: Path) -> None:
+    """CPU seconds to decode a photo, and to encode it four times as large; for the latter its content is bicubic."""
+    clock = [time.process_time()]
+    picture = images.read(photo)
+    clock.append(time.process_time())
+    size = (4 * picture.width, 4 * picture.height)
+    large = images.Picture(color=np.asarray(Image.fromarray(picture.color).resize(size)), format="PNG")
+    print(f"{picture.width} × {picture.height}: decoding {clock[1] - clock[0]:.2f} s of CPU")
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix in (".png", ".jpg"):
+            path, began = Path(folder, f"large{suffix}"), time.process_time()
+            images.write(large, path)
+            spent = time.process_time() - began
+            print(f"{size[0]} × {size[1]}: encoding as {suffix[1:]} {spent:.2f} s, {path.stat().st_size / 1e6:.0f} MB")
+
+
 @dataclass(frozen=True)
 class Measured:
     """A real run between its first and its last result."""
@@ -261,7 +280,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 def million() -> None:
     """A million photos of 12 megapixels, by measured costs and assumed links; see docs/explanation/scale.md."""
-    photo = Costs(wait=0.05, fetched=5e6, decode=0.4, network=72, encode=2, delivered=210e6)
+    photo = Costs(wait=0.05, fetched=5e6, decode=0.2, network=72, encode=1.7, delivered=210e6)
     gpu = replace(photo, network=0.11, after=3.6, encode=6, on_gpu=True)
     jpeg = replace(gpu, delivered=54e6)
     link = {"link": 1.25e9, "stream": 80e6}
@@ -289,13 +308,16 @@ def million() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="real runs on Ray, beside the simulation")
+    parser.add_argument("--photo", type=Path, help="measure how long its files take to decode and encode")
     parser.add_argument("--cases", nargs="+", default=["waiting", "computing"], help="which of the two to check")
     parser.add_argument("--workers", nargs="+", type=int, default=[1, 2, 4], help="how many, one run each (1 2 4)")
     parser.add_argument("--count", type=int, default=200, help="of pictures in a real run (200)")
     parser.add_argument("--side", type=int, default=96, help="of those that keep the CPUs busy, in pixels (96)")
     parser.add_argument("--wait", type=float, default=0.5, help="seconds before the server sends (0.5)")
     arguments = parser.parse_args()
-    if arguments.check:
+    if arguments.photo:
+        measure_files(arguments.photo)
+    elif arguments.check:
         check(arguments)
     else:
         million()
