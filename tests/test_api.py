@@ -78,6 +78,8 @@ def test_a_folder_is_trained_on_and_the_run_goes_on(photo_folder, tmp_path):
     more = sr_cli.train(run=tmp_path / "run", resume=True, steps=3, time="2h", device="cpu")
     assert more.settings["hours"] == 2
     assert more.steps == 3 and more.end().startswith("by --steps 3 at step 3")
+    again = sr_cli.train(run=tmp_path / "run", resume=True, steps=3, device="cpu")
+    assert again.end() == more.end()
     assert set(more.bicubic) == {"psnr", "ssim"} and "PSNR" in more._repr_html_()
     with pytest.raises(TrainingError, match="already exists"):
         sr_cli.train(photo_folder, run=tmp_path / "run", steps=2, **TINY)

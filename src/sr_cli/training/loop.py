@@ -119,6 +119,8 @@ def train(
         started = time.perf_counter() - progress.elapsed
 
         over = fraction() >= 1 or impatient()
+        if over and recorder:
+            recorder.finish(None, progress, limits_reached(config, progress, photos=len(to_train_on)))
         while not over:
             began = time.perf_counter()
             try:

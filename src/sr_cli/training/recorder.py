@@ -114,13 +114,15 @@ class Recorder:
                 self._board.add_image("samples", sheet, progress.step, dataformats="HWC")
         write_report(self.run.path)
 
-    def finish(self, energy: EnergyReport, progress: Progress, limits: Mapping[str, bool]) -> None:
+    def finish(self, energy: EnergyReport | None, progress: Progress, limits: Mapping[str, bool]) -> None:
         """Write the energy of all processes, how the training ended, and the report.
 
         Args:
+            energy: ``None`` if a resumed run had no step to do.
             limits: whether each limit is reached; if none is, the training was stopped.
         """
-        self.run.write_energy(asdict(energy))
+        if energy is not None:
+            self.run.write_energy(asdict(energy))
         reached = [name for name, is_reached in limits.items() if is_reached]
         self.run.note({"ended": {"step": progress.step, "seconds": round(progress.elapsed, 1), "by": reached}})
         write_report(self.run.path)
