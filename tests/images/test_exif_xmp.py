@@ -4,6 +4,7 @@ import io
 import struct
 import time
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import imagecodecs
 import numpy as np
@@ -15,7 +16,7 @@ from PIL import Image
 from PIL.ExifTags import IFD
 
 from sr_cli import images
-from sr_cli.images.exif_xmp import companions, fit_to_size, make_upright
+from sr_cli.images.exif_xmp import companions, fit_to_size, make_upright, with_history
 from support.pictures import XMP, exif, exif_of, gradient, rgb_profile
 
 HOLDERS = ("PNG", "JPEG", "WEBP", "TIFF", "AVIF")
@@ -256,3 +257,22 @@ def test_damaged_exif_goes_into_a_tiff_or_is_left_out(at, value):
     metadata, _ = make_upright(images.Metadata(exif=bytes(content)))
     again = through(images.Picture(color=gradient(), metadata=metadata), "TIFF")
     np.testing.assert_array_equal(again.color, gradient())
+
+
+@pytest.mark.parametrize("xmp", [None, XMP, b"", XMP.replace(b"dc:title", b"dc:CreatorTool")])
+def test_the_history_grows(xmp):
+    once = with_history(xmp, tool="sr 1", parameters='by "<x>"')
+    twice = with_history(once, tool="sr 2", parameters="again")
+    root = ElementTree.fromstring(twice)
+    found = {each.tag.rpartition("}")[2]: [] for each in root.iter()}
+    for each in root.iter():
+        found[each.tag.rpartition("}")[2]].append(each.text)
+    assert found["softwareAgent"] == ["sr 1", "sr 2"] and found["parameters"] == ['by "<x>"', "again"]
+    assert found["CreatorTool"] == (["A heron"] if b"CreatorTool" in (xmp or b"") else ["sr 1"])
+    assert len(found["History"]) == len(found["Seq"]) == 1
+    assert twice.startswith((xmp or b"").partition(b"</rdf:RDF>")[0])
+
+
+@pytest.mark.parametrize("xmp", [b"x", b"</rdf:RDF><xmpMM:History>", b"<xmpMM:History></rdf:RDF>", XMP + bytes(65_000)])
+def test_xmp_that_has_no_place_for_a_history_stays(xmp):
+    assert with_history(xmp, tool="sr", parameters="x") == xmp

@@ -451,6 +451,18 @@ class TestRunning:
         assert {Path(result.output).stem for result in results if result.status == "done"} == written
         assert "4" not in written
 
+    @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp"])
+    def test_a_result_says_what_made_it(self, here, upscaler, suffix):
+        source, target = paint(here / "a.png"), here / "out" / f"a{suffix}"
+        for metadata in ("keep", "strip"):
+            config = replace(CONFIG, metadata=metadata)
+            [result] = run([job(source, target, overwrite=True)], upscaler, config)
+            assert result.warnings == ()
+            xmp = images.read(target).metadata.xmp or b""
+            assert (b"CreatorTool>sr " in xmp and upscaler.name.encode() in xmp) == (
+                metadata == "keep" and suffix != ".bmp"
+            )
+
     def test_ctrl_c_leaves_no_lock_that_decoders_wait_for(self, here, upscaler, monkeypatch):
         """It may come when a generator has taken a lock and its ``with`` has not begun."""
 

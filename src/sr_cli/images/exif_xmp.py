@@ -4,6 +4,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
+from html import escape
 
 from sr_cli.images.picture import Metadata
 
@@ -12,6 +13,16 @@ _WIDTH = (0x0100, 0xA002)  # ImageWidth in the main directory, PixelXDimension i
 _HEIGHT = (0x0101, 0xA003)
 _COLOR_SPACE, _INTEROPERABILITY = 0xA001, 0xA005  # in the EXIF directory
 _SHORT, _LONG = 3, 4
+
+_EMPTY_XMP = (
+    b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+)
+_DESCRIPTION = (
+    b'<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/"'
+    b' xmlns:xmpMM="http://ns.adobe.com/xap/1.0/mm/">'
+)
+_LONGEST_XMP = 65_000  # that JPEG takes
 
 _COMPANIONS = {
     "the film of a motion photo": rb"(?:GCamera|Camera):(?:MotionPhoto|MicroVideo)\w*",
@@ -66,6 +77,28 @@ def fit_to_size(metadata: Metadata, width: int, height: int) -> Metadata:
         xmp = _cut_out(xmp, b"<Container:Directory", b"</Container:Directory>")
         xmp = _cut_out(xmp, b"<xmp:Thumbnails>", b"</xmp:Thumbnails>")
     return replace(metadata, exif=content, xmp=xmp)
+
+
+def with_history(xmp: bytes | None, *, tool: str, parameters: str) -> bytes | None:
+    """XMP that says, too, what made this version of the picture; as it is, where it is malformed or would be too long.
+
+    Source: XMP specification, parts 1 and 2 (``xmp:CreatorTool``, ``xmpMM:History``).
+    """
+    text = xmp or _EMPTY_XMP
+    entry = b'<rdf:li xmlns:stEvt="http://ns.adobe.com/xap/1.0/sType/ResourceEvent#" rdf:parseType="Resource">'
+    entry += f"<stEvt:action>converted</stEvt:action><stEvt:softwareAgent>{escape(tool)}</stEvt:softwareAgent>".encode()
+    entry += f"<stEvt:parameters>{escape(parameters)}</stEvt:parameters></rdf:li>".encode()
+    created = b"" if b":CreatorTool" in text else f"<xmp:CreatorTool>{escape(tool)}</xmp:CreatorTool>".encode()
+    history = text.find(b"<xmpMM:History>")
+    if history >= 0:
+        last = text.find(b"</rdf:Seq>", history, text.find(b"</xmpMM:History>"))
+        text = text[:last] + entry + text[last:] if last >= 0 else b""
+    else:
+        created += b"<xmpMM:History><rdf:Seq>" + entry + b"</rdf:Seq></xmpMM:History>"
+    end = text.rfind(b"</rdf:RDF>")
+    if created:
+        text = text[:end] + _DESCRIPTION + created + b"</rdf:Description>" + text[end:]
+    return text if end >= 0 and len(text) < _LONGEST_XMP else xmp
 
 
 def says_adobe_rgb(exif: bytes | None) -> bool:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from sr_cli import images
+from sr_cli import __version__, images
 from sr_cli.config import UpscaleConfig
-from sr_cli.errors import ImageError, OutputExistsError
+from sr_cli.errors import ImageError, OutputExistsError, one_line
 from sr_cli.images import Picture
 from sr_cli.system.peak_memory import peak_memory, reset_peak_memory
 from sr_cli.upscaling.batch.plan_outputs import Job
@@ -195,6 +195,8 @@ class _Pipeline:
             _note_plan(writing, upscaler, reason, (picture.width, picture.height), size)
             warnings = _warnings(staged.source, picture, format, animated=animated)
             writing.facts = replace(writing.facts, decode_seconds=decoded.seconds, warnings=warnings)
+            if self.config.metadata != "strip":
+                picture = _with_history(picture, upscaler, size)
             on_strip = self.watcher.on_picture(job, picture, size)
             if upscaler.device.type == "cuda":  # on a CPU it would give back the memory that the next picture reuses
                 reset_peak_memory(upscaler.device)
@@ -260,6 +262,8 @@ class _Pipeline:
             for index, frame in enumerate(animation.frames):
                 size = self._target_size(writing.staged.job, frame.picture)
                 large = upscaler.upscale_picture(frame.picture, size=size)
+                if index == 0 and self.config.metadata != "strip":
+                    large = _with_history(large, upscaler, size)
                 if on_strip and index == 0:
                     on_strip(large)
                 writing.pipe.put(replace(frame, picture=large))
@@ -304,6 +308,13 @@ def _note_work(writing: Writing, upscaler: Upscaler, began: float, *, frames: in
         tile=upscaler.runner.tile,
         peak_memory=peak_memory(upscaler.device),
     )
+
+
+def _with_history(picture: Picture, upscaler: Upscaler, size: tuple[int, int]) -> Picture:
+    """The picture with metadata that name the model and the size that a result has."""
+    how = one_line(f"upscaled to {size[0]}×{size[1]} by {upscaler.name}")
+    xmp = images.with_history(picture.metadata.xmp, tool=f"sr {__version__}", parameters=how)
+    return replace(picture, metadata=replace(picture.metadata, xmp=xmp))
 
 
 def _warnings(source: Path, picture: Picture, format: str, *, animated: bool) -> tuple[str, ...]:
