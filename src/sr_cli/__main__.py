@@ -25,14 +25,15 @@ _WORDS = {
 
 def main() -> None:
     """Run the command line and exit."""
-    unwatch = signals.watch()
     try:
-        sys.exit(run())
+        unwatch = signals.watch()
+        try:
+            sys.exit(run())
+        finally:
+            unwatch()
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-    finally:
-        unwatch()
     # Memory may still be too short for anything but this.
     sys.stderr.write("error: out of memory: close other programs, or raise the limit (ulimit -v, the container's)\n")
     sys.exit(DeviceError.exit_code)
