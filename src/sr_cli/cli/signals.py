@@ -2,17 +2,17 @@
 
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sr_cli import console
 from sr_cli.errors import EXIT_INTERRUPTED
-from sr_cli.signals import on_signals
+from sr_cli.signals import end, on_signals
 
 if TYPE_CHECKING:
     from sr_cli.training.state import Stop
+    from sr_cli.upscaling.batch.interruption import Interruption
 
 _PATIENCE = 30  # seconds for a batch to end in good order
 
@@ -32,45 +32,18 @@ def save_on_signals(stop: "Stop", *, resume: str, tell: bool = True) -> Iterator
             again = " Press Ctrl-C again to quit without saving." if number == signal.SIGINT else ""
             console.note(f"Stopping after this step and saving.{again}")
 
-    def end() -> None:
+    def quit() -> None:
         console.err.show_cursor()
         if tell:
             console.note(f"stopped without saving; to continue from the last state: {resume}")
         os._exit(EXIT_INTERRUPTED)
 
-    with on_signals(save, end):
+    with on_signals(save, quit):
         yield
 
 
-class Interruption:
-    """Ends a batch: signals raise `KeyboardInterrupt`, the first of them not within `delayed`.
-
-    Attributes:
-        wanted: set by the first signal; Python loses an exception that a signal handler raises within a destructor.
-    """
-
-    def __init__(self) -> None:
-        self.wanted = threading.Event()
-        self._delayed = False
-
-    @contextmanager
-    def by_signals(self) -> Iterator[None]:
-        def first(_: signal.Signals) -> None:
-            self.wanted.set()
-            if not self._delayed:
-                raise KeyboardInterrupt
-
-        def second() -> None:
-            raise KeyboardInterrupt
-
-        with on_signals(first, second, patience=_PATIENCE):
-            yield
-
-    @contextmanager
-    def delayed(self) -> Iterator[None]:
-        """A block that the first signal does not leave."""
-        self._delayed = True
-        try:
-            yield
-        finally:
-            self._delayed = False
+@contextmanager
+def interrupt_on_signals(interruption: "Interruption") -> Iterator[None]:
+    """End a batch: the first signal in good order, within `_PATIENCE` seconds, the second at once."""
+    with on_signals(lambda _: interruption.want(), end, patience=_PATIENCE):
+        yield

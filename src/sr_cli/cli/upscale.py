@@ -13,7 +13,7 @@ import typer
 
 from sr_cli import console
 from sr_cli.cli.options import option, options, yes_option
-from sr_cli.cli.signals import Interruption
+from sr_cli.cli.signals import interrupt_on_signals
 from sr_cli.config import AUTO, BATCH, OUTPUT, PIPE, PROCESSING, UpscaleConfig
 from sr_cli.console import upscaling as view
 from sr_cli.console.weights import obtain_model
@@ -122,12 +122,13 @@ def upscale(
 
 def _run(batch: "Batch", shown: view.OutputOptions) -> int:
     """Upscale, report, and return the exit code."""
-    began, stop = time.perf_counter(), Interruption()
+    from sr_cli.upscaling.batch.interruption import Interruption
+
+    began, interruption = time.perf_counter(), Interruption()
     try:
-        with stop.by_signals(), view.upscaling_progress(batch.total, shown) as progress:
-            for result in batch.run(progress, stop.wanted):
-                with stop.delayed():
-                    progress.show(batch.count(result))
+        with interrupt_on_signals(interruption), view.upscaling_progress(batch.total, shown) as progress:
+            for result in batch.run(progress, interruption):
+                progress.show(batch.count(result))
     except KeyboardInterrupt:
         batch.summary.interrupted = True
     batch.summary.seconds = time.perf_counter() - began

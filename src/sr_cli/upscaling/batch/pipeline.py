@@ -1,13 +1,13 @@
 """The batch as a pipeline: while one picture is in the network, the next is decoded and the last is written."""
 
 import os
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +16,7 @@ from sr_cli.config import UpscaleConfig
 from sr_cli.errors import ImageError, OutputExistsError, one_line
 from sr_cli.images import Picture
 from sr_cli.system.peak_memory import peak_memory, reset_peak_memory
+from sr_cli.upscaling.batch.interruption import Interruption
 from sr_cli.upscaling.batch.plan_outputs import Job
 from sr_cli.upscaling.batch.results import Result
 from sr_cli.upscaling.batch.staging import Staged, Staging
@@ -59,7 +60,7 @@ def run(
     upscaler: Upscaler,
     config: UpscaleConfig,
     watcher: Watcher | None = None,
-    stopped: threading.Event | None = None,
+    interruption: Interruption | None = None,
 ) -> Iterator[Result]:
     """Upscale pictures. One that fails gives a result that says so, and the others go on.
 
@@ -68,7 +69,7 @@ def run(
 
     Args:
         jobs: may be found while others are done already.
-        stopped: once set, the next result raises `KeyboardInterrupt`.
+        interruption: raises `KeyboardInterrupt` once it is wanted.
 
     Yields:
         A result for each job, in order.
@@ -77,14 +78,11 @@ def run(
         KeyboardInterrupt: it was interrupted.
     """
     with ExitStack() as stack:
-        pipeline = _Pipeline(upscaler, config, watcher or _NoWatcher(), stack)
+        pipeline = _Pipeline(upscaler, config, watcher or _NoWatcher(), interruption or Interruption(), stack)
         try:
-            for result in pipeline.results(jobs):
-                yield result
-                if stopped and stopped.is_set():
-                    raise KeyboardInterrupt
-        except KeyboardInterrupt as interruption:
-            interruption.__traceback__ = None  # its frames may hold a lock, in a generator, that decoders wait for
+            yield from pipeline.results(jobs)
+        except KeyboardInterrupt as error:
+            error.__traceback__ = None  # its frames may hold a lock, in a generator, that decoders wait for
             yield from pipeline.stop()
             raise
 
@@ -100,8 +98,10 @@ class _Decoded:
 class _Pipeline:
     """Decoders, the network (in the calling thread) and encoders, with the pictures between them."""
 
-    def __init__(self, upscaler: Upscaler, config: UpscaleConfig, watcher: Watcher, stack: ExitStack) -> None:
-        self.upscaler, self.config, self.watcher = upscaler, config, watcher
+    def __init__(
+        self, upscaler: Upscaler, config: UpscaleConfig, watcher: Watcher, interruption: Interruption, stack: ExitStack
+    ) -> None:
+        self.upscaler, self.config, self.watcher, self.interruption = upscaler, config, watcher, interruption
         self.decoders, self.encoders = (ThreadPoolExecutor(config.jobs) for _ in range(2))
         self.unfinished: deque[Writing] = deque()
         self.staging = Staging()
@@ -115,8 +115,10 @@ class _Pipeline:
             writing = Writing(staged)
             self.unfinished.append(writing)
             if decoded is not None:
+                self.interruption.wait_for(decoded)
                 for _ in self._upscale(writing, decoded.result()):
                     yield from self._finished()
+                    self.interruption.check()
             yield from self._finished()
             while self._encoders_lag():
                 yield self._first()
@@ -138,7 +140,10 @@ class _Pipeline:
             yield self._first()
 
     def _first(self) -> Result:
-        result = self.unfinished[0].result()  # if this wait is interrupted, `stop` must still find the job
+        first = self.unfinished[0]  # if the wait is interrupted, `stop` must still find the job
+        if first.encode_seconds is not None:
+            self.interruption.wait_for(first.encode_seconds)
+        result = first.result()
         self.unfinished.popleft().staged.discard()
         return result
 
@@ -206,7 +211,8 @@ class _Pipeline:
             else:
                 frames = 1
                 writing.encode_seconds = self.encoders.submit(write_strips, writing, picture, size, format, self.config)
-                for strip in upscaler.strips(picture, size=size, on_tile=self.watcher.on_tile):
+                strips = upscaler.strips(picture, size=size, on_tile=self.watcher.on_tile)
+                for strip in self.interruption.each(strips):
                     if on_strip:
                         on_strip(strip)
                     writing.pipe.put(strip)
@@ -231,7 +237,7 @@ class _Pipeline:
 
         def upscale(picture: Picture) -> Picture:
             nonlocal on_strip
-            large = upscaler.upscale_picture(picture, size=size)
+            large = self.interruption.compute(lambda: upscaler.upscale_picture(picture, size=size))
             if on_strip:
                 on_strip(large)
                 on_strip = None
@@ -261,7 +267,7 @@ class _Pipeline:
             writing.encode_seconds = self.encoders.submit(write_frames, writing, animation.loop, format, self.config)
             for index, frame in enumerate(animation.frames):
                 size = self._target_size(writing.staged.job, frame.picture)
-                large = upscaler.upscale_picture(frame.picture, size=size)
+                large = self.interruption.compute(partial(upscaler.upscale_picture, frame.picture, size=size))
                 if index == 0 and self.config.metadata != "strip":
                     large = _with_history(large, upscaler, size)
                 if on_strip and index == 0:

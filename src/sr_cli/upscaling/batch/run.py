@@ -1,7 +1,6 @@
 """A batch from start to end: find the pictures, name the results, upscale; or one picture through a pipe."""
 
 import shutil
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from sr_cli.system.quantities import pictures
 from sr_cli.upscaling.batch.dry_run import dry_run
 from sr_cli.upscaling.batch.find_inputs import Inputs, Source, find_inputs
 from sr_cli.upscaling.batch.find_remote import Existing, find_groups, is_file
+from sr_cli.upscaling.batch.interruption import Interruption
 from sr_cli.upscaling.batch.manifest import Manifest
 from sr_cli.upscaling.batch.pipeline import Watcher, run
 from sr_cli.upscaling.batch.plan_outputs import Job, Naming, lexists, name_outputs, resolve_existing, still_format
@@ -67,21 +67,20 @@ class Batch:
     manifest: Manifest | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
 
-    def run(self, watcher: Watcher | None = None, stopped: threading.Event | None = None) -> Iterator[Result]:
+    def run(self, watcher: Watcher | None = None, interruption: Interruption | None = None) -> Iterator[Result]:
         """Upscale the pictures; see `pipeline.run`."""
+        interruption = interruption or Interruption()
         if self.config.cluster:
             from sr_cli.upscaling.batch.cluster import run_on_cluster
 
-            results = run_on_cluster(self.jobs, self.upscaler, self.config)
+            results = interruption.each(run_on_cluster(self.jobs, self.upscaler, self.config))
         else:
-            results = run(self.jobs, self.upscaler, self.config, watcher, stopped)
+            results = run(self.jobs, self.upscaler, self.config, watcher, interruption)
         with self.manifest or nullcontext() as manifest:
             for result in results:
                 if manifest is not None:
                     manifest.add(result)
                 yield result
-                if self.config.cluster and stopped and stopped.is_set():
-                    raise KeyboardInterrupt
 
     def count(self, result: Result) -> Result:
         """Add a result to the summary; returns it with aliases in place of paths."""
