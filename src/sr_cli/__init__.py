@@ -3,11 +3,9 @@
 The public names are resolved when they are first used, so that importing the package loads no torch.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
 __version__ = "0.2.0"
 
+TYPE_CHECKING = False  # importing typing takes longer than all that is before signals are handled
 if TYPE_CHECKING:
     from sr_cli.config import EvaluateConfig, TrainConfig, UpscaleConfig
     from sr_cli.data import degrade
@@ -49,7 +47,10 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
+    import importlib
+
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    found: object = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return found

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # signals are caught before pathlib is imported, which takes a while
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # signals are caught before pathlib and typing are imported, which takes a while
     from pathlib import Path
 
 EXIT_SOME_FAILED = 1

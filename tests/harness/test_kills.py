@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from support.trainings import OPTIONS, environment, record, sr_train
 
 KILLS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 OWN = [sys.executable, "-m", "sr_cli"]
+FIRST = {"__init__.py", "__main__.py", "errors.py", "signals.py"}  # what is imported before signals are handled
 FORKED = [
     python(), "-c",
     "import os; from sr_cli import signals; signals.install(); os.write(1, b'x'); import sr_cli.__main__ as command\n"
@@ -44,8 +46,13 @@ class Tries:
         process.send_signal(number)
         err = process.communicate(timeout=600)[1]
         kind, code = f"{'own Python, ' if is_own else ''}{number.name}", process.returncode
-        if "Traceback" in err and is_own and number == signal.SIGINT and f"{os.sep}sr_cli{os.sep}" not in err:
-            kind += " before any line of sr"  # Python's own, while it starts
+        if (
+            "Traceback" in err
+            and is_own
+            and number == signal.SIGINT
+            and set(re.findall(r"sr_cli/(.*?)\"", err)) <= FIRST
+        ):
+            kind += " before sr listens"  # Python's own, while it starts
         elif "Traceback" in err or code not in (0, 130, -number):
             self.problems.append(f"case {case}, {kind}: exit code {code}, {err}")
         self.counts["ended before the signal" if code == 0 else kind] += 1

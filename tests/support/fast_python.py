@@ -67,8 +67,13 @@ def ask(path: str, arguments: list[str]) -> int:
         request = json.dumps([arguments, os.getcwd(), dict(os.environ)]).encode()  # noqa: PTH109
         server.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)])
         command = int(server.recv(LONGEST))
+
+        def forward(number: int, _: object) -> None:
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(command, number)
+
         for number in forwarded:
-            signal.signal(number, lambda number, _: os.kill(command, number))
+            signal.signal(number, forward)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, forwarded)
         code = int(server.recv(LONGEST))
     if code < 0:
