@@ -207,17 +207,19 @@ def test_through_a_pipe(format):
 
 
 MEMORY = """
-import resource, sys, numpy as np
+import sys, numpy as np, torch
 from pathlib import Path
 from sr_cli import images
+from sr_cli.system.peak_memory import peak_memory
+cpu = torch.device("cpu")
 color = np.zeros((8000, 4000, 3), np.uint8)
 color[:] = np.arange(4000, dtype=np.uint16)[:, None] % 251
 for suffix in sys.argv[2:]:
     path = Path(sys.argv[1]) / f"large.{suffix}"
     images.write(images.Picture(color=color[:1200, :900]), path)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory(cpu)
     images.write(images.Picture(color=color), path)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / color.nbytes)
+    print((peak_memory(cpu) - before) / color.nbytes)
 """
 
 

@@ -50,8 +50,9 @@ class Child:
         self._connection.send(arguments)
         try:
             if self._answers():
-                problem, self.largest = self._connection.recv()
-                return problem if self.largest < MAX_RESIDENT else f"{self.largest >> 20} MiB of memory"
+                problem, largest = self._connection.recv()
+                self.largest = max(self.largest, largest)
+                return problem if largest < MAX_RESIDENT else f"{largest >> 20} MiB of memory"
             problem = f"no answer within {MAX_SECONDS} s"
         except (EOFError, ConnectionError):
             problem = "crash"
@@ -91,6 +92,8 @@ def _serve(connection: Connection, problem_of: Problem) -> None:
     """Answer each mutant with the problem it causes, or ``None``, and the largest memory yet."""
     import torch
 
+    from sr_cli.system.peak_memory import peak_memory
+
     torch.set_num_threads(1)
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     connection.send("ready")
@@ -100,7 +103,7 @@ def _serve(connection: Connection, problem_of: Problem) -> None:
             problem = problem_of(*arguments)
         except Exception:
             problem = traceback.format_exc(limit=-2)
-        connection.send((problem, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+        connection.send((problem, peak_memory(torch.device("cpu"))))  # `ru_maxrss` begins with the parent's
 
 
 def failures_of(problem_of: Problem, mutants: Any, folder: Path) -> list[str]:
