@@ -60,7 +60,7 @@ def read_rgb(path: Path, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint
 def is_heif_available() -> bool:
     """Whether Pillow can read and write HEIF; the first call registers the plug-in."""
     try:
-        from pillow_heif import register_heif_opener  # type: ignore[import-not-found,unused-ignore]
+        from pillow_heif import register_heif_opener
     except ImportError:
         return False
     register_heif_opener()
