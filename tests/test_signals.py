@@ -74,6 +74,8 @@ def test_patience_has_an_end():
 
 def test_a_child_s_signals_are_its_own():
     program = """
+        import warnings
+        warnings.simplefilter("ignore")  # Python 3.12 and later warn of threads that a child lacks
         signals.watch()
         child = os.fork()
         if child == 0:

@@ -100,7 +100,7 @@ def _save_10_bit(picture: Picture, file: BinaryIO, format: str, options: dict[st
     primaries, transfer = picture.metadata.cicp or _SRGB
     deep = imagecodecs.avif_encode(
         pixels.squeeze(axis=2) if pixels.shape[2] == 1 else pixels, level=options["quality"], speed=options["speed"],
-        bitspersample=10, pixelformat="400" if pixels.shape[2] == 1 else "420",
+        bitspersample=10, pixelformat=imagecodecs.AVIF.PIXEL_FORMAT["YUV400" if pixels.shape[2] == 1 else "YUV420"],
         primaries=primaries, transfer=transfer, matrix=_BT601,
     )  # fmt: skip
     file.write(with_picture_of(empty.getvalue(), bytes(deep)))

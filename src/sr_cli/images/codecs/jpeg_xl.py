@@ -135,8 +135,16 @@ def read_jpeg_xl(file: BinaryIO, *, max_pixels: int) -> Decoded:
         ValueError: damaged or cut off.
     """
     file.seek(0)
-    with _decoder(file.read(), _BASIC_INFO | _COLOR | _FULL_IMAGE | _BOX) as (jxl, decoder):
-        return _Decoding(jxl, decoder, max_pixels).run()
+    content, events = file.read(), _BASIC_INFO | _COLOR | _FULL_IMAGE | _BOX
+    with _decoder(content, events) as (jxl, decoder):
+        decoding = _Decoding(jxl, decoder, max_pixels)
+        try:
+            return decoding.run()
+        except ValueError:
+            if not decoding.converts:
+                raise
+    with _decoder(content, events) as (jxl, decoder):  # libjxl 0.12 accepts linear profiles, and fails at the pixels
+        return _Decoding(jxl, decoder, max_pixels, convert=False).run()
 
 
 def read_header(file: BinaryIO) -> Header:
@@ -199,10 +207,18 @@ def _check(status: int) -> None:
 
 
 class _Decoding:
-    """One run of the decoder: it reports what it comes to, and is told where to put it."""
+    """One run of the decoder: it reports what it comes to, and is told where to put it.
 
-    def __init__(self, jxl: Any, decoder: c_void_p, max_pixels: int) -> None:
+    Args:
+        convert: whether lossy colors may be converted to the file's profile; else they become sRGB.
+
+    Attributes:
+        converts: whether they are.
+    """
+
+    def __init__(self, jxl: Any, decoder: c_void_p, max_pixels: int, *, convert: bool = True) -> None:
         self.jxl, self.decoder, self.max_pixels = jxl, decoder, max_pixels
+        self.converts, self._convert = False, convert
         self.info = _BasicInfo()
         self.pixels: Any = None
         self.color: dict[str, Any] = {}
@@ -282,7 +298,9 @@ class _Decoding:
         """Have the pixels converted to a profile, if colors can be converted to it and not only from it."""
         _check(self.jxl.JxlDecoderSetCms(self.decoder, self.jxl.JxlGetDefaultCms().contents))
         deliver_in = self.jxl.JxlDecoderSetOutputColorProfile
-        return is_output_profile(icc) and deliver_in(self.decoder, None, icc, len(icc)) == _SUCCESS
+        wanted = self._convert and is_output_profile(icc)
+        self.converts = wanted and deliver_in(self.decoder, None, icc, len(icc)) == _SUCCESS
+        return self.converts
 
     def _on_pixels(self) -> None:
         info = self.info
