@@ -14,7 +14,6 @@ from PIL import Image
 from sr_cli import images
 from sr_cli.config import DEFAULT_MODEL, UpscaleConfig, parse_pixels, parse_shard, parse_side, parse_size
 from sr_cli.errors import ImageError, NoImagesError, OutputError, UsageError
-from sr_cli.images import reading
 from sr_cli.images.header import size_of
 from sr_cli.system.atomic_files import write_atomically
 from sr_cli.system.distributed import process_share
@@ -462,19 +461,6 @@ class TestRunning:
             assert (b"CreatorTool>sr " in xmp and upscaler.name.encode() in xmp) == (
                 metadata == "keep" and suffix != ".bmp"
             )
-
-    def test_ctrl_c_leaves_no_lock_that_decoders_wait_for(self, here, upscaler, monkeypatch):
-        """It may come when a generator has taken a lock and its ``with`` has not begun."""
-
-        def interrupted(_):
-            held = reading._set_pillow_limit(None)
-            held.__enter__()
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr(images, "count_frames", interrupted)
-        with pytest.raises(KeyboardInterrupt) as _kept:
-            list(run([job(paint(here / "a.png"), here / "out" / "a.png")], upscaler, CONFIG))
-        assert not reading._pillow_limit.locked()
 
 
 def test_a_dry_run_writes_nothing(here, upscaler):

@@ -81,8 +81,7 @@ def run(
         pipeline = _Pipeline(upscaler, config, watcher or _NoWatcher(), interruption or Interruption(), stack)
         try:
             yield from pipeline.results(jobs)
-        except KeyboardInterrupt as error:
-            error.__traceback__ = None  # its frames may hold a lock, in a generator, that decoders wait for
+        except KeyboardInterrupt:
             yield from pipeline.stop()
             raise
 
