@@ -98,11 +98,16 @@ def _save_10_bit(picture: Picture, file: BinaryIO, format: str, options: dict[st
     if len(Image.open(empty).getbands()) > pixels.shape[2]:  # Pillow before 12 makes gray RGB
         pixels = np.dstack([*[pixels[..., :1]] * 3, pixels[..., 1:]])
     primaries, transfer = picture.metadata.cicp or _SRGB
-    deep = imagecodecs.avif_encode(
-        pixels.squeeze(axis=2) if pixels.shape[2] == 1 else pixels, level=options["quality"], speed=options["speed"],
-        bitspersample=10, pixelformat=imagecodecs.AVIF.PIXEL_FORMAT["YUV400" if pixels.shape[2] == 1 else "YUV420"],
-        primaries=primaries, transfer=transfer, matrix=_BT601,
-    )  # fmt: skip
+    try:
+        deep = imagecodecs.avif_encode(
+            pixels.squeeze(axis=2) if pixels.shape[2] == 1 else pixels,
+            level=options["quality"], speed=options["speed"], bitspersample=10,
+            pixelformat=imagecodecs.AVIF.PIXEL_FORMAT["YUV400" if pixels.shape[2] == 1 else "YUV420"],
+            primaries=primaries, transfer=transfer, matrix=_BT601,
+        )  # fmt: skip
+    except TypeError:  # imagecodecs of 2025.3, the last for Python 3.10, takes no description of colors
+        save(to_pillow(picture, format), file, picture, format, **options)
+        return
     file.write(with_picture_of(empty.getvalue(), bytes(deep)))
 
 
