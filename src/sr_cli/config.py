@@ -284,6 +284,14 @@ class TrainConfig:
     warmup: int = setting(0, "Steps over which the learning rate rises linearly.", LEARNING, min=0)
     # Adam moves all 5,184 weights behind an output value of johnson at once, by lr each: its tanh would saturate
     # within a few steps.
+    sharpen_hr: float = setting(
+        0.0,
+        "Amount of an unsharp mask (σ 1.5 pixels) on the HR that all but the discriminator compare with, for crisper "
+        "edges; 0 turns it off.",
+        LEARNING,
+        min=0,
+        max=4,
+    )
     output_lr: float = setting(1.0, "Learning rate of the output layer, relative to --lr.", LEARNING, above=0, max=1000)
     ema: float = setting(0.0, "Decay of the moving average of the weights; 0 turns it off.", LEARNING, min=0, below=1)
     self_ensemble_weight: float = setting(

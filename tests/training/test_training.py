@@ -18,8 +18,9 @@ from sr_cli.training.loop import train
 from sr_cli.training.run_folder import load_state
 from sr_cli.training.schedule import ends_epoch, fraction_done, learning_rate
 from sr_cli.training.state import Stop
-from sr_cli.training.trainer import Trainer
+from sr_cli.training.trainer import Trainer, sharpened
 from sr_cli.training.validation import validation_count
+from support.distributed_parts import batch_for
 from support.trainings import CPU, TINY, digest, photos_in, record, rows, trained
 
 
@@ -48,6 +49,23 @@ def test_a_sample_shows_lr_bicubic_sr_hr(photo_folder, tmp_path):
     assert (lr[0::2, 0::2] == lr[1::2, 1::2]).all(), "LR is shown by repeated pixels"
     assert np.abs(bicubic - hr).mean() < np.abs(lr - hr).mean()
     assert np.abs(sr - hr).mean() < 40 and (sr != bicubic).any()
+
+
+def test_sharpened_hr_has_the_same_tones_and_steeper_edges():
+    hr = torch.full((1, 3, 40, 40), 0.3)
+    hr[..., 20:] = 0.6
+    sharp = sharpened(hr, 0.5)
+    torch.testing.assert_close(sharp[..., [0, -1]], hr[..., [0, -1]])
+    assert sharp[0, 0, 9, 20] - sharp[0, 0, 9, 19] > 0.4 and sharp.mean() == pytest.approx(0.45)
+    assert sharpened(hr[:0], 0.5).shape == (0, 3, 40, 40)
+
+
+def test_a_training_can_be_towards_sharpened_hr(photo_folder):
+    config = replace(TINY, loss="pixel:l1=1", sharpen_hr=0.5)
+    batch = batch_for(config, photo_folder.parent)
+    trainer = Trainer(config, CPU)
+    trainer.network.forward = lambda lr: sharpened(batch.hr, 0.5).requires_grad_()
+    assert trainer.learn(batch) == {"pixel_l1": 0}
 
 
 def test_best_is_by_validation(photo_folder, tmp_path):

@@ -15,6 +15,7 @@ from sr_cli.config import TrainConfig
 from sr_cli.data import Batch
 from sr_cli.errors import DeviceError, TrainingError, UsageError, first_line, is_out_of_memory
 from sr_cli.imageops import dihedral
+from sr_cli.imageops.gaussian import gaussian_blur
 from sr_cli.losses.parse import ADVERSARIAL, TEACHER, WeightedSum, parse_loss, weight_of
 from sr_cli.losses.self_ensemble import self_ensemble_loss
 from sr_cli.networks.base import Network, describe
@@ -118,8 +119,9 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         taught = None if self.teacher is None else self.teacher(lr)
+        wanted = sharpened(hr, self.config.sharpen_hr)
         with self.autocast():
-            sr, terms = self._forward(lr, hr, self._twin(lr), taught)
+            sr, terms = self._forward(lr, wanted, self._twin(lr), taught)
             judged = sr[: len(hr)]
             if self.adversary is not None:
                 terms["adversarial"] = self._adversarial_weight * self.adversary.loss(judged)
@@ -209,6 +211,16 @@ class Trainer:
             return sr, terms
 
         return torch.compile(forward) if self.config.compile else forward
+
+
+def sharpened(hr: Tensor, amount: float) -> Tensor:
+    """HR under an unsharp mask, as the distances of Real-ESRGAN see it (Wang et al. 2021, section 3.3).
+
+    Args:
+        hr: ``(N, 3, H, W)`` from 0 to 1.
+        amount: of the difference to a blurred copy that is added.
+    """
+    return torch.clamp(hr + amount * (hr - gaussian_blur(hr, 1.5)), 0, 1) if amount else hr
 
 
 def _optimizers(config: TrainConfig, network: Network) -> list[torch.optim.Optimizer]:
