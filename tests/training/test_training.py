@@ -64,7 +64,7 @@ def test_a_training_can_be_towards_sharpened_hr(photo_folder):
     config = replace(TINY, loss="pixel:l1=1", sharpen_hr=0.5)
     batch = batch_for(config, photo_folder.parent)
     trainer = Trainer(config, CPU)
-    trainer.network.forward = lambda lr: sharpened(batch.hr, 0.5).requires_grad_()
+    trainer.network.forward = lambda _: sharpened(batch.hr, 0.5).requires_grad_()
     assert trainer.learn(batch) == {"pixel_l1": 0}
 
 

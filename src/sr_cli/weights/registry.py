@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -107,8 +108,7 @@ def entries() -> dict[str, Entry]:
     for name, table in _read_tables(user_registry_path()).items():
         inherited = registered.get(name) or catalog.tables().get(name, {})
         known[name] = _entry(name, {**inherited, **table}, user_registry_path())
-    for path in sorted(PRETRAINED.glob("*.safetensors")):
-        known[path.stem] = replace(_describe(path), source="ships with the package", path=path)
+    known |= _shipped(PRETRAINED)
     owners: dict[str, str] = {}
     for each in known.values():
         if (owner := owners.setdefault(each.file.lower(), each.name)) != each.name:
@@ -120,6 +120,12 @@ def entries() -> dict[str, Entry]:
                 is_listed = listed is not None and listed["file"] == path.name
                 known[path.stem] = catalog_entry(path.stem) if is_listed else _describe(path)
     return known
+
+
+@cache
+def _shipped(folder: Path) -> dict[str, Entry]:
+    paths = sorted(folder.glob("*.safetensors"))
+    return {path.stem: replace(_describe(path), source="ships with the package", path=path) for path in paths}
 
 
 def catalog_entry(name: str) -> Entry:
