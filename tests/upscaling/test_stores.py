@@ -147,6 +147,22 @@ def test_two_results_of_one_name_are_not_one(memory, upscaler):
         plan(upscaler, "memory://x/p/a.png", "memory://y/p/a.png", output="memory://out")
 
 
+def test_a_video_that_could_not_be_delivered_is_not_made_again(memory, upscaler, monkeypatch, tmp_path):
+    pytest.importorskip("av", reason="PyAV isn't installed")
+    from support.clips import make_clip, times_of
+
+    memory.pipe("/in/a.mp4", make_clip(tmp_path / "a.mp4").read_bytes())
+    put = type(memory).put_file
+    monkeypatch.setattr(type(memory), "put_file", lambda *_, **__: (_ for _ in ()).throw(PermissionError("read-only")))
+    assert list(run(plan(upscaler, "memory://in/a.mp4", output="memory://out/b.mp4")).values()) == ["failed"]
+    monkeypatch.setattr(type(memory), "put_file", put)
+    (result,) = plan(upscaler, "memory://in/a.mp4", output="memory://out/b.mp4").run()
+    assert (result.status, result.frames, result.frames_before) == ("done", 10, 10)
+    (tmp_path / "b.mp4").write_bytes(memory.cat_file("/out/b.mp4"))
+    assert times_of(tmp_path / "b.mp4") == times_of(tmp_path / "a.mp4")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "b.mp4"]
+
+
 def test_patterns_lists_sizes_and_shards(memory, upscaler):
     for number in range(5):
         memory.pipe(f"/in/{number}/a.png", png(number, (10, 5)))

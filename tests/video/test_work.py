@@ -27,10 +27,10 @@ def twice(picture: Picture) -> Picture:
 def upscale(source, output, *, network=twice, overwrite=False, **settings):
     config = UpscaleConfig(**FAST | settings) if settings.get("video_codec") != "ffv1" else UpscaleConfig(**settings)
     film, _ = read_film(source, deinterlace=config.deinterlace)
-    size = even_size((2 * film.size[0], 2 * film.size[1]))
+    how = encoding.choose_encoding(film, even_size((2 * film.size[0], 2 * film.size[1])), output, config)
     return list(
         work.upscale_film(
-            film, output, network, size=size, config=config, identity={"network": "twice"}, overwrite=overwrite
+            film, output, network, how=how, config=config, identity={"network": "twice"}, overwrite=overwrite
         )
     )
 
@@ -87,6 +87,22 @@ def test_10_bits_and_the_meaning_of_colors_stay(tmp_path, codec):
     frame = frames_of(tmp_path / "b.mkv")[0]
     assert frame.format.name == "yuv420p10le"
     assert {name: getattr(frame, name) for name in colors} == colors
+
+
+@pytest.mark.parametrize(("codec", "preset"), [("hevc", "ultrafast"), ("h264", "ultrafast"), ("av1", "12")])
+def test_what_hdr10_tells_displays_stays(tmp_path, codec, preset):
+    told = "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1):max-cll=1000,400"
+    options = {"preset": "ultrafast", "x265-params": f"log-level=error:{told}"}
+    source = make_clip(
+        tmp_path / "a.mkv", codec="libx265", pix_fmt="yuv420p10le", size=(64, 64), times=(0, 100), options=options
+    )
+    upscale(source, tmp_path / "b.mp4", video_codec=codec, preset=preset)
+    before, after = (read_film(each)[0].mastering for each in (source, tmp_path / "b.mp4"))
+    assert before == ((0.68, 0.32, 0.265, 0.69, 0.15, 0.06, 0.3127, 0.329, 0.0001, 1000), (1000, 400))
+    assert after.display == pytest.approx(before.display, abs=1e-4) and after.light == before.light
+    film = read_film(source)[0]
+    how = encoding.choose_encoding(film, (128, 128), tmp_path / "c.mkv", UpscaleConfig(video_codec="ffv1"))
+    assert how.lost == ("HDR metadata, which ffv1 doesn't hold",)
 
 
 def test_colors_that_are_not_named_are_those_that_players_assume(tmp_path):

@@ -1,11 +1,13 @@
 """Frames of a video file, one by one, and what the file says about them. A file that is cut off is an error."""
 
 import itertools
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import av
 from av.container import InputContainer
@@ -21,7 +23,19 @@ from sr_cli.images.picture import describe_limit
 from sr_cli.video.color import LUMA, Colors, colors_of, standard_format, to_picture
 
 _MATROSKA, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
-_HDR = ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL", "DYNAMIC_HDR_PLUS", "DOVI_METADATA")
+_DYNAMIC_HDR = {"DYNAMIC_HDR_PLUS", "DOVI_METADATA", "DOVI_RPU_BUFFER"}
+
+
+class Mastering(NamedTuple):
+    """What HDR10 tells displays about a video. Sources: SMPTE ST 2086, CTA-861.3.
+
+    Attributes:
+        display: of the one it was made on: x and y of red, green, blue and white; the least and the most cd/m².
+        light: the most cd/m² of any pixel, and of a frame's average.
+    """
+
+    display: tuple[float, ...] | None
+    light: tuple[int, int] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +51,7 @@ class Film:
         pix_fmt: the pixel format that its frames are converted from.
         aspect: width over height of a pixel once it is upright.
         picture_format: of its frames as pictures: the codec, if that is lossy.
-        lost: what of the video its result lacks.
+        lost: what of the video any result lacks.
     """
 
     path: Path
@@ -50,6 +64,7 @@ class Film:
     colors: Colors
     aspect: Fraction
     picture_format: str
+    mastering: Mastering
     lost: tuple[str, ...]
 
 
@@ -72,10 +87,10 @@ def read_film(path: Path, *, max_pixels: int, deinterlace: bool) -> tuple[Film, 
         seconds = float(stream.duration * time_base) if stream.duration else (container.duration or 0) / av.time_base
         turns, codec = round(image.rotation / 90) % 4, stream.codec_context.codec
         aspect = Fraction(stream.sample_aspect_ratio or 1)
-        hdr = {str(getattr(each, "type", "")).rpartition(".")[2] for each in image.side_data}.intersection(_HDR)
+        side_data = {str(getattr(each, "type", "")).rpartition(".")[2]: each for each in image.side_data}
         has_alpha = any(each.is_alpha for each in image.format.components)
         has_alpha |= stream.metadata.get("alpha_mode") == "1"  # VP8's and VP9's, which FFmpeg doesn't decode
-        lost = {"transparency": has_alpha, "HDR metadata": bool(hdr)}
+        lost = {"transparency": has_alpha, "HDR metadata of each scene": not _DYNAMIC_HDR.isdisjoint(side_data)}
         film = Film(
             path=path,
             size=size[::-1] if turns % 2 else size,
@@ -87,6 +102,7 @@ def read_film(path: Path, *, max_pixels: int, deinterlace: bool) -> tuple[Film, 
             colors=colors,
             aspect=1 / aspect if turns % 2 else aspect,
             picture_format=codec.canonical_name if codec.lossy else "PNG",
+            mastering=_mastering(side_data),
             lost=tuple(name for name, found in lost.items() if found),
         )
     return film, to_picture(image, colors, format=film.picture_format, turns=turns)
@@ -125,6 +141,16 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             yield container, films[0]
     except av.FFmpegError as error:
         raise ImageError(f"{path}: cannot be read as a video ({error.strerror})") from error
+
+
+def _mastering(side_data: Mapping[str, Any]) -> Mastering:
+    """Read FFmpeg's AVMasteringDisplayMetadata and AVContentLightMetadata, which PyAV gives as bytes."""
+    display, light = (side_data.get(name) for name in ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"))
+    values = struct.unpack("=22i", bytes(display)[:88]) if display is not None else (0,) * 22
+    return Mastering(
+        tuple(values[i] / (values[i + 1] or 1) for i in range(0, 20, 2)) if values[20] and values[21] else None,
+        struct.unpack("=2I", bytes(light)[:8]) if light is not None else None,
+    )
 
 
 def _decode(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:

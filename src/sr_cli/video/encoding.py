@@ -17,7 +17,7 @@ from sr_cli.images import Picture
 from sr_cli.system.atomic_files import output_error
 from sr_cli.video import CONTAINERS
 from sr_cli.video.color import LAYOUTS, Colors, standard_format, to_frame
-from sr_cli.video.decoding import Film
+from sr_cli.video.decoding import Film, Mastering
 
 SEGMENT_FRAMES = 50
 """Frames of a segment: what an interruption costs at most. Each begins with a key frame."""
@@ -31,6 +31,11 @@ _CODECS: dict[str, tuple[str, dict[str, str]]] = {  # FFmpeg's encoder and its o
     "vp9": ("libvpx-vp9", {"crf": "22", "cpu-used": "3", "row-mt": "1"}),
     "ffv1": ("ffv1", {"level": "3", "slicecrc": "1"}),
 }
+_MASTERING = {  # the option, its names for display and light, and its steps for a unit of chromaticity and of luminance
+    "h264": ("x264-params", "mastering-display", "cll", 50_000, 10_000),
+    "hevc": ("x265-params", "master-display", "max-cll", 50_000, 10_000),
+    "av1": ("svtav1-params", "mastering-display", "content-light", 1, 1),
+}
 
 
 class Encoding(NamedTuple):
@@ -41,6 +46,7 @@ class Encoding(NamedTuple):
         pix_fmt: that of the source, or the nearest that the encoder takes.
         rate: frames per second, for the encoder's decisions; time stamps are set later.
         tag: of the codec, where players ask for a certain one.
+        lost: what of the video its result lacks.
     """
 
     encoder: str
@@ -51,6 +57,7 @@ class Encoding(NamedTuple):
     aspect: Fraction
     colors: Colors
     tag: str | None
+    lost: tuple[str, ...]
 
 
 @contextmanager
@@ -95,10 +102,30 @@ def choose_encoding(film: Film, size: tuple[int, int], output: Path, config: Ups
         )
     is_rgb_no_more = film.pix_fmt.startswith("gbr") and not pix_fmt.startswith("gbr")
     colors = film.colors._replace(matrix=1, range=1) if is_rgb_no_more else film.colors
-    rate = min(max(film.rate, Fraction(1)), Fraction(240))
-    return Encoding(
-        encoder, options, pix_fmt, size, rate, aspect, colors, "hvc1" if name == "hevc" and suffix in _MP4 else None
-    )
+    rate, tag = min(max(film.rate, Fraction(1)), Fraction(240)), "hvc1" if name == "hevc" and suffix in _MP4 else None
+    lost = film.lost
+    if any(film.mastering):
+        if name in _MASTERING:
+            _add_mastering(options, film.mastering, *_MASTERING[name])
+        else:
+            lost += (f"HDR metadata, which {name} doesn't hold",)
+    return Encoding(encoder, options, pix_fmt, size, rate, aspect, colors, tag, lost)
+
+
+def _add_mastering(
+    options: dict[str, str], mastering: Mastering, option: str, display: str, light: str, step: int, bright: int
+) -> None:
+    """Add what HDR10 tells displays to the options of an encoder."""
+    found = [options[option]] if option in options else []
+    if mastering.display is not None:
+        *points, least, most = mastering.display
+        red, green, blue, white = (
+            "({:.9g},{:.9g})".format(*(round(v * step, 4) for v in points[i : i + 2])) for i in (0, 2, 4, 6)
+        )
+        found.append(f"{display}=G{green}B{blue}R{red}WP{white}L({most * bright:.9g},{least * bright:.9g})")
+    if mastering.light is not None:
+        found.append(f"{light}={mastering.light[0]},{mastering.light[1]}")
+    options[option] = ":".join(found)
 
 
 class Segment:

@@ -19,6 +19,7 @@ from sr_cli.video import encoding
 from sr_cli.video.assembling import assemble, check_streams
 from sr_cli.video.color import to_picture
 from sr_cli.video.decoding import Film, frames
+from sr_cli.video.encoding import Encoding
 
 T = TypeVar("T")
 
@@ -28,10 +29,11 @@ def upscale_film(
     output: Path,
     upscale: Callable[[Picture], Picture],
     *,
-    size: tuple[int, int],
+    how: Encoding,
     config: UpscaleConfig,
     identity: dict[str, str],
     overwrite: bool,
+    folder: Path | None = None,
 ) -> Iterator[tuple[int, int]]:
     """Upscale a video; the file appears atomically when the iterator ends.
 
@@ -39,8 +41,9 @@ def upscale_film(
     on after them, and gives the same frames.
 
     Args:
-        upscale: makes a frame ``size`` large.
-        identity: what else the frames depend on.
+        upscale: makes a frame as large as ``how`` says.
+        identity: what else the frames depend on, the source among it.
+        folder: the one of the segments; it holds the result, too, and is left to the caller.
 
     Yields:
         After each frame: how many are done, and how many of them an interrupted run had done.
@@ -49,11 +52,10 @@ def upscale_film(
         ImageError: the source is damaged, cut off or interlaced.
         OutputError: the result cannot be written, or holds less than the source.
     """
-    how = encoding.choose_encoding(film, size, output, config)
     check_streams(film, output)
-    status, own = film.path.stat(), (config.deinterlace, encoding.SEGMENT_FRAMES, av.__version__)
-    settings = repr((str(film.path.resolve()), status.st_size, status.st_mtime_ns, how, own, sorted(identity.items())))
-    with _work_folder(output, settings) as folder:
+    own = (config.deinterlace, encoding.SEGMENT_FRAMES, av.__version__)
+    settings, is_kept = repr((how, own, sorted(identity.items()))), folder is not None
+    with _work_folder(folder or output.with_name(f".{output.name}.sr-work"), output, settings) as folder:
         skipped = len(list(folder.glob("*.mkv"))) * encoding.SEGMENT_FRAMES
         times, segment, pending = [0], None, Future[None]()
         pending.set_result(None)
@@ -74,20 +76,22 @@ def upscale_film(
             pending.result()
             if segment is not None:
                 segment.close()
+            elif skipped:
+                yield len(times) - 1, len(times) - 1
         segments, result = sorted(folder.glob("*.mkv")), folder / "result.unfinished"
         assemble(film, segments, times, result, output=output, how=how, keep=config.metadata == "keep")
         with encoding.writing(output):
-            if overwrite:
+            if overwrite or is_kept:
                 result.replace(output)
             else:
                 os.link(result, output)
-        shutil.rmtree(folder, ignore_errors=True)
+        if not is_kept:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def _work_folder(output: Path, settings: str) -> Iterator[Path]:
+def _work_folder(folder: Path, output: Path, settings: str) -> Iterator[Path]:
     """The folder, locked; what cannot be of use is removed."""
-    folder = output.with_name(f".{output.name}.sr-work")
     file = folder / "settings.txt"
     with encoding.writing(output):
         folder.mkdir(parents=True, exist_ok=True)

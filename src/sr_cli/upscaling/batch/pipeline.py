@@ -185,7 +185,7 @@ class _Pipeline:
         try:
             if picture is None:
                 raise decoded.error or ImageError(f"{job.source}: cannot be read")
-            if job.keep and os.path.lexists(staged.output):
+            if job.keep and isinstance(job.output, Path) and os.path.lexists(job.output):
                 raise OutputExistsError(f"{job.output}: already exists")
             upscaler, reason = self.upscaler.suited_to(picture, staged.source)
             size = self._target_size(job, picture)
@@ -227,12 +227,15 @@ class _Pipeline:
         self, writing: Writing, film: "Film", picture: Picture, upscaler: Upscaler, reason: str | None
     ) -> Iterator[None]:
         """Upscale a video; unlike a picture, it is written when this ends."""
+        from sr_cli.video.encoding import choose_encoding
         from sr_cli.video.work import upscale_film
 
-        size = even_size(self._target_size(writing.staged.job, picture))
+        staged = writing.staged
+        size = even_size(self._target_size(staged.job, picture))
+        how = choose_encoding(film, size, staged.output, self.config)
         _note_plan(writing, upscaler, reason, film.size, size)
-        writing.facts = replace(writing.facts, warnings=tuple(f"the result lacks {each}" for each in film.lost))
-        on_strip, done, before = self.watcher.on_picture(writing.staged.job, picture, size), 0, 0
+        writing.facts = replace(writing.facts, warnings=tuple(f"the result lacks {each}" for each in how.lost))
+        on_strip, done, before = self.watcher.on_picture(staged.job, picture, size), 0, 0
 
         def upscale(picture: Picture) -> Picture:
             nonlocal on_strip
@@ -245,12 +248,13 @@ class _Pipeline:
         began = time.perf_counter()
         progress = upscale_film(
             film,
-            writing.staged.output,
+            staged.output,
             upscale,
-            size=size,
+            how=how,
             config=self.config,
-            identity=upscaler.identity(),
-            overwrite=writing.staged.job.overwrite,
+            identity={"source": staged.identity(), **upscaler.identity()},
+            overwrite=staged.job.overwrite,
+            folder=staged.work,
         )
         for done, before in progress:
             self.watcher.on_frame(done, max(done, film.frames), before)
