@@ -38,6 +38,20 @@ def test_an_import_ends(number, tmp_path):
     assert signaled(sr_with(program + "import slow\ntime.sleep(600)"), number) == INTERRUPTED
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_import_ends(number):
+    """Before what handles signals is imported itself."""
+    program = f"""
+        import os, sys
+        class Finder:
+            def find_spec(self, name, *_):
+                if name == "sr_cli.signals": os.kill(os.getpid(), {int(number)})
+        sys.meta_path.insert(0, Finder())
+        import sr_cli.__main__
+    """
+    assert signaled([sys.executable, "-c", textwrap.dedent(program)]) == INTERRUPTED
+
+
 def test_a_main_thread_that_cannot_run_a_handler_ends():
     """As in a long computation, which lets other threads run."""
     program = """

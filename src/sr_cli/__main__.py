@@ -1,11 +1,25 @@
 """``sr`` and ``python -m sr_cli``: the one place where errors become a line on stderr and an exit code."""
 
-from sr_cli import signals
+import _signal  # type: ignore[import-not-found]  # `signal` takes longer to import than Python to start
+import os
+
+
+def _end(*_: object) -> None:
+    try:
+        os.write(2, b"error: interrupted\n")
+    finally:
+        os._exit(130)
+
+
+for _number in (_signal.SIGINT, _signal.SIGTERM):  # until `signals` is imported
+    if _signal.getsignal(_number) != _signal.SIG_IGN:
+        _signal.signal(_number, _end)
+
+from sr_cli import signals  # noqa: E402
 
 signals.install()  # before what takes time to import
 
 import io  # noqa: E402
-import os  # noqa: E402
 import sys  # noqa: E402
 import warnings  # noqa: E402
 

@@ -20,6 +20,8 @@ from PIL import Image, ImageCms
 from PIL.ExifTags import IFD
 
 from sr_cli import images
+from sr_cli.images.codecs import isobmff
+from sr_cli.images.formats import holds_10_bit
 from sr_cli.images.reading import is_heif_available
 from support.pictures import XMP, exif, exif_of, gray_profile, rgb_profile
 
@@ -216,6 +218,8 @@ def test_16_bits_are_written_with_10(tmp_path, format, channels):
     av = pytest.importorskip("av")
     if format == "HEIF" and not is_heif_available():
         pytest.skip("pillow-heif is not installed")
+    if not holds_10_bit(format):
+        pytest.skip("this imagecodecs cannot write 10 bits")
     ramp = np.broadcast_to(np.linspace(0, 65535, 96).astype(np.uint16), (64, 96))
     color = np.repeat(ramp[..., None], 1 if channels < 3 else 3, axis=2)
     about = images.Metadata(icc=rgb_profile() if channels > 2 else None, exif=exif(1), xmp=XMP)
@@ -231,3 +235,27 @@ def test_16_bits_are_written_with_10(tmp_path, format, channels):
     assert alpha is None or np.abs(picture.alpha.astype(int) - alpha).max() < 128
     assert picture.metadata.icc == about.icc and picture.is_gray == (channels == 1)
     assert exif_of(picture.metadata.exif)[0x0110] == "Heron 1" and b"A heron" in picture.metadata.xmp
+
+
+@pytest.mark.parametrize("fault", ["layout", "arguments"])
+def test_16_bits_to_avif_become_8_where_libraries_know_no_better(tmp_path, monkeypatch, fault):
+    """As the imagecodecs of Python 3.10, which takes no description of colors, and as a libavif of another layout."""
+    isobmff.is_10_bit_avif_possible.cache_clear()
+    encode = imagecodecs.avif_encode
+
+    def encode_otherwise(pixels: object, *, level: int, speed: int, bitspersample: int, **others: object) -> bytes:
+        if fault == "arguments":
+            raise TypeError(others)
+        content = encode(pixels, level=level, speed=speed, bitspersample=bitspersample, **others)
+        assert b"iloc\0\0\0\0\x44\0" in content
+        return content.replace(b"iloc\0\0\0\0\x44\0", b"iloc\1\0\0\0\x88\0")
+
+    monkeypatch.setattr(imagecodecs, "avif_encode", encode_otherwise)
+    picture = images.Picture(color=np.full((20, 30, 3), 30_000, np.uint16))
+    try:
+        assert "16 bit" in images.losses(picture, "AVIF")
+        images.write(picture, tmp_path / "a.avif")
+    finally:
+        isobmff.is_10_bit_avif_possible.cache_clear()
+    written = images.read(tmp_path / "a.avif")
+    assert written.bits == 8 and np.abs(written.color.astype(int) - 30_000 // 257).max() <= 2

@@ -43,6 +43,16 @@ def test_replacing_is_a_choice(tmp_path):
     assert [p.read_text() for p in tmp_path.iterdir()] == ["two"]
 
 
+def test_what_is_no_folder_is_named(tmp_path):
+    (tmp_path / "link").symlink_to("missing/folder")
+    (tmp_path / "file").touch()
+    for name, reason in (("link", "is a link to missing/folder, which does not exist"), ("file", "is not a folder")):
+        for path in (tmp_path / name / "picture.png", tmp_path / name / "below" / "picture.png"):
+            with pytest.raises(OutputError) as error:
+                write_atomically(path, "x")
+            assert str(error.value) == f"{path}: cannot be written ({tmp_path / name} {reason})"
+
+
 def test_the_usual_permissions(tmp_path):
     old = os.umask(0o027)
     try:

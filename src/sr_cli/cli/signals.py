@@ -32,13 +32,13 @@ def save_on_signals(stop: "Stop", *, resume: str, tell: bool = True) -> Iterator
             again = " Press Ctrl-C again to quit without saving." if number == signal.SIGINT else ""
             console.note(f"Stopping after this step and saving.{again}")
 
-    def quit() -> None:
+    def quit_at_once() -> None:
         console.err.show_cursor()
         if tell:
             console.note(f"stopped without saving; to continue from the last state: {resume}")
         os._exit(EXIT_INTERRUPTED)
 
-    with on_signals(save, quit):
+    with on_signals(save, quit_at_once):
         yield
 
 

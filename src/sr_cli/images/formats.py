@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from sr_cli.errors import ImageError
+from sr_cli.images.codecs.isobmff import is_10_bit_avif_possible
 from sr_cli.images.codecs.jpeg_xl import SIGNATURES as JPEG_XL_SIGNATURES
 from sr_cli.images.codecs.jpeg_xl import read_header as read_jpeg_xl_header
 from sr_cli.images.codecs.jpeg_xl import read_jpeg_xl, write_jpeg_xl
@@ -174,6 +175,11 @@ def check_side(format: str, width: int, height: int) -> None:
         )
 
 
+def holds_10_bit(format: str) -> bool:
+    """Whether the libraries that are installed write ``format`` with 10 bits."""
+    return "10 bit" in FORMATS[format].holds and (format != "AVIF" or is_10_bit_avif_possible())
+
+
 def storable_metadata(metadata: Metadata, format: str) -> Metadata:
     """``metadata`` without what a file of ``format`` cannot hold."""
     target = FORMATS[format]
@@ -201,7 +207,7 @@ def losses(picture: Picture, format: str) -> list[str]:
     target = FORMATS[format]
     lost = ["alpha"] if picture.alpha is not None and "alpha" not in target.holds else []
     if picture.bits == 16 and "16 bit" not in target.holds:
-        if "10 bit" not in target.holds:
+        if not holds_10_bit(format):
             lost.append("16 bit")
         elif (rescale(rescale(picture.color, 65535, 1023), 1023, 65535) != picture.color).any():
             lost.append("more than 10 bit")

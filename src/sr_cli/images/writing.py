@@ -6,21 +6,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import imagecodecs
 import numpy as np
 from PIL import Image
 
 from sr_cli.config import PNG_LEVEL
 from sr_cli.errors import ImageError
-from sr_cli.images.codecs.isobmff import with_cicp, with_picture_of
+from sr_cli.images.codecs.isobmff import encode_10_bit, with_cicp
 from sr_cli.images.exif_xmp import fit_to_size
-from sr_cli.images.formats import FORMATS, check_side, format_of_suffix, in_describable_colors, storable_metadata
+from sr_cli.images.formats import (
+    FORMATS,
+    check_side,
+    format_of_suffix,
+    holds_10_bit,
+    in_describable_colors,
+    storable_metadata,
+)
 from sr_cli.images.picture import Picture, bands, rescale, to_8_bit
 from sr_cli.images.reading import is_heif_available
 from sr_cli.images.strip_writer import STRIP_FORMATS, open_target, write_strips
 
 _MAX_DPI = 65_535
-_SRGB, _BT601 = (1, 13), 6  # by ITU-T H.273
+_BT601 = 6  # by ITU-T H.273
 
 
 def write(
@@ -63,7 +69,7 @@ def write(
                 encoder(file, picture, quality=quality or FORMATS[format].quality)
                 return
             options = pillow_options(picture, format, quality)
-            if picture.bits == 16 and "10 bit" in FORMATS[format].holds:
+            if picture.bits == 16 and holds_10_bit(format):
                 _save_10_bit(picture, file, format, options)
             else:
                 save(to_pillow(picture, format), file, picture, format, **options)
@@ -95,20 +101,8 @@ def _save_10_bit(picture: Picture, file: BinaryIO, format: str, options: dict[st
     empty = io.BytesIO()
     mode = {1: "L", 3: "RGB"}.get(channels.shape[2], "RGBA")
     save(Image.new(mode, (picture.width, picture.height)), empty, picture, format, **options | {"quality": 1})
-    if len(Image.open(empty).getbands()) > pixels.shape[2]:  # Pillow before 12 makes gray RGB
-        pixels = np.dstack([*[pixels[..., :1]] * 3, pixels[..., 1:]])
-    primaries, transfer = picture.metadata.cicp or _SRGB
-    try:
-        deep = imagecodecs.avif_encode(
-            pixels.squeeze(axis=2) if pixels.shape[2] == 1 else pixels,
-            level=options["quality"], speed=options["speed"], bitspersample=10,
-            pixelformat=imagecodecs.AVIF.PIXEL_FORMAT["YUV400" if pixels.shape[2] == 1 else "YUV420"],
-            primaries=primaries, transfer=transfer, matrix=_BT601,
-        )  # fmt: skip
-    except TypeError:  # imagecodecs of 2025.3, the last for Python 3.10, takes no description of colors
-        save(to_pillow(picture, format), file, picture, format, **options)
-        return
-    file.write(with_picture_of(empty.getvalue(), bytes(deep)))
+    how = {"quality": options["quality"], "speed": options["speed"], "cicp": picture.metadata.cicp}
+    file.write(encode_10_bit(pixels, empty.getvalue(), **how))
 
 
 def to_pillow(picture: Picture, format: str) -> Image.Image:

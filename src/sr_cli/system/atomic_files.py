@@ -77,7 +77,14 @@ def output_error(path: Path, error: OSError) -> OutputError:
         return OutputError(f"{path}: no space left on the disk of {path.parent}; nothing was written")
     if isinstance(error, FileExistsError) and path.exists():
         return OutputExistsError(f"{path}: already exists")
-    return OutputError(f"{path}: cannot be written ({error.strerror or error})")
+    reason = error.strerror or str(error)
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        for each in (path, *path.parents):
+            if each.is_symlink() and not each.exists():
+                reason = f"{each} is a link to {each.readlink()}, which does not exist"
+            elif each.is_file():
+                reason = f"{each} is not a folder"
+    return OutputError(f"{path}: cannot be written ({reason})")
 
 
 @contextmanager

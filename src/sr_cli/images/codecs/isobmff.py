@@ -9,11 +9,17 @@ import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import BinaryIO
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
 
 _MAX_BOXES = 4096  # in one box
 _MAX_META = 1 << 24
-_NCLX, _SRGB = b"colrnclx", (1, 13)
+_NCLX, _SRGB, _BT601 = b"colrnclx", (1, 13), 6  # by ITU-T H.273
 
 
 @dataclass(frozen=True)
@@ -88,18 +94,49 @@ def with_cicp(content: bytes, cicp: tuple[int, int]) -> bytes:
     return content.replace(_NCLX + struct.pack(">HH", *_SRGB), _NCLX + struct.pack(">HH", *cicp))
 
 
-def with_picture_of(content: bytes, other: bytes) -> bytes:
-    """An AVIF file with the picture of another, and with its own profile and metadata; both are made by libavif.
+@cache
+def is_10_bit_avif_possible() -> bool:
+    """Whether the libraries that are installed write AVIF with 10 bits; those of Python 3.10 don't."""
+    try:
+        for mode, channels in (("L", 1), ("RGB", 3), ("RGBA", 4)):
+            empty = io.BytesIO()
+            Image.new(mode, (16, 16)).save(empty, "AVIF", speed=10)
+            encode_10_bit(np.zeros((16, 16, channels), np.uint16), empty.getvalue(), quality=90, speed=10)
+    except ValueError:
+        return False
+    return True
+
+
+def encode_10_bit(
+    pixels: npt.NDArray[np.uint16], like: bytes, *, quality: int, speed: int, cicp: tuple[int, int] | None = None
+) -> bytes:
+    """An AVIF file of 10 bits, ``(H, W, C)`` in 0 … 1023, with the profile and metadata of another, of Pillow's.
 
     Raises:
-        ValueError: they differ in size, color or alpha.
+        ValueError: the libraries don't know how, or lay their files out in a way that isn't known here.
     """
+    if len(Image.open(io.BytesIO(like)).getbands()) > pixels.shape[2]:  # Pillow before 12 makes gray RGB
+        pixels = np.dstack([*[pixels[..., :1]] * 3, pixels[..., 1:]])
+    primaries, transfer = cicp or _SRGB
+    try:
+        deep = imagecodecs.avif_encode(
+            pixels.squeeze(axis=2) if pixels.shape[2] == 1 else pixels, level=quality, speed=speed, bitspersample=10,
+            pixelformat=imagecodecs.AVIF.PIXEL_FORMAT["YUV400" if pixels.shape[2] == 1 else "YUV420"],
+            primaries=primaries, transfer=transfer, matrix=_BT601,
+        )  # fmt: skip
+        return _with_picture_of(like, bytes(deep))
+    except (TypeError, KeyError, IndexError, struct.error) as error:
+        raise ValueError(f"no AVIF of 10 bits ({error})") from error
+
+
+def _with_picture_of(content: bytes, other: bytes) -> bytes:
+    """An AVIF file with the picture of another, and with its own profile and metadata; both are made by libavif."""
     made = bytearray(content)
-    items, described = _layout(content)
-    other_items, other_described = _layout(other)
-    if [content[where] for where in described[:1]] != [other[where] for where in other_described[:1]] or [
-        where.stop - where.start for where in described
-    ] != [where.stop - where.start for where in other_described]:
+    items, names, described = _layout(content)
+    other_items, other_names, other_described = _layout(other)
+    sizes, other_sizes = ([where.stop - where.start for where in each] for each in (described, other_described))
+    is_alike = names[: len(other_names)] == other_names and sizes == other_sizes
+    if not is_alike or content[described[0]] != other[other_described[0]]:
         raise ValueError("AVIF files of unlike pictures")
     for here, there in zip(described, other_described, strict=True):
         made[here] = other[there]
@@ -111,19 +148,25 @@ def with_picture_of(content: bytes, other: bytes) -> bytes:
     return bytes(made)
 
 
-def _layout(content: bytes) -> tuple[slice, list[slice]]:
-    """Where a file of libavif says where its items are, and where it says its size, brands, depth and codec."""
+def _layout(content: bytes) -> tuple[slice, list[bytes], list[slice]]:
+    """Where a file of libavif says where its items are; their names; where it says size, depth, codec and brands."""
     outer = dict(_places(content, 0, len(content)))
     meta = dict(_places(content, outer[b"meta"].start + 4, outer[b"meta"].stop))
-    (properties, where), _ = _places(content, meta[b"iprp"].start, meta[b"iprp"].stop)
-    assert properties == b"ipco"
+    items, infos, properties = meta[b"iloc"], meta[b"iinf"], meta[b"iprp"]
+    names = [content[where] for _, where in _places(content, infos.start + 6, infos.stop)]
+    start = b"\0\0\0\0\x44\0" + struct.pack(">H", len(names))  # version, lengths of fields, and one extent for each
+    if not content.startswith(start, items.start) or items.stop - items.start != 8 + 14 * len(names):
+        raise ValueError("AVIF file of another layout")
+    where = dict(_places(content, properties.start, properties.stop))[b"ipco"]
     depth = [where for kind, where in _places(content, where.start, where.stop) if kind in (b"ispe", b"pixi", b"av1C")]
-    return meta[b"iloc"], [*depth, outer[b"ftyp"]]
+    return items, names, [*depth, outer[b"ftyp"]]
 
 
 def _places(content: bytes, start: int, end: int) -> Iterator[tuple[bytes, slice]]:
     """Kind of one box after the other, and where its content is."""
     while start < end:
         size, kind = struct.unpack_from(">I4s", content, start)
+        if size < 8:  # 0: up to the end, 1: 64 bits
+            return
         yield kind, slice(start + 8, start + size)
         start += size
