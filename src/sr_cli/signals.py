@@ -38,11 +38,13 @@ def watch() -> Callable[[], None]:
     os.set_blocking(told, False)
     signal.set_wakeup_fd(told, warn_on_full_buffer=False)
     os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))  # its signals are not ours
-    threading.Thread(target=_watch, args=(pipe,), daemon=True, name="signals").start()
+    thread = threading.Thread(target=_watch, args=(pipe,), daemon=True, name="signals")
+    thread.start()
 
     def unwatch() -> None:
         signal.set_wakeup_fd(-1)
         os.close(told)
+        thread.join(1)  # one that is left when Python ends loads a library, and aborts where memory is too short
 
     return unwatch
 
