@@ -39,7 +39,7 @@ def test_a_full_disk_behind_stdout_is_one_line():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("megabytes", [25, 150, 1000])
+@pytest.mark.parametrize("megabytes", [25, 30, 150, 1000])
 def test_too_little_address_space_is_one_line_that_names_memory(megabytes, tmp_path):
     """While the package, NumPy and PyTorch are imported."""
 

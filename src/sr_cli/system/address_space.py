@@ -7,6 +7,7 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
+_LEAST = 46 << 20  # bytes; with less, Python itself fails in many ways, endless loops among them
 _SPARE = 400 << 20  # bytes, for all but PyTorch itself
 _PROBE = f"""
 import resource
@@ -22,9 +23,16 @@ else:
 
 
 def check_before_imports() -> None:
-    """Under a limit, have a process try whether PyTorch can be loaded, just before this one does."""
-    if resource is not None and resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
-        sys.meta_path.insert(0, _Check())
+    """Under a limit, have a process try whether PyTorch can be loaded, just before this one does.
+
+    Raises:
+        MemoryError: not even ``sr --help`` could run.
+    """
+    if resource is None or (limit := resource.getrlimit(resource.RLIMIT_AS)[0]) == resource.RLIM_INFINITY:
+        return
+    if limit < _LEAST:
+        raise MemoryError
+    sys.meta_path.insert(0, _Check())
 
 
 class _Check:
