@@ -36,6 +36,14 @@ def test_a_bare_upscaler_does_what_the_command_does(options, tmp_path):
     assert repr(upscaler).startswith("Upscaler('auto', x4, ")
 
 
+def test_pillow_images_of_rare_modes_are_what_they_show():
+    upscaler = Upscaler.from_pretrained()
+    for mode, color in (("I", 40000), ("RGBa", (10, 20, 30, 40)), ("La", (10, 40))):
+        large = upscaler.upscale(Image.new(mode, (8, 6), color))
+        assert large.mode == {"I": "I;16", "RGBa": "RGBA", "La": "LA"}[mode]
+        assert mode != "I" or abs(int(np.asarray(large)[0, 0]) - 40000) < 400
+
+
 def test_what_is_not_there_is_an_sr_error(tmp_path):
     with pytest.raises(WeightsError, match="nothing-x4"):
         Upscaler("nothing-x4")

@@ -20,6 +20,7 @@ from sr_cli import signals  # noqa: E402
 signals.install()  # before what takes time to import
 
 import io  # noqa: E402
+import re  # noqa: E402
 import sys  # noqa: E402
 import warnings  # noqa: E402
 
@@ -73,6 +74,7 @@ def run() -> int:
         message = " ".join(error.format_message().split())
         for said, better in _WORDS.items():
             message = message.replace(said, better)
+        message = re.sub(r" \(Possible options: (.*)\)$", r"; similar are \1", message)
         _say(f"{message.removesuffix('.')} (see {command} --help){_about_dashes()}")
         return int(error.exit_code)
     except SrError as error:

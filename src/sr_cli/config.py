@@ -243,7 +243,7 @@ class TrainConfig:
 
     loss: str = setting(
         "johnson",
-        "johnson, johnson+pixel, pixel, psnr, perceptual, or terms such as feature:relu2_2=1,relu3_3=0.5+pixel:l1=1.",
+        "johnson, johnson+pixel, pixel, psnr, perceptual, or terms such as feature:relu3_3=1+pixel:l1=2.",
         LEARNING,
         metavar="TERMS",
     )
@@ -312,7 +312,7 @@ class TrainConfig:
         1.0, "Smallest random downscale, applied to half of the patches; 1 turns it off.", DATA, above=0, max=1
     )
     batch_size: int = setting(4, "Patches per step, over all processes.", DATA, min=1, max=2**16)
-    degradation: TrainDegradation = setting("paper", "How LR is made from HR; given: see --lr-folder.", DATA)
+    degradation: TrainDegradation = setting("paper", "How LR is made from HR.", DATA)
     real: RealDegradation | None = None  # what degradation `real` draws from
     validation_photos: int | None = setting(
         None, "Photos held out to choose the best weights by.", DATA, shown="a twentieth, at most 16", min=0
@@ -548,7 +548,7 @@ class UpscaleConfig:
         shown="{stem}_{scale}x.{ext}",
     )
     if_exists: IfExists | None = setting(
-        None, "If a result exists already.", OUTPUT, shown="fail for named files, else skip"
+        None, "When the output file already exists.", OUTPUT, shown="fail for named files, else skip"
     )
     video_codec: Literal["auto", "h264", "hevc", "av1", "vp9", "ffv1"] = setting(
         "auto", "Codec of a video; auto is H.264, HEVC for more than 8 bits or 4096 pixels, VP9 in WebM.", VIDEO
@@ -642,8 +642,8 @@ class EvaluateConfig:
     """
 
     scale: int | None = setting(
-        None, "HR over LR.", MEASURING, flags=("--scale", "-s"), metavar="N", min=2, parse=parse_whole_scale,
-        shown="the models', else that of the LR pictures, else 4",
+        None, "Enlargement factor, HR over LR.", MEASURING, flags=("--scale", "-s"), metavar="N", min=2,
+        parse=parse_whole_scale, shown="the models', else that of the LR pictures, else 4",
     )  # fmt: skip
     degradation: Degradation = setting("bicubic", "How LR is made from HR, if no --lr is given.", MEASURING)
     no_reference: bool = setting(
@@ -659,9 +659,9 @@ class EvaluateConfig:
     )
     interpolations: tuple[Interpolation, ...] = setting(
         (),
-        "A row for this kernel, too; may be repeated. Bicubic always has one.",
+        "A row for this interpolation, too; may be repeated. Bicubic always has one.",
         MEASURING,
-        flags=("--also",),
+        flags=("--interpolation", "--also"),
         metavar="nearest|lanczos",
     )
     recursive: bool = setting(False, "Include subfolders.", MEASURING, flags=("--recursive", "-r"))

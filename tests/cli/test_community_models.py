@@ -81,7 +81,7 @@ def test_search_show_download_verify_upscale_remove(here, served):
     found = json.loads(sr(here, "models", "--catalog", "nomos8k", "--license", "free", "--json").stdout)
     assert NAME in [each["name"] for each in found]
     shown = sr(here, "models", "nomos8ksc").stdout
-    assert "commercial use allowed; credit the author" in shown and "missing" in shown
+    assert "commercial use allowed; credit the author" in shown and "not downloaded" in shown
     assert "s per megapixel of the result here, to judge by its size" in shown
 
     refused = sr(here, "upscale", "photos/small.png", "--model", "nomos8ksc", "-o", "large.png")

@@ -20,7 +20,7 @@ from sr_cli.images import FORMATS
 from sr_cli.losses.parse import PRESETS
 from support.fast_python import python
 
-COMMANDS = ("upscale", "train", "evaluate", "download-weights", "export", "models", "info")
+COMMANDS = ("upscale", "train", "evaluate", "download-weights", "serve", "export", "runs", "models", "info")
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_help_shows_no_empty_types_and_breaks_no_word(sr, monkeypatch, command):
     assert code == 0 and "<bool>" not in out and "<list" not in out
     assert sr("help", command)[1] == out
     assert sr("version") == sr("--version")
-    assert ("Examples" in out) == (command not in ("models", "info"))
+    assert "Examples" in out and not re.search(r"[\w.]…", out.replace("PATTERN…", ""))  # nothing is cut
     shown = set(re.findall(r"[\w-]+", out))
     if command == "upscale":
         assert {"low-frequency", "bfloat16", "overwrite", "rename"} <= shown
@@ -209,7 +209,8 @@ def test_the_folder_of_a_run_is_a_model(sr, tmp_path, model, monkeypatch):
     (run / "last.pt").write_bytes(b"state")
     assert sr("a.png", "-m", "runs/mine", "--filename", "{model}.{ext}")[1] == "mine.png\n"
     code, _, err = sr("a.png", "-m", "runs/mine/last.pt")
-    assert code == 4 and "use runs/mine/model.safetensors" in err
+    assert code == 4 and "last.pt is a training state; use runs/mine/model.safetensors" in err
+    assert "no upscaler called 'mine'; did you mean runs/mine?" in sr("a.png", "-m", "mine")[2]
     monkeypatch.chdir(tmp_path / "runs")
     assert sr("../a.png", "-m", "mine", "--filename", "{model}-again.{ext}")[1] == "../mine-again.png\n"
 
@@ -260,6 +261,34 @@ def test_an_empty_folder_is_an_error_unless_it_may_be(sr, tmp_path, model):
     assert sr("upscale", "missing", "--empty-ok")[0] == 3
     assert sr("upscale", "empty", "a.png", "-m", model, "-o", "out", "--empty-ok")[:2] == (0, "out/a_2x.png\n")
     assert sr("upscale", "a.png", "--log-file", "no/such/folder.log")[0] == 7
+
+
+def test_a_failure_is_an_error_in_the_log_and_in_a_dry_run(sr, tmp_path, model):
+    paint(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "b.png").write_text("no picture")
+    code, out, err = sr("upscale", "in", "-o", "out", "-m", model, "--dry-run")
+    assert (code, out) == (1, "in/a.png → out/a_2x.png: 8×6 → 16×12\n")
+    assert err.splitlines()[-1].startswith("error: in/b.png: is not an image")
+    assert sr("upscale", "in", "-o", "out", "-m", model, "--json", "-q", "--log-file", "log")[0] == 1
+    lines = [line[20:] for line in (tmp_path / "log").read_text(encoding="utf-8").splitlines()]
+    assert lines[0].startswith("sr ") and lines[0].endswith("--json -q --log-file log")
+    assert lines[1].startswith("in/a.png → out/a_2x.png: 8×6 → 16×12, ")
+    assert [line.startswith("error: in/b.png: ") for line in lines[2:]] == [True, False]
+
+
+def test_results_of_an_earlier_run_are_named(sr, tmp_path, model):
+    for name in ("a.png", "a_4x.png"):
+        paint(tmp_path / "in" / name)
+    err = sr("upscale", "in", "-o", "out", "-m", model)[2]
+    assert "left out, as a result of an earlier run: in/a_4x.png; to upscale such a file, name it\n" in err
+
+
+def test_a_full_disk_ends_the_batch(sr, tmp_path, model):
+    for i in range(9):
+        paint(tmp_path / "in" / f"{i}.png")
+    (tmp_path / "out").write_text("in the way of the folder")
+    code, out, err = sr("upscale", "in", "-o", "out/put", "-m", model)
+    assert (code, out) == (1, "") and err.splitlines()[-4].startswith("error: 3 results in a row cannot be written")
 
 
 @pytest.fixture(autouse=True)

@@ -139,7 +139,7 @@ def test_one_that_fails_does_not_stop_the_others(data):
         alone = sr("broken")
         assert alone.returncode == 5
         assert "`sr download-weights broken --from FILE`" in alone.stderr
-        assert str(data / "broken.bin") in alone.stderr
+        assert alone.stderr.count("sr download-weights broken") == 1  # not the command that has just failed
 
 
 @pytest.mark.parametrize(

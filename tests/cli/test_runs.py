@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
+from sr_cli import console
 from sr_cli.cli import app
 from sr_cli.errors import TrainingError, UsageError
 
@@ -37,22 +39,33 @@ def two_runs(tmp_path, monkeypatch):
 def test_all_runs_are_listed_with_their_best_validation():
     heading, first, second = lines()
     assert heading.split()[:2] == ["run", "arch"]
-    assert first.split()[0] == "a" and "psnr 28.25" in first and first.split()[-1] == "40"
-    assert "psnr 29.5" in second and second.split()[-1] == "20"
+    assert first.split()[0] == "a" and "PSNR 28.25 dB" in first and first.split()[-1] == "40"
+    assert "PSNR 29.50 dB" in second and second.split()[-1] == "20"
 
 
 def test_a_comparison_shows_only_what_differs():
-    heading, *rows = lines("a", "runs/b")
-    assert "lr" in heading and "arch" not in heading and "scale" not in heading
-    assert [row.split()[1] for row in rows] == ["0.001", "0.002"]
+    rows = {row.split("  ")[0]: row.split("  ")[1:] for row in lines("a", "runs/b")}
+    assert list(rows) == ["run", "lr", "steps", "best", "at step"]
+    assert lines("a", "b")[1].split() == ["lr", "0.001", "0.002"]
     config = Path("runs/a/config.json")
     config.write_text(json.dumps({"settings": {**json.loads(config.read_text())["settings"], "hours": 35 / 3600}}))
-    heading, *rows = lines("a", "b")
-    assert "time" in heading and "35s" in rows[0]
+    assert ["time", "35s", "–"] in [row.split() for row in lines("a", "b")]
+
+
+def test_a_narrow_terminal_shows_fewer_settings_and_whole_names(monkeypatch, tmp_path):
+    name = "a-run-with-a-rather-long-name"
+    begin(tmp_path / "runs" / name, 0.001, [27.5])
+    terminal = Console(force_terminal=True, width=80, height=50, color_system=None, highlight=False)
+    monkeypatch.setattr(console, "out", terminal)
+    heading, *rows = lines()
+    assert name in [row.split()[0] for row in rows] and max(map(len, rows)) <= 80
+    assert heading.split()[-4:] == ["steps", "best", "at", "step"] and "arch" in heading
 
 
 def test_json_and_what_is_no_run(tmp_path):
-    assert [run["best"] for run in json.loads("\n".join(lines("--json")))] == ["psnr 28.25", "psnr 29.5"]
+    found = json.loads("\n".join(lines("--json")))
+    assert [run["best"] for run in found] == [{"psnr": 28.25}, {"psnr": 29.5}]
+    assert [run["folder"] for run in found] == ["runs/a", "runs/b"]
     with pytest.raises(TrainingError, match="not the folder of a run"):
         lines("c")
     begin(tmp_path / "others" / "new", 0.1, [])

@@ -211,15 +211,15 @@ class TestOutputs:
         sources = [Source(path=Path(name)) for name in ("a.png", "a_2x.png", "b_2x.png")]
         kept, passed_over = name_outputs(sources, naming(), lambda _: None)
         assert [str(source.path) for source, _ in kept] == ["a.png", "b_2x.png"]
-        assert passed_over == 1
+        assert passed_over == [Path("a_2x.png")]
 
     def test_nor_are_those_of_another_folder_or_scale(self):
         sources = [Source(path=Path(name)) for name in ("a.png", "a_2x.png", "a_1.5x.jpg", "a_30x20.png", "b_4x.png")]
         kept, passed_over = name_outputs(sources, naming(output=Path("out")), lambda _: None)
         assert [str(source.path) for source, _ in kept] == ["a.png", "b_4x.png"]
-        assert passed_over == 3
+        assert [str(path) for path in passed_over] == ["a_2x.png", "a_1.5x.jpg", "a_30x20.png"]
         chosen = replace(sources[1], named=True)
-        assert name_outputs([sources[0], chosen], naming(output=Path("out")), lambda _: None)[1] == 0
+        assert name_outputs([sources[0], chosen], naming(output=Path("out")), lambda _: None)[1] == []
 
     @pytest.mark.usefixtures("here")
     def test_collisions_are_refused_before_any_work(self):
@@ -351,7 +351,7 @@ class TestRunning:
     def test_what_a_format_cannot_hold_is_said(self, here, upscaler):
         Image.new("RGBA", (5, 5), (1, 2, 3, 4)).save(here / "a.png")
         (result,) = run([job(here / "a.png", here / "a.jpg")], upscaler, CONFIG)
-        assert result.warnings == ("JPEG doesn't hold alpha",)
+        assert result.warnings == ("JPEG has no transparency: white is put behind it",)
 
     def test_what_stays_behind_in_the_file_is_said(self, here, upscaler):
         page = Image.new("RGB", (5, 5))

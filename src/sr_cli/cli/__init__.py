@@ -29,13 +29,13 @@ _COMMANDS = (
     )),
     (download_weights, Command, ("sr download-weights --list", "sr download-weights vgg16")),
     (serve, Command, ("sr serve", "sr serve --port 8123 > address")),
-    (export, Command, ("sr export compact-x4 -o compact-x4.onnx",)),
+    (export, Command, ("sr export photo-x4", "sr export runs/mine/best.safetensors -o mine.onnx")),
     (runs, Command, ("sr runs", "sr runs first second")),
-    (models, Command, ()),
-    (info, Command, ()),
+    (models, Command, ("sr models", "sr models photo-x4", "sr models --catalog anime --scale 2 --license free")),
+    (info, Command, ("sr info", "sr info --markdown")),
 )  # fmt: skip
 
 for _function, _class, _examples in _COMMANDS:
-    app.command(cls=_class, epilog=examples(*_examples) if _examples else None)(_function)
+    app.command(cls=_class, epilog=examples(*_examples))(_function)
 
 __all__ = ["app"]

@@ -9,9 +9,11 @@ from sr_cli import console
 
 
 def export(
-    weights: Annotated[str, typer.Argument(help="A model's name, or a .safetensors file of sr train.")],
+    weights: Annotated[
+        str, typer.Argument(metavar="NAME|FILE", help="A model's name, or a .safetensors file of sr train.")
+    ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="The .onnx file; NAME.onnx here by default.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The .onnx file.", show_default="NAME.onnx")
     ] = None,
     *,
     arch: Annotated[
@@ -20,7 +22,7 @@ def export(
             metavar="PACKAGE.MODULE:CLASS", help="Network class of the weights, if it comes from another package."
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file of that name.")] = False,
+    force: Annotated[bool, typer.Option("--overwrite", "--force", help="Replace a file of that name.")] = False,
 ) -> None:
     """Write a model as ONNX, for other programs.
 
@@ -33,7 +35,7 @@ def export(
     from sr_cli.upscaling.load import find_weights
 
     source = find_weights(weights)
-    path = output or Path(f"{source.stem}.onnx")
+    path = output or Path(f"{Path(weights).name if Path(weights).is_dir() else source.stem}.onnx")
     network, header = load_network(source, arch=arch)
     difference = export_onnx(network, path, header=header, overwrite=force)
     console.note(f"differs from torch by at most {difference:.0e}")

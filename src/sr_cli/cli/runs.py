@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.cells import cell_len
 from rich.markup import escape
 from rich.table import Table
 
@@ -36,7 +37,7 @@ def runs(
 ) -> None:
     """List trainings, or compare those that are named.
 
-    The list has settings, steps, and the best validation; a comparison has the settings that differ.
+    The list has settings, steps, and the best validation; a comparison has a row for each setting that differs.
     """
     from sr_cli.training.runs import TrainingRun
 
@@ -49,17 +50,29 @@ def runs(
         write_atomically(report, page(found))
         console.note(f"wrote {report}")
     if as_json:
-        typer.echo(json.dumps([_row(run, _SETTINGS) for run in found], indent=2))
+        bests = [{run.measure.name: run.best[0]} if run.best else None for run in found]
+        facts = [
+            {**_row(run, _SETTINGS), "best": best, "folder": str(run.folder)}
+            for run, best in zip(found, bests, strict=True)
+        ]
+        typer.echo(json.dumps(facts, indent=2))
         return
     if not found:
         console.note(f"{runs_dir}: no runs yet; sr train PHOTOS begins one")
         return
-    rows = [_row(run, _differing(found) if runs and len(found) > 1 else _SETTINGS) for run in found]
-    table = Table(
-        *("time" if name == "hours" else name.replace("_", " ") for name in rows[0]), box=None, pad_edge=False
-    )
-    for row in rows:
-        table.add_row(*(escape(_shown(name, value)) for name, value in row.items()))
+    compared = bool(runs) and len(found) > 1
+    rows = [_row(run, _differing(found) if compared else _SETTINGS) for run in found]
+    titles = ["time" if name == "hours" else name.replace("_", " ") for name in rows[0]]
+    columns = [[title, *(_shown(name, row[name]) for row in rows)] for title, name in zip(titles, rows[0], strict=True)]
+    if not compared and console.out.is_terminal:  # rather fewer settings than names that are cut
+        while len(columns) > 4 and sum(max(map(cell_len, column)) + 2 for column in columns) > console.out.width:
+            del columns[-4]
+    first, *lines = columns if compared else zip(*columns, strict=True)
+    table = Table(*first, box=None, pad_edge=False)
+    for column in table.columns:
+        column.no_wrap = not compared
+    for line in lines:
+        table.add_row(*map(escape, line))
     console.print_whole(table)
 
 
@@ -75,7 +88,7 @@ def _row(run: "TrainingRun", settings: Iterable[str]) -> dict[str, Any]:
         "run": run.name,
         **{name: run.settings.get(name) for name in settings},
         "steps": run.steps,
-        "best": f"{run.measure.name} {run.best[0]:.4g}" if run.best else None,
+        "best": run.score(run.best[0]) if run.best else None,
         "at_step": run.best[1] if run.best else None,
     }
 

@@ -34,8 +34,9 @@ def serve(*, given: dict[str, Any]) -> None:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ModuleNotFoundError as error:
+        package = str(error.name).replace("_", "-")
         raise UsageError(
-            f"sr serve needs {error.name}: python -m pip install starlette uvicorn python-multipart"
+            f"sr serve needs {package}: python -m pip install starlette uvicorn python-multipart"
         ) from None
 
     from sr_cli.serve.app import Site
@@ -48,7 +49,7 @@ def serve(*, given: dict[str, Any]) -> None:
     with listen(config) as listener, temporary_folder() as folder:
         server = Server(Site(config, folder, _tell), token=token, host=config.host)
         if not is_loopback(listener):
-            console.warning("other machines can reach this page, unencrypted; whoever has its address can use it")
+            console.warning("other machines can reach this page, unencrypted; anyone who has its address can use it")
         typer.echo(address(config, listener, token))
         console.note("open this address in a browser; Ctrl-C ends the server, and results that were not saved are lost")
 

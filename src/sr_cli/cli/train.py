@@ -35,7 +35,7 @@ class TrainCommand(Command):
 @options(TrainConfig)
 def train(
     photos: Annotated[
-        Path | None, typer.Argument(help="Folder of HR photos, searched recursively; not needed with --resume.")
+        Path | None, typer.Argument(metavar="FOLDER", help="HR photos, also in subfolders; not needed with --resume.")
     ] = None,
     *,
     lr_folder: Annotated[
@@ -92,7 +92,7 @@ def train(
 ) -> None:
     """Train a network on a folder of photos.
 
-    Everything about the run goes to runs/NAME/.
+    Everything about the run goes to runs/NAME/. The defaults shown are the recipe of --arch.
 
     On several GPUs or machines: torchrun --nproc-per-node=N -m sr_cli train …
     """

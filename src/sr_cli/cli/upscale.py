@@ -11,19 +11,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sr_cli import console
+from sr_cli import __version__, console
 from sr_cli.cli.options import option, options, yes_option
 from sr_cli.cli.signals import interrupt_on_signals
 from sr_cli.config import AUTO, BATCH, OUTPUT, PIPE, PROCESSING, UpscaleConfig
 from sr_cli.console import upscaling as view
 from sr_cli.console.weights import obtain_model
-from sr_cli.errors import ImageError, NoImagesError, UsageError, as_usage_error, reading
+from sr_cli.errors import ImageError, NoImagesError, OutputError, UsageError, as_usage_error, reading
 from sr_cli.system.cpu_tuning import keep_freed_memory
 from sr_cli.video import is_video
+from sr_cli.weights.registry import without_password
 
 if TYPE_CHECKING:
     from sr_cli.upscaling.batch.run import Batch
     from sr_cli.upscaling.upscaler import Upscaler
+
+
+_MOST_UNWRITABLE = 3  # results in a row, then the disk is full or read-only
 
 
 @options(UpscaleConfig)
@@ -69,6 +73,7 @@ def upscale(
     inputs = inputs or []
     if log_file:
         console.log_to(log_file)
+        console.log(f"sr {__version__}: {shlex.join(map(without_password, sys.argv[1:]))}")
     _check_pipes(inputs, from_file, output, as_json=as_json, dry_run=dry_run)
     _check_output(inputs, output)
     if quiet and verbose:
@@ -124,11 +129,19 @@ def _run(batch: "Batch", shown: view.OutputOptions) -> int:
     """Upscale, report, and return the exit code."""
     from sr_cli.upscaling.batch.interruption import Interruption
 
-    began, interruption = time.perf_counter(), Interruption()
+    began, interruption, unwritable = time.perf_counter(), Interruption(), 0
     try:
         with interrupt_on_signals(interruption), view.upscaling_progress(batch.total, shown) as progress:
             for result in batch.run(progress, interruption):
                 progress.show(batch.count(result))
+                unwritable = unwritable + 1 if result.exit_code == OutputError.exit_code else 0
+                if unwritable == _MOST_UNWRITABLE and batch.total != unwritable:
+                    batch.summary.problems.append(
+                        OutputError(
+                            f"{unwritable} results in a row cannot be written: stopped; the same command goes on"
+                        )
+                    )
+                    break
     except KeyboardInterrupt:
         batch.summary.interrupted = True
     batch.summary.seconds = time.perf_counter() - began

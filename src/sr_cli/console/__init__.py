@@ -42,9 +42,14 @@ def log(message: str) -> None:
         _log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {one_line(message)}\n")
 
 
-def error(message: str) -> None:
-    """Print one line that begins with ``error:``; control characters in file names are shown as escapes."""
-    log(f"error: {message}")
+def error(message: str, *, logged: bool = False) -> None:
+    """Print one line that begins with ``error:``; control characters in file names are shown as escapes.
+
+    Args:
+        logged: whether `log` has had it.
+    """
+    if not logged:
+        log(f"error: {message}")
     _say(message, "error: ", "bold red")
 
 
@@ -70,9 +75,14 @@ def _say(message: str, prefix: str = "", style: str = "") -> None:
 
 def print_whole(table: Table) -> None:
     """Print a table on stdout, fitted to a terminal, uncut elsewhere."""
-    if not out.is_terminal:
-        out.width = 1000
-    out.print(table)
+    if out.is_terminal:
+        out.print(table)
+        return
+    out.width = 1000
+    with out.capture() as printed:
+        out.print(table)
+    out.file.write("".join(f"{line.rstrip()}\n" for line in printed.get().splitlines()))
+    out.file.flush()
 
 
 def on_a_terminal() -> bool:

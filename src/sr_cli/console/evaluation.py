@@ -58,8 +58,8 @@ def show(report: EvaluationReport, *, per_image: bool = False) -> None:
     measures = tuple(column for column in report.columns if column.name in report.measures)
     if per_image:
         for image in report.images:
-            title = console.one_line(f"{image.name}, {image.width}×{image.height}")
-            _print(_tables(title, measures, image_rows(report, image)))
+            console.out.print(escape(console.one_line(f"{image.name}, {image.width}×{image.height}")))
+            _print(_tables("", measures, image_rows(report, image)))
     title = f"{report.count} of {report.source}"
     console.out.print(f"{escape(console.one_line(title))}: {escape(str(report.protocol))}")
     _print(_tables("mean", report.columns, mean_rows(report)))

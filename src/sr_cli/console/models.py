@@ -12,16 +12,13 @@ from sr_cli.system.quantities import megabytes
 
 
 def show(models: Iterable[Mapping[str, Any]]) -> None:
-    """Print a row for each model; those that are for comparison stand apart."""
-    table, apart = Table(box=None, pad_edge=False), False
+    """Print a row for each model."""
+    table = Table(box=None, pad_edge=False)
     for column in ("model", "scale", "size", "state", "for"):
         table.add_column(column, justify="right" if column in ("scale", "size") else "left", no_wrap=column != "for")
     for model in models:
         scale = f"x{model['scale']}" if model["scale"] else ""
         size = megabytes(model["size"]) if model["size"] else ""
-        if model["note"].startswith("comparison") and not apart:
-            apart = True
-            table.add_row()
         note = re.sub(r", \w+ times larger| \(\w+ loss\)", "", model["note"])  # `sr models NAME` has all of it
         table.add_row(escape(model["name"]), scale, size, model["state"], escape(note))
     console.out.print(table)
@@ -57,14 +54,15 @@ def show_catalog(models: Sequence[tuple[weights.Entry, weights.State]], *, of: i
         table.add_row(*map(escape, row[: len(widths)]))
     if models:
         console.print_whole(table)
-    console.note(f"{len(models)} of {of} models; * is here; `sr models NAME` shows one, `sr download-weights` gets it")
+    star = "* is here; " if any(state == "cached" for _, state in models) else ""
+    console.note(f"{len(models)} of {of} models; {star}`sr models NAME` shows one, `sr download-weights` gets it")
 
 
 def show_one(facts: Mapping[str, Any]) -> None:
     """Print what is known of a model, a line for each fact."""
     license = " – ".join(filter(None, (facts.get("license"), facts.get("license_in_plain_words"))))
     speed, guess = facts.get("seconds_per_megapixel"), facts.get("estimated_seconds_per_megapixel")
-    time = f"about {guess:.2g} s per megapixel of the result here, to judge by its size" if guess else None
+    time = f"about {_rounded(guess)} per megapixel of the result here, to judge by its size" if guess else None
     lines = {
         "model": facts["name"],
         "scale": f"x{facts['scale']}" if facts.get("scale") else None,
@@ -76,7 +74,7 @@ def show_one(facts: Mapping[str, Any]) -> None:
         "size": megabytes(facts["size"]) if facts.get("size") else None,
         "SHA-256": facts.get("sha256"),
         "from": ", ".join(facts.get("urls", ())) or facts.get("source"),
-        "state": facts["state"],
+        "state": "not downloaded" if facts["state"] == "missing" else facts["state"],
         "file": facts["path"],
         "time": f"{speed:g} s per megapixel of the result, on {facts['device']}" if speed else time,
     }
@@ -90,3 +88,13 @@ def show_one(facts: Mapping[str, Any]) -> None:
     if facts["state"] == "missing":
         by_hand = "" if facts.get("urls") else f" --from FILE, with the file of {facts.get('source', 'its author')}"
         console.note(f"to get it: sr download-weights {facts['name']}{by_hand}")
+
+
+def _rounded(seconds: float) -> str:
+    return (
+        f"{seconds:.2g} s"
+        if seconds < 99
+        else f"{seconds / 60:.0f} min"
+        if seconds < 6000
+        else f"{seconds / 3600:.0f} h"
+    )

@@ -103,7 +103,7 @@ class TrainingProgress:
             ("to use it", f"sr upscale PHOTO --model {shlex.quote(str(run))}{arch_option(self._config.arch)}"),
         ]
         for label, value in lines:
-            if UNAVAILABLE not in value:
+            if UNAVAILABLE not in value or label in ("energy", "CO2e"):
                 console.note(f"{label + ':':16} {value}")
 
     def _rows(self, step: "TrainStep", now: float) -> list[tuple[str, str]]:

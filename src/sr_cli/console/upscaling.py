@@ -109,6 +109,8 @@ class UpscalingProgress:
             _print_json(asdict(result))
         else:
             self._print_result(result)
+        about = f"{result.input} → {result.output}: {_details(result)}"
+        console.log(about if result.status != "failed" else f"error: {result.error or result.input}")
         if result.status == "done" and crop is not None:
             self._show_crop(crop)
 
@@ -117,10 +119,8 @@ class UpscalingProgress:
             _print(console.one_line(result.output))
         for warning in result.warnings if not self._shown.quiet else ():
             console.warning(f"{result.input}: {warning}")
-        if self._shown.verbose:
+        if self._shown.verbose and not (result.status == "failed" and self._total == 1):  # which the summary says
             console.note(f"{result.input}: {_details(result)}")
-        else:
-            console.log(f"{result.input} → {result.output}: {_details(result)}")
         if self._alone and result.status == "done" and result.output != "-":
             console.note(outcome(result))
 
@@ -183,27 +183,30 @@ def summarize(summary: "Summary", shown: OutputOptions) -> None:
         (console.log if shown.quiet else console.note)(f"{interrupted}{', '.join(counts)}{not_done}{pace}")
     if summary.chosen and summary.total > 1 and not shown.quiet and not shown.as_json:
         models = ", ".join(f"{name} for {count}" for name, count in summary.chosen.most_common())
-        console.note(f"chosen by what they look like: {models}; --model or --for overrides")
+        console.note(f"models chosen by what the pictures look like: {models}; --model or --for overrides this")
     for note in summary.notes:
         (console.log if shown.quiet else console.note)(note)
     for problem in summary.problems:
         console.error(str(problem))
     for failure in summary.failures:
-        console.error(failure.error or failure.input)
+        console.error(failure.error or failure.input, logged=True)
 
 
 def show_dry_run(results: Iterable["Result"], upscaler: "Upscaler", shown: OutputOptions) -> int:
     """A line per picture on stdout, the total on stderr; returns the exit code."""
     counts: Counter[str] = Counter()
     pixels, seconds = 0, 0.0
+    failures: list[str] = []
     for result in results:
         counts[result.status] += 1
         if result.status == "planned" and result.output_size:
             pixels += result.output_size[0] * result.output_size[1] * result.frames
             seconds += result.seconds or 0
+        if result.status == "failed":
+            failures.append(result.error or result.input)
         if shown.as_json:
             _print_json(asdict(result))
-        else:
+        elif result.status != "failed":
             what = _sizes(result) if result.status == "planned" else _why_not(result)
             _print(console.one_line(f"{result.input} → {result.output}: {what}"))
     if not shown.as_json:
@@ -211,13 +214,14 @@ def show_dry_run(results: Iterable["Result"], upscaler: "Upscaler", shown: Outpu
             f"{counts['planned']} of {pictures(sum(counts.values()))}, {pixels / 1e6:.1f} MP of output, "
             f"about {clock(seconds)} on {upscaler.device}; nothing was written"
         )
+    for failure in failures:
+        console.error(failure)
     return EXIT_SOME_FAILED if counts["failed"] else 0
 
 
 def outcome(result: "Result") -> str:
     """Sizes, model and time of a picture that is done."""
-    why = f" ({result.reason})" if result.reason else ""
-    return f"{_sizes(result)}, {result.model}{why}, {clock(result.seconds or 0)}"
+    return f"{_sizes(result)}, {_model(result)}, {clock(result.seconds or 0)}"
 
 
 def clock(seconds: float) -> str:
@@ -233,9 +237,13 @@ def _details(result: "Result") -> str:
         return _why_not(result)
     tile = "×".join(map(str, result.tile)) if result.tile else "none"
     return (
-        f"{_sizes(result)}, {result.model} on {result.device} in {result.dtype}, tiles {tile}, "
+        f"{_sizes(result)}, {_model(result)} on {result.device} in {result.dtype}, tiles {tile}, "
         f"{result.seconds:.2f} s, {result.megapixels_per_second or 0:.2f} MP/s"
     )
+
+
+def _model(result: "Result") -> str:
+    return f"{result.model} ({result.reason})" if result.reason else str(result.model)
 
 
 def _why_not(result: "Result") -> str:

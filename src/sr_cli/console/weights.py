@@ -31,7 +31,9 @@ def obtain(name: str, kind: weights.Kind) -> Path:
     if weights.state(entry) in ("shipped", "cached") or weights.offline() or not entry.urls:
         return weights.locate(name, kind=kind)
     if console.on_a_terminal() and not _confirm(entry):
-        raise WeightsError(f"{entry.name} is needed. {weights.remedy(entry)}")
+        raise WeightsError(
+            f"{entry.name} is needed, and was not downloaded; `sr download-weights {entry.name}` does it"
+        )
     return fetch(entry)
 
 

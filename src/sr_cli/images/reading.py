@@ -16,6 +16,7 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from sr_cli.config import MAX_PIXELS
 from sr_cli.errors import ImageError
@@ -129,7 +130,7 @@ def open_by_pillow(file: BinaryIO, max_pixels: int) -> Image.Image:
     if not start:
         raise Unfit("is empty (zero bytes)")
     if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS and b"avif" not in start and not is_heif_available():
-        raise Unfit("is a HEIF image, which needs a plug-in: pip install pillow-heif")
+        raise Unfit("is a HEIF image, which needs a plug-in: python -m pip install pillow-heif")
     properties = read_properties(file)
     file.seek(0)
     try:
@@ -211,8 +212,8 @@ def decode_frame(image: Image.Image, pixels: npt.NDArray[np.uint16] | None = Non
         dpi=_usable_dpi(image),
     )
     format = "JPEG" if image.format == "MPO" else str(image.format)
-    if pixels is None and image.mode.startswith("I;16"):
-        pixels = np.atleast_3d(np.asarray(image).astype(np.uint16))  # in the machine's byte order
+    if pixels is None and image.mode.startswith("I"):  # in mode I, too, gray of 16 bits; in the machine's byte order
+        pixels = np.atleast_3d(np.asarray(image).clip(0, 65535).astype(np.uint16))
     if pixels is None:
         image = image if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK") else _expand_palette(image)
         colors = {"L": 1, "LA": 1, "CMYK": 4}.get(image.mode, 3)
@@ -227,11 +228,19 @@ def decode_frame(image: Image.Image, pixels: npt.NDArray[np.uint16] | None = Non
 def from_pillow(image: Image.Image) -> Picture:
     """The picture that an image of Pillow shows, of any mode: upright, with its profile and metadata."""
     picture = to_picture(decode_frame(load_pixels(image)))
-    return picture if picture.format in FORMATS else replace(picture, format="PNG")
+    texts = PngInfo()
+    for name, text in image.info.items() if image.format in (None, "PNG") else ():
+        if isinstance(name, str) and isinstance(text, str) and name not in ("compression", "XML:com.adobe.xmp"):
+            texts.add_text(name, text)
+    chunks = tuple((kind, content) for kind, content, *_ in texts.chunks)
+    format = picture.format if picture.format in FORMATS else "PNG"
+    return replace(picture, format=format, metadata=replace(picture.metadata, png_chunks=chunks))
 
 
 def _expand_palette(image: Image.Image) -> Image.Image:
-    """Convert a palette or 1-bit image to gray or RGB, with alpha if it has transparency."""
+    """Convert an image of another mode to gray or RGB, with alpha if it has transparency."""
+    if image.mode in ("RGBa", "La"):
+        return image.convert("RGBA") if image.mode == "RGBa" else image.convert("LA")
     if image.mode not in ("1", "P", "PA"):
         return image.convert("RGB")
     transparent = "transparency" in image.info or image.mode == "PA"

@@ -62,7 +62,7 @@ def write(
         return
     picture = in_describable_colors(picture, format)
     if format == "HEIF" and not is_heif_available():
-        raise ImageError("HEIF files need a plug-in: pip install pillow-heif")
+        raise ImageError("HEIF files need a plug-in: python -m pip install pillow-heif")
     with open_target(target, overwrite=overwrite) as file:
         try:
             if encoder := FORMATS[format].encoder:

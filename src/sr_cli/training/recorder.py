@@ -102,7 +102,7 @@ class Recorder:
         if best:
             judgment = {f"validation_{name}": value for name, value in values.items() if not math.isnan(value)}
             self._save_weights("best.safetensors", trainer, progress, **judgment)
-        texts = {name: "" if math.isnan(value) else f"{value:.6g}" for name, value in values.items()}
+        texts = {name: "" if math.isnan(value) else f"{value:.9g}" for name, value in values.items()}
         self.run.write_row(VALIDATION, {"step": progress.step, **texts})
         self._chart({f"validation/{name}": value for name, value in values.items()}, progress.step)
         if self.config.samples:

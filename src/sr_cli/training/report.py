@@ -25,15 +25,20 @@ _NOT_LOSSES = {"step", "epoch", "seconds", "lr", "images_per_second", "loading"}
 
 @dataclass(frozen=True)
 class Curve:
-    """A line of a chart through points of step and value."""
+    """A line of a chart through points of step and value; ``color`` is the index of its color."""
 
     name: str
     points: list[tuple[float, float]]
+    color: int = 0
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves over the steps, and what bicubic interpolation reaches; ``left`` to ``bottom`` are in SVG units."""
+    """Curves over the steps, and what bicubic interpolation reaches; ``left`` to ``bottom`` are in SVG units.
+
+    Attributes:
+        bicubic: labels and values.
+    """
 
     left: ClassVar = 52.0
     right: ClassVar = 472.0
@@ -44,7 +49,7 @@ class Chart:
     across: Axis
     up: Axis
     curves: tuple[Curve, ...]
-    bicubic: Sequence[float]
+    bicubic: Sequence[tuple[str, float]]
 
     @property
     def matrix(self) -> tuple[float, float, float, float]:
@@ -93,7 +98,10 @@ def page(runs: Sequence[TrainingRun]) -> str:
         run.energy.rows(epochs=done, g_per_kwh=run.config.get("carbon_intensity")) if run.energy else []
         for run, done in zip(runs, epochs, strict=True)
     ]
-    known = [[(label, text) for label, text in rows if UNAVAILABLE not in text] for rows in energy]
+    known = [
+        [(label, text) for label, text in rows if UNAVAILABLE not in text or label in ("energy", "CO2e")]
+        for rows in energy
+    ]
     settings = table([flatten(run.settings) for run in runs])
     rest = [flatten({k: v for k, v in run.config.items() if k not in ("settings", "name")}) for run in runs]
     return template("sr_cli.training", "report.html").render(
@@ -101,6 +109,7 @@ def page(runs: Sequence[TrainingRun]) -> str:
         names=[run.name for run in runs],
         version=__version__,
         facts=table([run.facts() for run in runs]),
+        comparable=all(run.bicubic == runs[0].bicubic for run in runs),
         charts=charts(runs),
         samples=[(run.name, samples(run.folder / "samples")) for run in runs],
         tables=[
@@ -123,16 +132,24 @@ def charts(runs: Sequence[TrainingRun]) -> list[Chart]:
 
     def chart(title: str, curves: Iterable[Curve], *, bicubic: str = "", logarithmic: bool = False) -> Chart | None:
         drawn = tuple(curve for curve in curves if curve.points)
-        references = sorted({run.bicubic[bicubic] for run in runs if bicubic in run.bicubic}) if drawn else []
-        values = [value for curve in drawn for _, value in curve.points] + references
+        references: dict[float, list[str]] = {}
+        for run in runs if drawn else ():
+            if bicubic in run.bicubic:
+                references.setdefault(run.bicubic[bicubic], []).append(run.name)
+        values = [value for curve in drawn for _, value in curve.points] + [*references]
         up = Axis.over(values, logarithmic=logarithmic)
-        return None if across is None or up is None else Chart(title, across, up, drawn, references)
+        labels = [
+            ("bicubic" if len(references) == 1 else f"bicubic, {', '.join(names)}", value)
+            for value, names in references.items()
+        ]
+        return None if across is None or up is None else Chart(title, across, up, drawn, labels)
 
     def curve_of(run: TrainingRun, kind: str, name: str) -> Curve:
         found, above = getattr(run, kind), 0.0 if name in terms else -math.inf
         pairs = zip(found.get("step", []), found.get(name, []), strict=False)
         points = [(step, value) for step, value in pairs if math.isfinite(value) and value > above]
-        return Curve(name if alone else run.name, thin_out(points))
+        color = terms.index(name) if alone and name in terms else list(runs).index(run)
+        return Curve(name if alone else run.name, thin_out(points), color)
 
     columns = dict.fromkeys(name for run in runs for name in run.metrics)
     terms = [name for name in columns if name not in _NOT_LOSSES and not name.startswith("device_")]

@@ -21,7 +21,11 @@ def fresh_config(given: dict[str, Any]) -> TrainConfig:
     if given.get("degradation") != "real":  # an option overrides the table of a settings file
         given = {key: value for key, value in given.items() if key != "real"}
     if unknown := given.keys() - _FIELDS.keys():
-        close = difflib.get_close_matches(min(unknown), by_option(TrainConfig), n=1)
+        close = (
+            ["run"]
+            if "name" in unknown
+            else difflib.get_close_matches(min(unknown), by_option(TrainConfig), n=1, cutoff=0.7)
+        )
         raise UsageError(f"no setting is called {min(unknown)!r}{f'; did you mean {close[0]}?' if close else ''}")
     ends = {} if {"epochs", "steps", "hours"}.isdisjoint(given) else {"epochs": None}
     with as_usage_error():

@@ -32,7 +32,7 @@ def find_weights(model: str | Path) -> Path:
             raise WeightsError(f"{path}: has no best.safetensors or model.safetensors; is it a finished run?")
         return found[0]
     if path.name == "last.pt" and (path.parent / "config.json").is_file():
-        raise WeightsError(f"{path}: is the state of a training; use {path.parent / 'model.safetensors'}")
+        raise WeightsError(f"{path} is a training state; use {path.parent / 'model.safetensors'}")
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
     return path

@@ -15,13 +15,14 @@ from torch import Tensor
 
 from sr_cli import images
 from sr_cli.config import AUTO, COLOR_MATCHES, DEFAULT_MODEL, MODEL_FOR, UpscaleConfig
+from sr_cli.errors import ImageError
 from sr_cli.imageops.resize import resize
 from sr_cli.imageops.streaming_resize import bicubic_weights, resize_strips
 from sr_cli.images import Picture
 from sr_cli.images.content import classify, measure
 from sr_cli.networks.base import Network
 from sr_cli.system import device as devices
-from sr_cli.upscaling.batch.target_size import available_scales, default_model, model_for
+from sr_cli.upscaling.batch.target_size import available_scales, default_model, model_for, target_size
 from sr_cli.upscaling.color_match import match_histogram, match_low_frequencies
 from sr_cli.upscaling.load import find_weights, interpolate, load_weights
 from sr_cli.upscaling.runner import Runner
@@ -157,7 +158,8 @@ class Upscaler:
             photo: one of these, or a list or tuple of them:
 
                 - a path, or a Pillow image of any mode: gives a Pillow image, upright, with profile and metadata in its
-                  ``info``; gray of 16 bits stays so, other colors have 8 bits;
+                  ``info``; gray of 16 bits stays so (mode I is taken for that, F for values to 255), other colors have
+                  8 bits;
                 - a NumPy array, ``(H, W)`` or ``(H, W, C)`` with 1 to 4 channels (gray or RGB, then alpha), uint8,
                   uint16, or floating point in [0, 1]: gives an array of its dtype;
                 - a tensor ``(3, H, W)`` or ``(N, 3, H, W)`` in [0, 1]: gives one, see `upscale_tensor`.
@@ -168,7 +170,8 @@ class Upscaler:
 
         Raises:
             ImageError: the file is missing, or isn't a picture.
-            ValueError: an array or a tensor of another shape or dtype; two of ``size``, ``scale`` and ``width``.
+            ValueError: an array or a tensor of another shape or dtype; two of ``size``, ``scale`` and ``width``, or a
+                result that is more than 64 times as large along a side.
             TypeError: something else.
         """
         if isinstance(photo, (list, tuple)):
@@ -179,18 +182,20 @@ class Upscaler:
             return results
         if sum(each is not None for each in (size, scale, width)) > 1:
             raise ValueError("size, scale and width exclude each other")
+        factor, columns = None if scale is None else float(scale), None if width is None else int(width)
+        wanted = UpscaleConfig(size=size, scale=factor, width=columns)  # checks them
         if self.is_auto and scale is not None and (name := model_for(scale, available_scales())) != DEFAULT_MODEL:
             return self._other(name).upscale(photo, scale=scale, progress=progress)
         if isinstance(photo, Tensor):
             if photo.ndim not in (3, 4) or photo.shape[-3] != 3:
                 raise ValueError(f"the tensor has shape {tuple(photo.shape)}, not (3, H, W) or (N, 3, H, W)")
-            if width is not None:
-                size = width, max(1, round(photo.shape[-2] * width / photo.shape[-1]))
+            goal = target_size(wanted, photo.shape[-1], photo.shape[-2], network_scale=self.scale)
             large = self.upscale_tensor(photo if photo.ndim == 4 else photo[None])
-            if size is not None or scale is not None:
-                wide, high = size or (round(photo.shape[-1] * (scale or 1)), round(photo.shape[-2] * (scale or 1)))
-                large = resize(large, (high, wide)).clamp(0, 1)
+            if goal != (large.shape[-1], large.shape[-2]):
+                large = resize(large, goal[::-1]).clamp(0, 1)
             return large if photo.ndim == 4 else large[0]
+        if isinstance(photo, str) and "://" in photo:
+            raise ImageError(f"{photo}: is an address; download the picture, or use sr upscale")
         path = Path(photo) if isinstance(photo, (str, Path)) else None
         if path is not None:
             picture = images.read(path)
@@ -200,11 +205,8 @@ class Upscaler:
             picture = _from_array(photo)
         else:
             raise TypeError(f"cannot upscale {type(photo).__name__}: give a path, a Pillow image, an array or a tensor")
-        if scale is not None:
-            size = round(picture.width * scale), round(picture.height * scale)
-        elif width is not None:
-            size = width, max(1, round(picture.height * width / picture.width))
-        result = self.suited_to(picture, path)[0].upscale_picture(picture, size=size, on_tile=progress)
+        goal = target_size(wanted, picture.width, picture.height, network_scale=self.scale)
+        result = self.suited_to(picture, path)[0].upscale_picture(picture, size=goal, on_tile=progress)
         return _to_array(result, like=photo) if isinstance(photo, np.ndarray) else _to_image(result)
 
     __call__ = upscale
@@ -353,7 +355,7 @@ class _AlphaRows:
 
 def _from_array(values: npt.NDArray[Any]) -> Picture:
     pixels = np.atleast_3d(values)
-    if values.ndim not in (2, 3) or not 1 <= pixels.shape[2] <= 4:
+    if values.ndim not in (2, 3) or not 1 <= pixels.shape[2] <= 4 or not values.size:
         raise ValueError(f"the array has shape {values.shape}, not (H, W) or (H, W, C) with 1 to 4 channels")
     if np.issubdtype(values.dtype, np.floating):
         pixels = np.round(pixels.clip(0, 1) * 65535).astype(np.uint16)
@@ -379,5 +381,17 @@ def _to_image(picture: Picture) -> Image.Image:
         image = Image.fromarray(picture.color[..., 0])
     else:
         image = images.to_pillow(picture, "PNG")
-    image.info.update(images.pillow_options(picture, "PNG"))
+    image.info.update({**_texts(picture), **images.pillow_options(picture, "PNG")})
     return image
+
+
+def _texts(picture: Picture) -> dict[str, str]:
+    """The texts of a PNG file that aren't compressed, by name."""
+    found = {}
+    for kind, content in picture.metadata.png_chunks:
+        name, _, text = content.partition(b"\0")
+        if kind == b"tEXt":
+            found[name.decode("latin-1")] = text.decode("latin-1")
+        elif kind == b"iTXt" and text[:1] == b"\0":  # then its method, the language and the translated name
+            found[name.decode("latin-1")] = text[2:].split(b"\0", 2)[2].decode("utf-8", "replace")
+    return found

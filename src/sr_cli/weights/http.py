@@ -157,4 +157,6 @@ def _check_redirect(response: requests.Response, **_: object) -> None:
 def _root_cause(error: BaseException) -> str:
     while cause := error.__cause__ or error.__context__:
         error = cause
+    if isinstance(error, socket.gaierror):
+        return f"the server's name cannot be looked up ({error.strerror}): is there an internet connection?"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -151,9 +151,11 @@ def entry(name: str, *, kind: Kind | None = None) -> Entry:
     wanted = catalog.plain(name)
     near = [each for each in called if wanted and wanted in each] or difflib.get_close_matches(wanted, called, n=3)
     close = list(dict.fromkeys(each for key in near for each in called[key]))[:5]
-    guess = f"; did you mean {' or '.join(close)}?" if close else "."
+    if is_path(run := Path("runs", name)) and run.is_dir():
+        close = [str(run)]
+    guess = f"; did you mean {' or '.join(filter(None, (', '.join(close[:-1]), close[-1])))}?" if close else "."
     raise WeightsError(
-        f"{problem}{guess} Known: {', '.join(names) or 'none'}; `sr models --catalog WORD` searches those of others"
+        f"{problem}{guess} Here: {', '.join(names) or 'none'}; `sr models --catalog WORD` searches those of others"
     )
 
 

@@ -70,10 +70,10 @@ def remedy(entry: Entry) -> str:
     if not entry.urls:
         where = f"Get it from {entry.source}, then" if is_url(entry.source) else "It has no URL:"
         return f"{where} run {from_file} to copy a file to {path_of(entry)}"
-    size = f", {megabytes(entry.size)}" if entry.size else ""
+    size = f"{megabytes(entry.size)}, " if entry.size else ""
     return (
-        f"Run `sr download-weights {entry.name}` (from {without_password(entry.urls[0])}{size}, to {path_of(entry)}); "
-        f"without internet access, bring the file and run {from_file}"
+        f"Run `sr download-weights {entry.name}` ({size}to {path_of(entry)}); without internet access, bring "
+        f"{without_password(entry.urls[0])} from elsewhere and run {from_file}"
     )
 
 
@@ -111,7 +111,10 @@ def fetch(
             try:
                 download(wanted, path, on_progress=on_progress, retries=retries)
             except DownloadError as error:
-                raise DownloadError(f"{wanted.name}: {error}. {remedy(wanted)}") from error
+                by_hand = f"`sr download-weights {wanted.name} --from FILE`"
+                raise DownloadError(
+                    f"{wanted.name}: {error}; without internet access, bring the file from elsewhere and run {by_hand}"
+                ) from error
     return path
 
 

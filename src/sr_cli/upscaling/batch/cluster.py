@@ -102,7 +102,7 @@ def _connected(config: UpscaleConfig) -> Iterator[tuple[int, float]]:
         import ray
         import ray.data
     except ImportError as error:
-        raise UsageError("--cluster needs a package: pip install 'ray[data]'") from error
+        raise UsageError("--cluster needs a package: python -m pip install 'ray[data]'") from error
     is_main = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in NUMBERS} if is_main else {}
     try:

@@ -57,7 +57,7 @@ class Manifest:
             try:
                 import pyarrow.parquet  # noqa: F401
             except ImportError as error:
-                raise UsageError(f"--manifest {name}: needs a package: pip install pyarrow") from error
+                raise UsageError(f"--manifest {name}: needs a package: python -m pip install pyarrow") from error
         self._file = None if self._is_parquet or is_url(name) else Path(name)
         folder = any_path(name if is_url(name) else Path(name).resolve().as_uri())
         assert isinstance(folder, StorePath)

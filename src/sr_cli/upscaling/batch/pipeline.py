@@ -329,7 +329,13 @@ def _with_history(picture: Picture, upscaler: Upscaler, size: tuple[int, int]) -
 def _warnings(source: Path, picture: Picture, format: str, *, animated: bool) -> tuple[str, ...]:
     """What of a file doesn't get into its result."""
     lost = images.losses(picture, format)
-    found = [f"{format} doesn't hold {', '.join(lost)}"] if lost else []
+    limits = {
+        "more than 256 colors": "is limited to 256 colors",
+        "alpha": "has no transparency: white is put behind it",
+    }
+    found = [f"{format} {text}" for what, text in limits.items() if what in lost]
+    rest = [what for what in lost if what not in limits]
+    found += [f"{format} doesn't hold {', '.join(rest)}"] if rest else []
     found += picture.notes
     behind = images.companions(picture.metadata.xmp)
     if behind:

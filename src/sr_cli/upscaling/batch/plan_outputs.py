@@ -139,15 +139,15 @@ class Job:
 
 def name_outputs(
     sources: Sequence[Source], naming: Naming, size_of: Callable[[Source], tuple[int, int] | None]
-) -> tuple[list[tuple[Source, AnyPath]], int]:
+) -> tuple[list[tuple[Source, AnyPath]], list[AnyPath]]:
     """Name the results of a batch.
 
     Args:
         size_of: gives the size of a result (``None`` if unknown); called only if names contain it.
 
     Returns:
-        Each source with the path of its result, and the number of sources left out because they are themselves
-        results of other sources, from an earlier run.
+        Each source with the path of its result, and the sources left out because they are themselves results of other
+        sources, from an earlier run.
     """
     named = [(source, naming.path_for(source, size_of(source) if naming.needs_size else None)) for source in sources]
     results = {canonical_path(path) for source, path in named if path != source.path}
@@ -157,8 +157,13 @@ def name_outputs(
         match = _RESULT.fullmatch(path.stem)
         return canonical_path(path) in results or (match is not None and (path.parent, match[1]) in stems)
 
-    kept = [(source, path) for source, path in named if source.named or not is_result(source.path)]
-    return (kept, len(named) - len(kept)) if kept else (named, 0)
+    kept, left_out = [], []
+    for source, path in named:
+        if source.named or not is_result(source.path):
+            kept.append((source, path))
+        else:
+            left_out.append(source.path)
+    return (kept, left_out) if kept else (named, [])
 
 
 def resolve_existing(

@@ -203,13 +203,16 @@ def _plan(
     if index > 1:
         summary.problems.clear()  # the first share tells of them
     found = left_out = 0
+    shown: list[str] = []  # of those that are left out
     skipped, formats, taken = False, set(), set()
     existing = Existing()
     for sources in groups:
         try:
             named, results = name_outputs(sources, naming, size_of)
             share = named[(index - 1 - found) % count :: count]  # neighbors are often alike in size, so are the shares
-            found, left_out = found + len(named), left_out + results
+            found += len(named)
+            left_out += len(results)
+            shown += map(str, results[: 3 - len(shown)])
             jobs = _resolve(share, config, manifest, existing)
         except SrError as error:
             if not is_lazy:
@@ -232,8 +235,10 @@ def _plan(
     if config.quality is not None and unused and all(FORMATS[each].quality is None for each in unused):
         summary.notes.append(f"--quality has no effect on {', '.join(sorted(unused))}")
     if left_out:
+        more = f" and {left_out - len(shown)} more" if left_out > len(shown) else ""
         summary.notes.append(
-            f"{pictures(left_out)} left out as results of earlier runs: a_4x.png beside a.png, and the like"
+            f"left out, as {'results' if left_out > 1 else 'a result'} of an earlier run: "
+            f"{', '.join(shown)}{more}; to upscale such a file, name it"
         )
     if count > 1:
         summary.notes.append(f"shard {index}/{count}: {summary.total} of {pictures(found)}")

@@ -176,7 +176,7 @@ def any_path(text: str) -> AnyPath:
         return StorePath(store, kind._strip_protocol(text))
     except ImportError as error:
         package = _PACKAGES.get(protocol)
-        remedy = f"needs a package: pip install {package}" if package else first_line(error)
+        remedy = f"needs a package: python -m pip install {package}" if package else first_line(error)
         raise UsageError(f"{text}: {remedy}") from error
     except Exception as error:  # an unknown protocol, and whatever a library says of the URL
         raise UsageError(f"{text}: {first_line(error)}") from error
