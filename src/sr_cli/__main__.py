@@ -74,6 +74,7 @@ def run() -> int:
         message = " ".join(error.format_message().split())
         for said, better in _WORDS.items():
             message = message.replace(said, better)
+        message = re.sub(r"^No such command ('.*?')", r"no command, file or folder is called \1", message)
         message = re.sub(r" \(Possible options: (.*)\)$", r"; similar are \1", message)
         _say(f"{message.removesuffix('.')} (see {command} --help){_about_dashes()}")
         return int(error.exit_code)
@@ -101,6 +102,8 @@ def _say(message: str) -> None:
 
 def _about_dashes() -> str:
     """A hint, if an input was taken for options."""
+    if "--" in sys.argv:
+        return ""
     names = (each for each in sys.argv[1:] if each.startswith("-") and os.path.lexists(each))
     return "".join(f"; for the file write ./{name}" for name in names)
 

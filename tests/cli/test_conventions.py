@@ -52,7 +52,10 @@ def test_a_picture_in_place_of_a_command_is_upscaled(sr, tmp_path, model):
     paint(tmp_path / "a.png")
     assert sr("a.png", "-m", model, "-s", "2x", "-f", "webp")[:2] == (0, "a_2x.webp\n")
     assert sr("b.png")[2] == "error: b.png: no such file\n"
-    assert "No such command 'upscle'. Did you mean 'upscale'? (see sr --help)" in sr("upscle", "a.png")[2]
+    assert (
+        "no command, file or folder is called 'upscle'. Did you mean 'upscale'? (see sr --help)"
+        in sr("upscle", "a.png")[2]
+    )
 
 
 def test_what_would_be_an_output_elsewhere_is_refused_before_any_work(sr, tmp_path, model):

@@ -35,6 +35,15 @@ def drawing():
     return image
 
 
+def line_art():
+    """Black lines on white, antialiased."""
+    image = Image.new("RGB", (480, 360), "white")
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((80, 40, 320, 280), outline="black", width=8)
+    draw.line((0, 320, 476, 20), fill="black", width=8)
+    return image.reduce(4)
+
+
 @pytest.mark.parametrize("quality", [10, 30, 50, 75, 85, 95])
 def test_jpeg_quality_is_read_from_the_tables(tmp_path, quality):
     photo().save(tmp_path / "a.jpg", quality=quality)
@@ -51,6 +60,7 @@ def test_kinds(tmp_path):
     assert kind_of(drawing(), tmp_path / "e.png")[0] == "drawing"
     assert kind_of(drawing().convert("1"), tmp_path / "f.png") == ("drawing", "2 colors")
     assert kind_of(page(), tmp_path / "g.png")[0] == "text"
+    assert kind_of(line_art(), tmp_path / "h.png") == ("drawing", "94% black or white, few strokes")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (9, 17), (1000, 900)])

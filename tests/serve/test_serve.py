@@ -349,7 +349,7 @@ def test_the_page_upscales_compares_and_cleans_up(tmp_path):
         tab.window(1000, 800)
         tab.send("Page.navigate", url=url)
         ready = (
-            "new Promise((done, late) => { setTimeout(() => late(Error('too late')), 30000);"
+            "new Promise((done, late) => { setTimeout(() => late(Error('too late')), 300000);"
             " const ask = () => %s ? done(true) : setTimeout(ask, 20); ask(); })"
         )
         tab.run(

@@ -50,7 +50,7 @@ def sections(info: SystemInfo) -> list[Section]:
         ("CPU", _cpu(info.cpu)),
         *gpus,
         ("Weights", _weights(info.cache)),
-        *([("Hints", [("", hint) for hint in info.hints])] if info.hints else []),
+        *([("Hints", [(str(i), hint) for i, hint in enumerate(info.hints, 1)])] if info.hints else []),
     ]
 
 

@@ -19,6 +19,7 @@ _LUMINANCE_SUM = 3688  # of the luminance table in annex K of the JPEG standard,
 # Between what the pictures of docs/research/auto-model.md have.
 _FLAT = 0.4
 _TWO_TONES = 0.8
+_STROKES = 4.8  # letters of up to 28 pixels have more, line art has fewer
 _NOISE = 6.0
 
 
@@ -32,6 +33,7 @@ class Measures:
         noise: standard deviation of the noise in 8-bit values, in the most even blocks of the picture.
         flatness: share of the pixels that equal both their right and their lower neighbor.
         two_tones: share of the pixels that are gray and within a sixteenth of the darkest or brightest value.
+        strokes: how many begin along 100 pixels of a row, on average over the rows that have any.
         colors: how many different ones there are.
     """
 
@@ -40,6 +42,7 @@ class Measures:
     noise: float
     flatness: float
     two_tones: float
+    strokes: float
     colors: int
 
 
@@ -62,6 +65,7 @@ def measure(picture: Picture, path: Path | None = None) -> Measures:
         noise=_noise(part.mean(axis=-1)),
         flatness=float(same.mean()),
         two_tones=float((gray & ((high <= dark + near) | (low >= bright - near))).mean()),
+        strokes=_strokes(part.mean(axis=-1) < (dark + bright) / 2),
         colors=len(np.unique(packed)),
     )
 
@@ -76,12 +80,19 @@ def classify(measures: Measures) -> tuple[Kind, str]:
     if measures.colors == 2:
         return "drawing", "2 colors"
     if measures.two_tones > _TWO_TONES and measures.colors > 2:
-        return "text", f"{measures.two_tones:.0%} black or white"
+        kind: Kind = "text" if measures.strokes > _STROKES else "drawing"
+        return kind, f"{measures.two_tones:.0%} black or white" + ", few strokes" * (kind == "drawing")
     if measures.flatness > _FLAT and measures.colors > 2:
         return "drawing", f"{measures.flatness:.0%} flat"
     if measures.noise > _NOISE:
         return "photo", "noisy"
     return "clean", "lossless, little noise"
+
+
+def _strokes(is_dark: npt.NDArray[np.bool_]) -> float:
+    ink = is_dark if is_dark.mean() <= 0.5 else ~is_dark
+    rows = ink[ink.any(axis=1)]
+    return float(100 * (rows[:, 1:] & ~rows[:, :-1]).sum(axis=1).mean() / ink.shape[1]) if len(rows) else 0.0
 
 
 def jpeg_quality(path: Path) -> int | None:

@@ -90,8 +90,8 @@ def _gpu(setup: Setup) -> list[str]:
         ]
     if setup.cuda:
         return [
-            f"PyTorch was built for CUDA {setup.cuda}, but there is no NVIDIA GPU. All works, on the CPU; the build "
-            "for CPUs takes less of the disk: python -m pip install torch torchvision --index-url "
+            f"PyTorch was built for CUDA {setup.cuda}, but there is no NVIDIA GPU. Everything works on the CPU; the "
+            "build for CPUs takes less disk space: python -m pip install torch torchvision --index-url "
             "https://download.pytorch.org/whl/cpu"
         ]
     return []
@@ -118,7 +118,9 @@ def _cpu(setup: Setup) -> list[str]:
     if setup.is_x86 and not setup.instructions.startswith("AVX"):
         found.append("This CPU has no AVX2, or PyTorch cannot use it: networks run slowly")
     elif not setup.has_bfloat16:
-        found.append("This CPU isn't faster in bfloat16, so networks compute in float32: slower, and exact")
+        found.append(
+            "This CPU isn't faster in bfloat16, so networks compute in float32: exact, but slower than on newer CPUs"
+        )
     return found
 
 
