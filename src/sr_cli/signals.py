@@ -19,6 +19,9 @@ GRACE = 0.5  # seconds that the second signal leaves to a process that is ending
 cleanups: list[Callable[[], None]] = []
 """Called before a signal ends the process at once."""
 
+stderr = 2
+"""The file descriptor of stderr: another one while that is kept silent."""
+
 _message = "interrupted"
 _is_orderly = False  # whether a command handles signals itself
 _patience: float | None = None  # seconds that it then has
@@ -49,16 +52,16 @@ def watch() -> Callable[[], None]:
     return unwatch
 
 
-def end() -> None:
+def end(message: str | None = None, code: int = EXIT_INTERRUPTED) -> None:
     """End the process, with one line."""
     if not _ending.acquire(blocking=False):
         return  # another thread is about to
     for clean_up in cleanups:
         clean_up()
     with suppress(OSError):
-        clear = "\r\033[2K\033[?25h" if os.isatty(2) else ""  # a progress bar, and show the cursor
-        os.write(2, f"{clear}error: {_message}\n".encode(errors="backslashreplace"))
-    os._exit(EXIT_INTERRUPTED)
+        clear = "\r\033[2K\033[?25h" if os.isatty(stderr) else ""  # a progress bar, and show the cursor
+        os.write(stderr, f"{clear}error: {message or _message}\n".encode(errors="backslashreplace"))
+    os._exit(code)
 
 
 @contextmanager

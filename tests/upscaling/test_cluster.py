@@ -6,8 +6,10 @@ import json
 import os
 import signal
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -85,9 +87,20 @@ def test_without_ray_it_is_a_line(lively, tmp_path, monkeypatch):
         next(batch(upscaler, "out", cluster="auto").run())
 
 
-@pytest.mark.slow
-def test_signals_reach_us_although_ray_sets_handlers_of_its_own(monkeypatch):
+@pytest.fixture
+def ray(monkeypatch):
+    """Ray, but no cluster behind it."""
     ray = pytest.importorskip("ray", reason="the extra cluster isn't installed")
+    monkeypatch.setattr(ray, "init", lambda *_, **__: os.write(2, b"noise"))
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr(cluster, "_running_cluster", lambda: None)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2})
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="127.0.0.1:1"))
+    return ray
+
+
+@pytest.mark.slow
+def test_signals_reach_us_although_ray_sets_handlers_of_its_own(ray, monkeypatch):
     received = []
 
     def init(*_, **__):
@@ -95,11 +108,36 @@ def test_signals_reach_us_although_ray_sets_handlers_of_its_own(monkeypatch):
         faulthandler.register(signal.SIGTERM)  # below Python's, as Ray's that aborts
 
     monkeypatch.setattr(ray, "init", init)
-    monkeypatch.setattr(ray, "shutdown", lambda: None)
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2})
     with on_signals(received.append, lambda: None), cluster._connected(replace(CONFIG, cluster="auto")):
         os.kill(os.getpid(), signal.SIGTERM)
     assert received == [signal.SIGTERM]
     monkeypatch.setattr(ray, "init", lambda *_, **__: sys.exit(15))  # what it does when one comes meanwhile
     with pytest.raises(KeyboardInterrupt), cluster._connected(replace(CONFIG, cluster="auto")):
         pass
+
+
+@pytest.mark.slow
+def test_ray_prints_nothing(ray, monkeypatch, capfd):
+    worker = ray._private.worker
+    monkeypatch.setattr(worker, "_worker_logs_enabled", True)
+    with cluster._connected(replace(CONFIG, cluster="auto")):
+        worker.print_to_stdstream({"lines": ["a node died"], "pid": "raylet", "is_err": False}, ignore_prefix=False)
+        os.write(2, b"ours")
+    assert capfd.readouterr() == ("", "ours")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "head", "head:port", "127.0.0.1:99999"])
+def test_a_wrong_address_is_a_line_at_once(ray, monkeypatch, address):
+    monkeypatch.setattr(ray, "init", None)
+    with pytest.raises(UsageError, match=f"--cluster {address}: cannot be reached"):
+        cluster._connected(replace(CONFIG, cluster=address)).__enter__()
+
+
+def test_a_cluster_that_is_gone_ends_the_process_with_a_line(monkeypatch):
+    told, there = [], threading.Event()
+    monkeypatch.setattr(cluster, "_WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(cluster, "end", lambda *said: (told.append(said), there.set()))
+    with cluster._watched("127.0.0.1:1", "--cluster x"):
+        assert there.wait(120)
+    assert told == [("--cluster x: the cluster is gone; the same command goes on when it is back", 6)]

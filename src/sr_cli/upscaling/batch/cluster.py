@@ -5,9 +5,11 @@ import logging
 import os
 import pickle
 import signal
+import socket
+import sys
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -15,10 +17,11 @@ from typing import Any
 
 import torch
 
+from sr_cli import signals
 from sr_cli.config import AUTO, UpscaleConfig
 from sr_cli.errors import DeviceError, UsageError, first_line
 from sr_cli.networks.base import Network
-from sr_cli.signals import NUMBERS
+from sr_cli.signals import NUMBERS, end
 from sr_cli.system.cpu_tuning import keep_freed_memory
 from sr_cli.upscaling.batch.pipeline import run
 from sr_cli.upscaling.batch.plan_outputs import Job
@@ -26,6 +29,7 @@ from sr_cli.upscaling.batch.results import Result
 from sr_cli.upscaling.upscaler import Upscaler
 
 _WINDOW = 20_000  # pictures that are handed to Ray together: a longer list is never in memory as a whole
+_WATCH_SECONDS, _MISSED = 5, 6  # between two looks whether the head of the cluster answers; in vain before it is gone
 _TOGETHER = 8  # pictures that a worker gets at a time, and does again if it dies
 
 
@@ -98,6 +102,9 @@ def _connected(config: UpscaleConfig) -> Iterator[tuple[int, float]]:
     """Join the cluster, or start one on this machine; yields how many workers it has room for, and the GPUs of each."""
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of the processes behind it
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+    names = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
+    if any(name in os.environ for name in names) or Path("~/.ray/auth_token").expanduser().exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # `ray start` asks for it then, and `ray.init` wouldn't send it
     try:
         import ray
         import ray.data
@@ -105,32 +112,109 @@ def _connected(config: UpscaleConfig) -> Iterator[tuple[int, float]]:
         raise UsageError("--cluster needs a package: python -m pip install 'ray[data]'") from error
     is_main = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in NUMBERS} if is_main else {}
-    try:
-        address = None if config.cluster == "auto" else config.cluster
-        ray.init(address, logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
-    except SystemExit as error:  # Ray's way to end at SIGTERM
-        raise KeyboardInterrupt from error
-    except Exception as error:  # Ray raises whatever it meets
-        raise UsageError(f"--cluster {config.cluster}: cannot be reached ({first_line(error)})") from error
-    finally:
-        for number, handler in handlers.items():  # Ray has set its own, which abort
-            signal.signal(number, handler)
-    try:
+    name = f"--cluster {config.cluster}"
+    with ExitStack() as stack:
+        try:
+            address = _running_cluster() if config.cluster == "auto" else config.cluster
+            if address:
+                _check_answers(address)
+                stack.enter_context(_watched(address, name))
+            stack.callback(ray.shutdown)
+            with _silent_stderr():
+                ray.init(address or "local", logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
+        except SystemExit as error:  # Ray's way to end at SIGTERM
+            raise KeyboardInterrupt from error
+        except Exception as error:  # Ray raises whatever it meets
+            raise UsageError(f"{name}: cannot be reached ({first_line(error)})") from error
+        finally:
+            for number, handler in handlers.items():  # Ray has set its own, which abort
+                signal.signal(number, handler)
+        if not address:
+            stack.enter_context(_watched(ray.get_runtime_context().gcs_address, name))
+        vars(ray._private.worker)["_worker_logs_enabled"] = False  # or stdout tells of nodes that die
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         there = ray.cluster_resources()  # type: ignore[no-untyped-call,unused-ignore]
         cpus, gpus = there.get("CPU", 0), there.get("GPU", 0)
         share = config.gpus_per_worker if config.gpus_per_worker is not None else float(gpus > 0)
         workers = int(min(cpus / config.cpus_per_worker, gpus / share if share else cpus / config.cpus_per_worker))
         if not workers:
             raise DeviceError(
-                f"--cluster {config.cluster}: has {cpus:g} CPUs and {gpus:g} GPUs, too few for a worker of "
+                f"{name}: has {cpus:g} CPUs and {gpus:g} GPUs, too few for a worker of "
                 f"{config.cpus_per_worker:g} and {share:g}"
             )
         yield workers, share
+
+
+def _running_cluster() -> str | None:
+    """The address of the cluster that this machine is in, if it answers; Ray's own search may wait for a dead one."""
+    from ray._private.utils import read_ray_address
+
+    address = os.environ.get("RAY_ADDRESS") or read_ray_address()
+    with suppress(OSError, ValueError):
+        if address:
+            _check_answers(address)
+            return str(address)
+    return None
+
+
+@contextmanager
+def _watched(head: str, name: str) -> Iterator[None]:
+    """End the process if the head of the cluster is gone: a minute later Ray would, and wouldn't say why."""
+    over = threading.Event()
+
+    def is_gone() -> bool:
+        with suppress(OSError):
+            _check_answers(head)
+            return False
+        return True
+
+    def tell() -> None:
+        end(f"{name}: the cluster is gone; the same command goes on when it is back", DeviceError.exit_code)
+
+    def watch() -> None:
+        missed = 0
+        while missed < _MISSED:
+            if over.wait(_WATCH_SECONDS):
+                return
+            missed = missed + 1 if is_gone() else 0
+        tell()
+
+    threading.Thread(target=watch, daemon=True, name="cluster").start()
+    try:
+        yield
+    except DeviceError:
+        if is_gone():
+            tell()  # before Ray's own shutdown ends the process
+        raise
     finally:
-        ray.shutdown()
+        over.set()
+
+
+def _check_answers(address: str) -> None:
+    """Raise an `OSError` or `ValueError` if nothing listens there: Ray would try for half a minute, line by line."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("an address is HOST:PORT, such as head:6379")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Keep away what Ray's libraries print to the file descriptor, past Python and all settings."""
+    with suppress(OSError):
+        sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    signals.stderr = kept
+    os.dup2(nothing, 2)
+    os.close(nothing)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        signals.stderr = 2
+        os.close(kept)
 
 
 def _absolute(job: Job) -> Job:
