@@ -339,8 +339,9 @@ class TrainConfig:
     keep: int = setting(3, "Saved states to keep.", RUN, min=1)
 
     precision: Precision = setting(
-        "float32", "What the network and the loss compute in; weights stay float32.", MACHINE
-    )
+        "float32", "What the network and the loss compute in; weights stay float32.", MACHINE,
+        flags=("--precision", "--dtype"),
+    )  # fmt: skip
     compile: bool = setting(False, "Use torch.compile.", MACHINE, flags=("--compile/--no-compile",))
     deterministic: bool = setting(
         False, "Use only algorithms that repeat bit for bit.", MACHINE, flags=("--deterministic/--no-deterministic",)

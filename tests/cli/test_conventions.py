@@ -18,6 +18,7 @@ from sr_cli.cli.completion import completer
 from sr_cli.config import parse_scale, parse_whole_scale
 from sr_cli.images import FORMATS
 from sr_cli.losses.parse import PRESETS
+from support.evaluations import folder_of_photos
 from support.fast_python import python
 
 COMMANDS = ("upscale", "train", "evaluate", "download-weights", "serve", "export", "runs", "models", "info")
@@ -277,6 +278,17 @@ def test_a_failure_is_an_error_in_the_log_and_in_a_dry_run(sr, tmp_path, model):
     assert lines[0].startswith("sr ") and lines[0].endswith("--json -q --log-file log")
     assert lines[1].startswith("in/a.png → out/a_2x.png: 8×6 → 16×12, ")
     assert [line.startswith("error: in/b.png: ") for line in lines[2:]] == [True, False]
+
+
+def test_an_evaluation_can_be_quiet_and_says_what_flatters_a_run(sr, tmp_path, model):
+    folder_of_photos(tmp_path / "photos", "a")
+    run = tmp_path / "runs" / "mine"
+    run.mkdir(parents=True)
+    shutil.copy(model, run / "model.safetensors")
+    config = {"settings": {"arch": "compact"}, "data": {"folder": str(tmp_path / "photos")}}
+    (run / "config.json").write_text(json.dumps(config))
+    code, _, err = sr("evaluate", "photos", "-m", "runs/mine", "--metrics", "psnr", "-q")
+    assert (code, err) == (0, "warning: runs/mine: was trained on these photos, so its figures flatter it\n")
 
 
 def test_results_of_an_earlier_run_are_named(sr, tmp_path, model):

@@ -187,13 +187,14 @@ def test_the_command_line_wins_over_the_file(photo_folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_energy_at_the_end_is_a_figure_or_left_out(finished_run):
+def test_energy_at_the_end_is_a_figure_or_unavailable(finished_run):
     done = sr_train("--resume", "a", "--steps", 3, "--carbon-intensity", 56, folder=finished_run)
     assert done.returncode == 0, done.stderr
     lines = dict(re.findall(r"^(\w[\w ]*): +(.*)$", done.stderr, re.MULTILINE))
-    assert "device" in lines and "unavailable" not in done.stderr
+    assert "device" in lines and "unavailable" not in lines["utilization"]
     known = json.loads((finished_run / "runs/a/energy.json").read_text())["watt_hours"] is not None
-    for label in ("energy", "energy per epoch", "CO2e"):
-        assert (label in lines) == known and (not known or float(lines[label].split()[0]) > 0)
+    for label in ("energy", "CO2e"):
+        assert float(lines[label].split()[0]) > 0 if known else lines[label].startswith("unavailable")
+    assert ("energy per epoch" in lines) == known
     assert json.loads((finished_run / "runs/a/config.json").read_text())["carbon_intensity"] == 56
-    assert (" at 56 g/kWh" in (finished_run / "runs/a/report.html").read_text()) == known
+    assert " at 56 g/kWh" in (finished_run / "runs/a/report.html").read_text()

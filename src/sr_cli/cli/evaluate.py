@@ -52,6 +52,7 @@ def evaluate(
         ),
     ] = None,
     device: Annotated[str, option("auto, cpu, cuda, cuda:1, mps.", MODELS, "--device", metavar="NAME")] = "auto",
+    quiet: Annotated[bool, option("Print no progress.", OUTPUT, "--quiet", "-q")] = False,
     per_image: Annotated[bool, option("Print a table for every picture, too.", OUTPUT, "--per-image")] = False,
     json: Annotated[bool, option("Print JSON.", OUTPUT, "--json")] = False,
     csv: Annotated[bool, option("Print CSV, a line per picture and method.", OUTPUT, "--csv")] = False,
@@ -78,7 +79,8 @@ def evaluate(
 ) -> None:
     """Measure how well models, or other tools, upscale.
 
-    Bicubic interpolation is always there to compare with.
+    HR are the originals, LR the small pictures that are upscaled, SR the results. Bicubic interpolation is always there
+    to compare with.
     """
     formats: dict[Format, bool] = {"json": json, "csv": csv, "markdown": markdown}
     chosen = [name for name, wanted in formats.items() if wanted]
@@ -111,10 +113,14 @@ def evaluate(
     from sr_cli.evaluation.report.gallery import Gallery
     from sr_cli.evaluation.report.page import page
     from sr_cli.system import device as devices
+    from sr_cli.training.runs import TrainingRun
 
     gallery = Gallery(measure=config.measures[0], limit=report_images) if report else None
     chosen_device = devices.choose(device)
-    with view.evaluation_progress() as progress:
+    for each in model or ():
+        if (Path(each) / "config.json").is_file() and TrainingRun.read(each).is_of(hr):
+            console.warning(f"{each}: was trained on these photos, so its figures flatter it")
+    with view.evaluation_progress(quiet=quiet) as progress:
 
         def on_step(step: run.EvaluationStep) -> None:
             progress(step)

@@ -87,6 +87,9 @@ def _search(words: list[str], wanted: dict[str, Any], *, as_json: bool) -> None:
     known = weights.entries()
     entries = [known.get(name) or weights.catalog_entry(name) for name in catalog.tables()]
     found = [each for each in entries if _fits(each, words, **wanted)]
+    tags = {tag for each in entries for tag in each.tags}
+    if unknown := [tag for tag in wanted["tag"] or () if tag.lower() not in tags]:
+        raise UsageError(f"--tag {unknown[0]}: no model has it; the tags are {', '.join(sorted(tags))}")
     if as_json:
         typer.echo(json.dumps([_facts(each) for each in found], indent=2))
     else:

@@ -85,6 +85,7 @@ def train(
             min=0,
         ),
     ] = None,
+    quiet: Annotated[bool, option("Print only errors.", RUN, "--quiet", "-q")] = False,
     show_pairs: Annotated[
         Path | None, option("Draw the first batch into this file, and end.", DATA, "--show-pairs", metavar="FILE.png")
     ] = None,
@@ -142,7 +143,7 @@ def train(
         return
     stop = Stop()
     with join_group(job.device) as group:
-        progress = view.TrainingProgress(settings, shown=group.writes)
+        progress = view.TrainingProgress(settings, shown=group.writes and not quiet)
         hint = f"sr train --resume {shlex.quote(str(run))}{view.arch_option(settings.arch)}"
         with (
             save_on_signals(stop, resume=hint, tell=group.writes),
@@ -154,7 +155,8 @@ def train(
         reached = [name for name, is_reached in limits.items() if is_reached]
         why = f"ended by {_limits(settings, reached)} at step {done}" if reached else f"stopped after step {done}"
         if group.writes:
-            progress.show_end(run, why=why, g_per_kwh=job.notes["carbon_intensity"])
+            if not quiet:
+                progress.show_end(run, why=why, g_per_kwh=job.notes["carbon_intensity"])
             if reached:
                 typer.echo(run / "model.safetensors")
             else:

@@ -27,8 +27,11 @@ _PADDING = 3  # columns between two cells, and for the star
 
 
 @contextmanager
-def evaluation_progress() -> Iterator[Callable[["EvaluationStep"], None]]:
-    """Show progress: a bar on a terminal, elsewhere a plain line for each tenth of the pictures."""
+def evaluation_progress(*, quiet: bool = False) -> Iterator[Callable[["EvaluationStep"], None]]:
+    """Show progress: a bar on a terminal, elsewhere a plain line for each tenth of the pictures; or nothing."""
+    if quiet:
+        yield lambda _: None
+        return
     if not console.err.is_terminal:
         yield _note_tenths
         return

@@ -67,6 +67,7 @@ class Site:
         routes = [
             Route("/", self._show_page),
             Route("/api", self._show_description),
+            Route("/docs", self._show_description),
             Route("/openapi.json", self._openapi),
             Route("/events", self._events),
             Route("/upscale", self._upscale, methods=["POST"]),

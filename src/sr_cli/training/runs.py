@@ -56,6 +56,11 @@ class TrainingRun:
         """The name of its folder."""
         return self.folder.name or str(self.folder.resolve().name)
 
+    def is_of(self, folder: Path) -> bool:
+        """Whether it was trained on the photos of a folder."""
+        photos = self.config.get("data", {}).get("folder")
+        return isinstance(photos, str) and Path(photos).resolve() == folder.resolve()
+
     @property
     def settings(self) -> dict[str, Any]:
         """The fields of `TrainConfig`."""
