@@ -499,6 +499,9 @@ class UpscaleConfig:
     color_match: ColorMatch = setting(
         "auto", "Match the colors of the result to the input; auto does what the weights ask for.", PROCESSING
     )
+    smooth_jpeg: int = setting(
+        60, "Fade the blocks and ripples of JPEG files below this quality; 0 for none.", PROCESSING, min=0, max=100
+    )
     tile: int | str | None = setting(
         "auto",
         "Largest side of a tile in pixels of the input; auto fits the free memory.",

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from sr_cli.images.codecs.jpeg import quality_of
 from sr_cli.images.formats import FORMATS
 from sr_cli.images.picture import Picture, to_8_bit
 
@@ -15,7 +16,6 @@ Kind = Literal["clean", "photo", "drawing", "text"]
 
 _SIDE = 768  # of the part in the middle that is measured
 _BLOCK = 8  # pixels
-_LUMINANCE_SUM = 3688  # of the luminance table in annex K of the JPEG standard, which is quality 50
 # Between what the pictures of docs/research/auto-model.md have.
 _FLAT = 0.4
 _TWO_TONES = 0.8
@@ -96,19 +96,12 @@ def _strokes(is_dark: npt.NDArray[np.bool_]) -> float:
 
 
 def jpeg_quality(path: Path) -> int | None:
-    """The quality that a JPEG file was saved with, by its luminance table; ``None`` for other files.
-
-    Source: the scaling of the Independent JPEG Group's library, ``jpeg_quality_scaling``, backwards.
-    """
+    """The quality that a JPEG file was saved with, see `quality_of`; ``None`` for other files."""
     try:
         with Image.open(path) as image:
-            tables = getattr(image, "quantization", None)
+            return quality_of(image)
     except OSError:
         return None
-    if not tables:
-        return None
-    percent = float(100 * sum(tables[0]) / _LUMINANCE_SUM)
-    return round(min(100.0, max(1.0, 5000 / percent if percent > 100 else (200 - percent) / 2)))
 
 
 def _noise(luma: npt.NDArray[np.float64]) -> float:

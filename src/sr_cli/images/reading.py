@@ -21,6 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 from sr_cli.config import MAX_PIXELS
 from sr_cli.errors import ImageError
 from sr_cli.images.codecs.isobmff import Properties, read_properties
+from sr_cli.images.codecs.jpeg import decode_smoothly, quality_of
 from sr_cli.images.exif_xmp import make_upright, says_adobe_rgb
 from sr_cli.images.formats import FORMATS, Format
 from sr_cli.images.icc import adobe_rgb_profile, described_by_cicp, in_srgb, is_srgb, srgb_profile, to_srgb
@@ -35,7 +36,7 @@ for _library in ("PIL", "imagecodecs", "tifffile"):
     logging.getLogger(_library).addHandler(logging.NullHandler())
 
 
-def read(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Picture:
+def read(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS, smooth_jpeg: int = 0) -> Picture:
     """Read a picture: upright, in its own color space, at its own bit depth.
 
     An animation gives its first frame, a TIFF its first page. Palettes become colors, CMYK becomes sRGB.
@@ -43,12 +44,13 @@ def read(source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Picture:
     Args:
         source: a file, or an open binary file such as a pipe.
         max_pixels: larger pictures are refused before they are unpacked.
+        smooth_jpeg: JPEG files of a lower quality are decoded by `decode_smoothly`.
 
     Raises:
         ImageError: missing, unreadable, not an image, damaged, of an unsupported kind, or over ``max_pixels``.
     """
     with open_seekable(source, max_pixels) as (file, name), raise_image_errors(name):
-        return to_picture(decode(file, max_pixels))
+        return to_picture(decode(file, max_pixels, smooth_jpeg=smooth_jpeg))
 
 
 def read_rgb(path: Path, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
@@ -174,14 +176,16 @@ def own_format(file: BinaryIO) -> Format | None:
     return next((each for each in FORMATS.values() if each.decoder and start.startswith(each.signatures)), None)
 
 
-def decode(file: BinaryIO, max_pixels: int) -> Decoded:
+def decode(file: BinaryIO, max_pixels: int, *, smooth_jpeg: int = 0) -> Decoded:
     """Decode the first picture of an open file by the decoder that keeps its bit depth."""
     format = own_format(file)
     if format and format.decoder:
         return format.decoder(file, max_pixels=max_pixels)
     image = open_by_pillow(file, max_pixels)
-    deep = _deep_pixels(file, image)
-    return decode_frame(load_pixels(image)) if deep is None else decode_frame(image, deep)
+    pixels: npt.NDArray[Any] | None = _deep_pixels(file, image)
+    if image.format in ("JPEG", "MPO") and (quality_of(image) or 100) < smooth_jpeg:
+        pixels = decode_smoothly(image)
+    return decode_frame(load_pixels(image)) if pixels is None else decode_frame(image, pixels)
 
 
 def _deep_pixels(file: BinaryIO, image: Image.Image) -> npt.NDArray[np.uint16] | None:
@@ -201,7 +205,7 @@ def _deep_pixels(file: BinaryIO, image: Image.Image) -> npt.NDArray[np.uint16] |
     return rescale(np.atleast_3d(stored), (1 << bits) - 1, 65535)
 
 
-def decode_frame(image: Image.Image, pixels: npt.NDArray[np.uint16] | None = None) -> Decoded:
+def decode_frame(image: Image.Image, pixels: npt.NDArray[Any] | None = None) -> Decoded:
     """The current frame of an image that Pillow has loaded, or has opened if its pixels are given."""
     info = image.info
     properties = info.get("properties", Properties())

@@ -45,9 +45,9 @@ class Upscaler:
         header: metadata of its weights file.
         on_step_down: called with a sentence when memory runs out and less of it is used from then on.
         fields: of `UpscaleConfig`, to be changed in ``config``: ``device`` (such as ``"cuda:1"``), ``dtype``,
-            ``tile``, ``ensemble``, ``color_match``; ``strength``, the blend of the weights that these were trained
-            from (``sr train --init``) and these; ``kind``, what ``"auto"`` takes all pictures for; ``arch``, the
-            network's class (``"package.module:Class"``) if it comes from another package.
+            ``tile``, ``ensemble``, ``color_match``, ``smooth_jpeg``; ``strength``, the blend of the weights that these
+            were trained from (``sr train --init``) and these; ``kind``, what ``"auto"`` takes all pictures for;
+            ``arch``, the network's class (``"package.module:Class"``) if it comes from another package.
 
     Raises:
         WeightsError: no weights have that name; or the file is missing, damaged, or of an unknown kind; or
@@ -67,6 +67,7 @@ class Upscaler:
     ) -> None:
         config = replace(config or UpscaleConfig(), **fields)
         self._others: dict[str, Upscaler] = {}
+        self._smooth_jpeg = config.smooth_jpeg
         self.is_auto = model == AUTO and (model := default_model(config)) == AUTO
         self._load_other = functools.partial(Upscaler, config=config, on_step_down=on_step_down)
         if isinstance(model, Network):
@@ -198,7 +199,7 @@ class Upscaler:
             raise ImageError(f"{photo}: is an address; download the picture, or use sr upscale")
         path = Path(photo) if isinstance(photo, (str, Path)) else None
         if path is not None:
-            picture = images.read(path)
+            picture = images.read(path, smooth_jpeg=self._smooth_jpeg)
         elif isinstance(photo, Image.Image):
             picture = images.from_pillow(photo)
         elif isinstance(photo, np.ndarray):

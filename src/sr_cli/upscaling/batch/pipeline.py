@@ -171,7 +171,7 @@ class _Pipeline:
                     staged.source, max_pixels=self.config.max_input, deinterlace=self.config.deinterlace
                 )
                 return _Decoded(picture, time.perf_counter() - began, film=film)
-            picture = images.read(staged.source, max_pixels=self.config.max_input)
+            picture = images.read(staged.source, max_pixels=self.config.max_input, smooth_jpeg=self.config.smooth_jpeg)
         except Exception as error:  # raised again when it is this job's turn
             return _Decoded(None, time.perf_counter() - began, error)
         if self.config.metadata == "strip":
