@@ -56,10 +56,8 @@ def main() -> None:
                         strip += [Image.open(path).resize(photo.size, Image.Resampling.NEAREST)] * (not strip)
                         strip.append(large)
             plain, smooth = (np.mean(rows[start::2], axis=0) for start in (0, 1))
-            cells = (
-                f"{before:.{digits}f} → {after:.{digits}f}"
-                for before, after, digits in zip(plain, smooth, (2, 2, 3, 3))
-            )
+            pairs = zip(plain, smooth, (2, 2, 3, 3), strict=True)
+            cells = [f"{before:.{digits}f} → {after:.{digits}f}" for before, after, digits in pairs]
             print(f"| {quality} | {' | '.join(cells)} |")
     side = 2 * (FACE[2] - FACE[0])
     sheet = Image.new("RGB", (3 * side + 16, side), "white")
