@@ -79,7 +79,7 @@ def test_the_help_of_train_shows_every_setting_with_the_recipes_default(arch, fo
         shown = f"({each.metadata['shown']})" if each.metadata["shown"] and value == each.default else str(value)
         if isinstance(value, bool):
             shown = ("" if value else "no-") + each.name
-        (line,) = re.findall(rf"^│ +{flag(each)} .*$", text, re.MULTILINE)
+        (line,) = re.findall(rf"^│ +{flag(each)}[ ,].*$", text, re.MULTILINE)
         assert each.metadata["help"] in line
         assert f"[default: {shown}]" in line
     assert re.search(rf"--epochs .*\[default: {'5' if arch == 'johnson' else '200'}\]", text)
