@@ -2,6 +2,7 @@
 
     python benchmarks/scale.py                  # a million photos of 12 megapixels, by the figures below; seconds
     python benchmarks/scale.py --photo a.jpg    # CPU seconds to decode it and to encode its result; a minute
+    python benchmarks/scale.py --names 100000   # memory while so many pictures of a store are listed and planned
     python benchmarks/scale.py --check          # runs with 1, 2 and 4 Ray workers on this machine; minutes
 
 A worker is a process as `--cluster` starts them: threads that fetch and decode, one that runs the network, threads that
@@ -13,6 +14,7 @@ simulation gets as many CPUs as the runs got: other programs may take their shar
 """
 
 import argparse
+import io
 import logging
 import os
 import tempfile
@@ -28,6 +30,7 @@ from sr_cli.system.cpu_tuning import limit_openmp_spin
 
 limit_openmp_spin()  # before torch, as `sr upscale` does
 
+import fsspec
 import numpy as np
 import psutil
 import torch
@@ -278,6 +281,21 @@ def check(arguments: argparse.Namespace) -> None:
                     print(f"{found.rate / found.cpus:.2f} pictures a CPU second", flush=True)
 
 
+def measure_memory(count: int) -> None:
+    """Resident memory during a dry run over pictures of a store in memory, a thousand in a folder."""
+    store, file = fsspec.filesystem("memory"), io.BytesIO()
+    Image.new("RGB", (4, 4)).save(file, "PNG")
+    for number in range(count):
+        store.pipe(f"/in/{number // 1000:04}/{number:07}.png", file.getvalue())
+    config = UpscaleConfig(model="compact-x4", device="cpu", recursive=True)
+    request = BatchRequest(inputs=["memory://in"], output="memory://out")
+    batch = plan_batch(request, config, lambda: Upscaler("compact-x4", config))
+    for number, result in enumerate(batch.dry_run(), 1):
+        assert result.status == "planned", result.error
+        if number in (1, count // 100, count // 10, count // 2, count):
+            print(f"{number} pictures: {psutil.Process().memory_info().rss / 1e6:.0f} MB")
+
+
 def million() -> None:
     """A million photos of 12 megapixels, by measured costs and assumed links; see docs/explanation/scale.md."""
     photo = Costs(wait=0.05, fetched=5e6, decode=0.2, network=72, encode=1.7, delivered=210e6)
@@ -308,6 +326,7 @@ def million() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="real runs on Ray, beside the simulation")
+    parser.add_argument("--names", type=int, help="measure the memory of a dry run over so many pictures")
     parser.add_argument("--photo", type=Path, help="measure how long its files take to decode and encode")
     parser.add_argument("--cases", nargs="+", default=["waiting", "computing"], help="which of the two to check")
     parser.add_argument("--workers", nargs="+", type=int, default=[1, 2, 4], help="how many, one run each (1 2 4)")
@@ -315,7 +334,9 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=96, help="of those that keep the CPUs busy, in pixels (96)")
     parser.add_argument("--wait", type=float, default=0.5, help="seconds before the server sends (0.5)")
     arguments = parser.parse_args()
-    if arguments.photo:
+    if arguments.names:
+        measure_memory(arguments.names)
+    elif arguments.photo:
         measure_files(arguments.photo)
     elif arguments.check:
         check(arguments)
