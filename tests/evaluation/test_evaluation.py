@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 
-from sr_cli import images
+from sr_cli import console, images
 from sr_cli.config import EvaluateConfig
+from sr_cli.console import evaluation as view
 from sr_cli.errors import ImageError, UsageError, WeightsError
 from sr_cli.evaluation.cost import multiply_adds
 from sr_cli.evaluation.evaluate import Comparison, evaluate
@@ -534,6 +536,14 @@ def test_options_that_make_no_sense_are_refused_before_the_work(tmp_path, monkey
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes")
+def test_the_default_measures_fit_into_80_columns(tmp_path, monkeypatch, capsys):
+    found = evaluate(folder_of_photos(tmp_path / "a-rather-long-name", ["another-long-name-of-a-picture"]))
+    monkeypatch.setattr(console, "out", Console(force_terminal=True, width=80, color_system=None))
+    view.show(found, per_image=True)
+    headings = [line for line in capsys.readouterr().out.splitlines() if "PSNR" in line and "SSIM" in line]
+    assert len(headings) == 2 and all("checker-" in line and len(line) <= 80 for line in headings)
+
+
 @pytest.mark.parametrize("form", ["--per-image", "--csv", "--json", "--markdown"])
 @pytest.mark.slow
 def test_file_names_and_stdout_need_not_be_utf_8(tmp_path, monkeypatch, form):

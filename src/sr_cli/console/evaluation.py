@@ -128,7 +128,10 @@ def _table(
 
 def _title(column: Measure) -> str:
     """The heading on two lines; the space at its end is for the stars below."""
-    return f"{column.heading} ".replace(" ", "\n", 1)
+    heading = f"{column.heading} "
+    if console.out.is_terminal:  # then the default measures fit into 80 columns
+        heading = heading.replace("checkerboard", "checker- board")
+    return heading.replace(" ", "\n", 1)
 
 
 def _print(tables: Sequence[Table], *, to: Console = console.out) -> None:
