@@ -103,7 +103,8 @@ def _connected(config: UpscaleConfig) -> Iterator[tuple[int, float]]:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of the processes behind it
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
     names = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
-    if any(name in os.environ for name in names) or Path("~/.ray/auth_token").expanduser().exists():
+    has_token = any(name in os.environ for name in names) or Path("~/.ray/auth_token").expanduser().exists()
+    if has_token and "ray" not in sys.modules:  # which reads this once
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # `ray start` asks for it then, and `ray.init` wouldn't send it
     try:
         import ray
