@@ -226,6 +226,11 @@ def test_the_model_is_chosen_by_the_picture(sr, tmp_path):
     smooth.save(tmp_path / "b.jpg", quality=80)
     assert "compact-x4 (clean, " in sr("a.png")[2]
     assert "photo-x4 (photo, JPEG of quality 80)" in sr("b.jpg", "-o", "b.png")[2]
+    assert "24×16 → 48×32, compact-x2 (clean, " in sr("a.png", "-s", "2")[2]
+    assert "24×16 → 48×32, photo-x4 (photo, " in sr("b.jpg", "-s", "2")[2]
+    assert "24×16 → 192×128, compact-x8, " in sr("b.jpg", "-s", "8")[2]
+    smooth.save(tmp_path / "c.jpg", quality=90)
+    assert "24×16 → 48×32, compact-x2 (photo, JPEG of quality 90)" in sr("c.jpg", "-s", "2")[2]
     assert "compact-x4 for 1, photo-x4 for 1; --model or --for" in sr("upscale", "a.png", "b.jpg", "-o", "out")[2]
     assert "photo-x4, " in sr("a.png", "--for", "photo", "-o", "photo.png")[2]
     assert sr("b.jpg", "-m", "photo-x4", "-o", "named.png")[0] == 0

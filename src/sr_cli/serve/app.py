@@ -251,7 +251,8 @@ class Site:
     def _upscaler(self, config: UpscaleConfig) -> Upscaler:
         same = {name: getattr(config, name) for name in ("device", "strength", "ensemble", "color_match")}
         named = None if config.model == AUTO else config.model
-        return self._load(named or default_model(config), UpscaleConfig(**same))
+        model = named or default_model(config)
+        return self._load(model, UpscaleConfig(**same, scale=config.scale if model == AUTO else None))
 
 
 async def _save(request: Request, path: Path) -> str:

@@ -33,6 +33,8 @@ _RowsOf = Callable[[slice], Tensor]
 
 _MATCH = {"low-frequency": match_low_frequencies, "histogram": match_histogram}
 
+_MILD = 80  # at x2, JPEG quality above which `photo-x4` is further from the original, see docs/research/auto-model.md
+
 
 class Upscaler:
     """A network that is ready to upscale.
@@ -66,14 +68,16 @@ class Upscaler:
         **fields: Any,
     ) -> None:
         config = replace(config or UpscaleConfig(), **fields)
-        self._others: dict[str, Upscaler] = {}
+        self._others: dict[tuple[object, ...], Upscaler] = {}
         self._smooth_jpeg = config.smooth_jpeg
         self.is_auto = model == AUTO and (model := default_model(config)) == AUTO
         self._load_other = functools.partial(Upscaler, config=config, on_step_down=on_step_down)
         if isinstance(model, Network):
             network, name = model, name or type(model).__name__
         else:
-            network, header, name = _load(DEFAULT_MODEL if self.is_auto else model, config)
+            network, header, name = _load(
+                model_for(config.scale, available_scales()) if self.is_auto else model, config
+            )
         self.network, self.name, self.header, self.scale = network, name, header or {}, network.scale
         wanted = str(self.header.get("color_match", "none"))
         self.color_match = (
@@ -108,14 +112,18 @@ class Upscaler:
         """
         if not self.is_auto:
             return self, None
-        kind, reason = classify(measure(picture, path))
-        return self._other(MODEL_FOR[kind]), f"{kind}, {reason}"
+        measures = measure(picture, path)
+        kind, reason = classify(measures)
+        is_mild = self.scale == 2 and measures.lossy and (measures.quality or 100) > _MILD
+        suited = self if is_mild or MODEL_FOR[kind] == DEFAULT_MODEL else self._other(MODEL_FOR[kind])
+        return suited, f"{kind}, {reason}"
 
-    def _other(self, name: str) -> "Upscaler":
-        """The upscaler with another model, loaded once."""
-        if name != self.name and name not in self._others:
-            self._others[name] = self._load_other(name)
-        return self._others.get(name, self)
+    def _other(self, model: str, **fields: Any) -> "Upscaler":
+        """The upscaler with another model, or other fields of the config, loaded once."""
+        key = (model, *fields.values())
+        if key not in self._others:
+            self._others[key] = self._load_other(model, **fields)
+        return self._others[key]
 
     @property
     def device(self) -> torch.device:
@@ -185,8 +193,8 @@ class Upscaler:
             raise ValueError("size, scale and width exclude each other")
         factor, columns = None if scale is None else float(scale), None if width is None else int(width)
         wanted = UpscaleConfig(size=size, scale=factor, width=columns)  # checks them
-        if self.is_auto and scale is not None and (name := model_for(scale, available_scales())) != DEFAULT_MODEL:
-            return self._other(name).upscale(photo, scale=scale, progress=progress)
+        if self.is_auto and scale is not None and model_for(scale, available_scales()) != self.name:
+            return self._other(AUTO, scale=factor).upscale(photo, scale=scale, progress=progress)
         if isinstance(photo, Tensor):
             if photo.ndim not in (3, 4) or photo.shape[-3] != 3:
                 raise ValueError(f"the tensor has shape {tuple(photo.shape)}, not (3, H, W) or (N, 3, H, W)")

@@ -5,6 +5,8 @@ import math
 from sr_cli import weights
 from sr_cli.config import AUTO, DEFAULT_MODEL, MAX_SCALE, MODEL_FOR, PERCEPTUAL_MODEL, UpscaleConfig
 
+_LARGEST_CHOICE = 4  # scale; beyond it `PERCEPTUAL_MODEL` would run twice
+
 
 def target_size(config: UpscaleConfig, width: int, height: int, *, network_scale: int) -> tuple[int, int]:
     """Width and height of the result for an input of ``width`` × ``height`` pixels.
@@ -29,10 +31,11 @@ def target_size(config: UpscaleConfig, width: int, height: int, *, network_scale
 
 def default_model(config: UpscaleConfig) -> str:
     """The model if none is named: what suits the scale, the strength or the kind, else ``auto``."""
-    if config.kind is not None and MODEL_FOR[config.kind] != DEFAULT_MODEL:
-        return MODEL_FOR[config.kind]
-    model = PERCEPTUAL_MODEL if config.strength is not None else model_for(config.scale, available_scales())
-    return AUTO if model == DEFAULT_MODEL and config.kind is None and config.arch is None else model
+    if config.strength is not None or (config.kind is not None and MODEL_FOR[config.kind] != DEFAULT_MODEL):
+        return PERCEPTUAL_MODEL
+    within = config.scale is None or config.scale <= _LARGEST_CHOICE
+    chooses = within and config.kind is None and config.arch is None
+    return AUTO if chooses else model_for(config.scale, available_scales())
 
 
 def model_for(scale: float | None, available: dict[int, str]) -> str:
