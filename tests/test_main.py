@@ -1,5 +1,6 @@
 """The command line as a process: what comes out where, and the exit code."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import pytest
 
 from sr_cli import __version__
 from support.fast_python import python
+
+MEMORY_GROUPS = Path("/sys/fs/cgroup/memory")  # of version 1, which needs no systemd to ask
 
 
 def sr(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
@@ -49,5 +52,24 @@ def test_too_little_address_space_is_one_line_that_names_memory(megabytes, tmp_p
     done = subprocess.run(
         [sys.executable, "-m", "sr_cli", "evaluate", str(tmp_path)], preexec_fn=limit, capture_output=True, text=True
     )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (6, "", 1)
+    assert done.stderr.startswith("error: out of memory: ")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.access(MEMORY_GROUPS, os.W_OK), reason="needs a memory controller that may be written to")
+def test_a_control_group_with_too_little_memory_is_named_before_it_kills(tmp_path):
+    group = MEMORY_GROUPS / f"sr-test-{os.getpid()}"
+    group.mkdir()
+    try:
+        (group / "memory.limit_in_bytes").write_text(str(300 << 20))
+        done = subprocess.run(
+            [sys.executable, "-m", "sr_cli", "evaluate", str(tmp_path)],
+            preexec_fn=lambda: (group / "cgroup.procs").write_text(str(os.getpid())),
+            capture_output=True,
+            text=True,
+        )
+    finally:
+        group.rmdir()
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (6, "", 1)
     assert done.stderr.startswith("error: out of memory: ")
