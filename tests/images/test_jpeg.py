@@ -84,3 +84,11 @@ def test_bands_are_the_whole(monkeypatch):
     whole = jpeg.smooth(plane, steps)
     monkeypatch.setattr(jpeg, "_BAND", 64)
     np.testing.assert_allclose(jpeg.smooth(plane, steps), whole, rtol=0, atol=1e-3)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_rounding_step_of_zero_does_no_harm(scene):
+    content = bytearray(saved(scene[..., 1], quality=30).getvalue())
+    at = content.index(b"\xff\xdb") + 5
+    content[at : at + 64 : 3] = bytes(22)
+    assert images.read(io.BytesIO(bytes(content)), smooth_jpeg=100).color.shape == (203, 157, 1)

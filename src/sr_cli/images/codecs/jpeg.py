@@ -59,7 +59,7 @@ def decode_smoothly(image: Image.Image) -> npt.NDArray[np.uint8] | None:
     widest, highest = max(layer[1] for layer in layers), max(layer[2] for layer in layers)
     planes = []
     for index, (_, across, down, table) in enumerate(layers):
-        steps = np.array(tables[table], np.float32).reshape(8, 8)
+        steps = np.maximum(np.array(tables[table], np.float32).reshape(8, 8), 1)  # a damaged file may say 0
         planes.append(_smooth_sampled(stored[..., index], steps, widest // across, highest // down))
     if len(planes) == 1:
         return _to_bytes(planes[0] + 128)[..., None]
