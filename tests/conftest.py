@@ -2,8 +2,10 @@
 
 import io
 import os
+import shutil
 import signal
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,6 +96,21 @@ def photo_folder(tmp_path: Path, photo_files: dict[str, bytes]) -> Path:
     for name, content in photo_files.items():
         (folder / name).write_bytes(content)
     return folder
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 200 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = shutil.which("mount")
+    if (
+        not mount
+        or subprocess.run([mount, "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk], capture_output=True).returncode
+    ):
+        pytest.skip("this user cannot mount a small disk")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
 
 
 @pytest.fixture

@@ -62,6 +62,10 @@ class OutputExistsError(OutputError):
     """A result that exists already and may not be replaced."""
 
 
+class DiskError(OutputError):
+    """A disk that is full or read-only, so that no other result can be written either."""
+
+
 class TrainingError(SrError):
     """A training that cannot start, continue or resume."""
 

@@ -303,12 +303,24 @@ def test_results_of_an_earlier_run_are_named(sr, tmp_path, model):
     assert "left out, as a result of an earlier run: in/a_4x.png; to upscale such a file, name it\n" in err
 
 
-def test_a_full_disk_ends_the_batch(sr, tmp_path, model):
+def test_a_full_disk_ends_the_batch(sr, tmp_path, model, small_disk):
     for i in range(9):
         paint(tmp_path / "in" / f"{i}.png")
-    (tmp_path / "out").write_text("in the way of the folder")
-    code, out, err = sr("upscale", "in", "-o", "out/put", "-m", model)
-    assert (code, out) == (1, "") and err.splitlines()[-4].startswith("error: 3 results in a row cannot be written")
+    (small_disk / "full").write_bytes(bytes(204_800))
+    code, out, err = sr("upscale", "in", "-o", str(small_disk), "-m", model)
+    assert (code, out) == (1, "") and "error: the disk is full or read-only: stopped" in err
+    assert err.count("no space left on the disk") == 3 and [each.name for each in small_disk.iterdir()] == ["full"]
+
+
+def test_a_folder_that_cannot_be_written_does_not_end_the_batch(sr, tmp_path, model):
+    for name in ("a/0", "a/1", "a/2", "a/3", "b/4"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        paint(tmp_path / "in" / f"{name}.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a").write_text("in the way of the folder")
+    code, _, err = sr("upscale", "in", "-r", "-o", "out", "-m", model)
+    assert code == 1 and err.count("out/a is not a folder") == 4
+    assert (tmp_path / "out" / "b" / "4_2x.png").exists()
 
 
 @pytest.fixture(autouse=True)

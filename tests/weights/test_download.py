@@ -361,20 +361,6 @@ def test_a_quota_ends_in_an_error_and_the_next_call_resumes(target):
         assert 0 < start <= 150_000
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = shutil.which("mount")
-    if (
-        not mount
-        or subprocess.run([mount, "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk], capture_output=True).returncode
-    ):
-        pytest.skip("this user cannot mount a small disk")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
-
-
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_disk_that_is_too_small_ends_in_an_error(small_disk, chunked):
     with serving({"a": Served(CONTENT, chunked=chunked)}) as server, pytest.raises(OutputError) as caught:

@@ -17,7 +17,7 @@ from sr_cli.cli.signals import interrupt_on_signals
 from sr_cli.config import AUTO, BATCH, OUTPUT, PIPE, PROCESSING, UpscaleConfig
 from sr_cli.console import upscaling as view
 from sr_cli.console.weights import obtain_model
-from sr_cli.errors import ImageError, NoImagesError, OutputError, UsageError, as_usage_error, reading
+from sr_cli.errors import DiskError, ImageError, NoImagesError, UsageError, as_usage_error, reading
 from sr_cli.system.cpu_tuning import keep_freed_memory
 from sr_cli.video import is_video
 from sr_cli.weights.registry import without_password
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sr_cli.upscaling.upscaler import Upscaler
 
 
-_MOST_UNWRITABLE = 3  # results in a row, then the disk is full or read-only
+_MOST_DISK_FAILURES = 3  # in a row; before that a smaller result might have fit
 
 
 @options(UpscaleConfig)
@@ -129,17 +129,15 @@ def _run(batch: "Batch", shown: view.OutputOptions) -> int:
     """Upscale, report, and return the exit code."""
     from sr_cli.upscaling.batch.interruption import Interruption
 
-    began, interruption, unwritable = time.perf_counter(), Interruption(), 0
+    began, interruption, disk_failures = time.perf_counter(), Interruption(), 0
     try:
         with interrupt_on_signals(interruption), view.upscaling_progress(batch.total, shown) as progress:
             for result in batch.run(progress, interruption):
                 progress.show(batch.count(result))
-                unwritable = unwritable + 1 if result.exit_code == OutputError.exit_code else 0
-                if unwritable == _MOST_UNWRITABLE and batch.total != unwritable:
+                disk_failures = disk_failures + 1 if result.disk_failed else 0
+                if disk_failures == _MOST_DISK_FAILURES and batch.total != disk_failures:
                     batch.summary.problems.append(
-                        OutputError(
-                            f"{unwritable} results in a row cannot be written: stopped; the same command goes on"
-                        )
+                        DiskError("the disk is full or read-only: stopped; the same command goes on")
                     )
                     break
     except KeyboardInterrupt:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sr_cli import signals
-from sr_cli.errors import OutputError, OutputExistsError
+from sr_cli.errors import DiskError, OutputError, OutputExistsError
 
 try:
     import fcntl
@@ -74,7 +74,8 @@ def write_atomically(path: Path, content: bytes | str, *, overwrite: bool = True
 def output_error(path: Path, error: OSError) -> OutputError:
     """Explain why ``path`` could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return OutputError(f"{path}: no space left on the disk of {path.parent}; nothing was written")
+        kind = OutputError if error.errno == errno.EFBIG else DiskError  # a smaller file may fit
+        return kind(f"{path}: no space left on the disk of {path.parent}; nothing was written")
     if isinstance(error, FileExistsError) and path.exists():
         return OutputExistsError(f"{path}: already exists")
     reason = error.strerror or str(error)
@@ -84,7 +85,8 @@ def output_error(path: Path, error: OSError) -> OutputError:
                 reason = f"{each} is a link to {each.readlink()}, which does not exist"
             elif each.is_file():
                 reason = f"{each} is not a folder"
-    return OutputError(f"{path}: cannot be written ({reason})")
+    kind = DiskError if error.errno == errno.EROFS else OutputError
+    return kind(f"{path}: cannot be written ({reason})")
 
 
 @contextmanager

@@ -33,6 +33,7 @@ class Result:
         sha256: of the result's file, if a manifest is kept.
         error: what went wrong, in one line.
         exit_code: the error's.
+        disk_failed: whether the disk is full or read-only.
     """
 
     input: str
@@ -58,6 +59,7 @@ class Result:
     sha256: str | None = None
     error: str | None = None
     exit_code: int = 0
+    disk_failed: bool = False
 
 
 @dataclass(kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from sr_cli import images
 from sr_cli.config import UpscaleConfig
-from sr_cli.errors import DeviceError, ImageError, OutputExistsError, SrError, is_out_of_memory
+from sr_cli.errors import DeviceError, DiskError, ImageError, OutputExistsError, SrError, is_out_of_memory
 from sr_cli.images import Picture
 from sr_cli.upscaling.batch.results import Result
 from sr_cli.upscaling.batch.staging import Staged
@@ -123,7 +123,13 @@ class Writing:
         return self.facts
 
     def _failed(self, error: SrError) -> Result:
-        return replace(self.facts, status="failed", error=self.staged.renamed(str(error)), exit_code=error.exit_code)
+        return replace(
+            self.facts,
+            status="failed",
+            error=self.staged.renamed(str(error)),
+            exit_code=error.exit_code,
+            disk_failed=isinstance(error, DiskError),
+        )
 
 
 def write_frames(writing: Writing, loop: int, format: str, config: UpscaleConfig) -> float:
