@@ -255,8 +255,16 @@ def test_damaged_exif_goes_into_a_tiff_or_is_left_out(at, value):
     content = bytearray(exif(6))
     content[at] = value
     metadata, _ = make_upright(images.Metadata(exif=bytes(content)))
-    again = through(images.Picture(color=gradient(), metadata=metadata), "TIFF")
+    picture = images.Picture(color=gradient(), metadata=metadata)
+    again = through(picture, "TIFF")
     np.testing.assert_array_equal(again.color, gradient())
+    assert images.losses(picture, "TIFF") in ([], ["damaged EXIF"])
+
+
+def test_a_tiff_without_unreadable_exif_says_so():
+    picture = images.Picture(color=gradient(), metadata=images.Metadata(exif=b"not EXIF"))
+    assert images.losses(picture, "TIFF") == ["damaged EXIF"]
+    assert through(picture, "TIFF").metadata.exif is None
 
 
 @pytest.mark.parametrize("xmp", [None, XMP, b"", XMP.replace(b"dc:title", b"dc:CreatorTool")])

@@ -81,8 +81,9 @@ def test_a_header_can_be_read_alone(weights_of):
         b"[" * 100_000,
         b'{"a":{"data_offsets":[0]}}',
         b'{"__metadata__":{"format":"sr-cli 1","architecture":"' + b"[" * 100_000 + b'"}}',
+        json.dumps({f"t{i}": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]} for i in range(20_001)}).encode(),
     ],
-    ids=["nested", "without an end", "nested architecture"],
+    ids=["nested", "without an end", "nested architecture", "20,001 tensors"],
 )
 def test_a_hostile_header_is_refused_by_name(tmp_path, header):
     path = tmp_path / "hostile.safetensors"

@@ -186,6 +186,7 @@ SWIN = {"embed_dim": 12, "depths": [2], "num_heads": [2], "window_size": 4, "ups
             ),
             "a network far larger than the file",
         ),
+        (lambda: dict.fromkeys(map(str, range(20_001)), torch.zeros(1)), "20,001 tensors, more than any network"),
         (lambda: claims(body_0_weight=(0, 3, 3, 3)), "is empty|don't fit"),
         (lambda: claims() | {"body.2.bias": torch.full((8,), torch.nan)}, "body.2.bias has values that are not finite"),
         (lambda: claims() | {"body.2.bias": torch.full((8,), torch.inf)}, "body.2.bias has values that are not finite"),

@@ -17,6 +17,7 @@ from sr_cli.images.codecs.png_read import SIGNATURE as PNG_SIGNATURE
 from sr_cli.images.codecs.png_read import read_png
 from sr_cli.images.codecs.png_write import write_png
 from sr_cli.images.codecs.tiff_tags import SIGNATURES as TIFF_SIGNATURES
+from sr_cli.images.codecs.tiff_tags import is_readable_as_tags
 from sr_cli.images.codecs.tiff_write import write_tiff
 from sr_cli.images.icc import in_srgb
 from sr_cli.images.picture import Decoded, Header, Metadata, Picture, rescale
@@ -33,7 +34,7 @@ class Format:
             ``XMP``, ``resolution``, and ``gray profile`` if gray pictures are not made RGB, which needs other profiles.
         max_metadata: the most bytes of EXIF, and of XMP.
         exif_prefix: what stands before EXIF data in the file.
-        rewrites_exif: whether Pillow takes EXIF apart to write it, so that it has to be sound.
+        takes_exif: whether EXIF is sound enough for this format; ``None`` if its bytes are written as they are.
         palette: whether it is limited to 256 colors and to pixels that are either opaque or transparent.
         animated: whether it holds animations.
         still: the format to write a still picture of this format in.
@@ -52,7 +53,7 @@ class Format:
     longest_side: int = 2**31 - 1
     max_metadata: int | None = None
     exif_prefix: bytes = b""
-    rewrites_exif: bool = False
+    takes_exif: Callable[[bytes], bool] | None = None
     palette: bool = False
     animated: bool = False
     still: str | None = None
@@ -79,6 +80,19 @@ def _read_tiff_header(file: BinaryIO) -> Header:
 
 _FIELDS = {"ICC profile": "icc", "EXIF": "exif", "XMP": "xmp", "resolution": "dpi"}  # of `Metadata`
 _METADATA = frozenset({"ICC profile", "gray profile", "EXIF", "XMP"})
+
+
+@lru_cache(maxsize=8)
+def _is_sound(exif: bytes) -> bool:
+    """Whether Pillow can take EXIF apart and put it together again."""
+    try:
+        parsed = Image.Exif()
+        parsed.load(exif)
+        parsed.tobytes()
+    except Exception:  # a wrong type raises TypeError, struct.error, AttributeError …
+        return False
+    return True
+
 
 FORMATS = {
     "PNG": Format(
@@ -112,13 +126,14 @@ FORMATS = {
         signatures=TIFF_SIGNATURES,
         decoder=_read_tiff,
         header_reader=_read_tiff_header,
+        takes_exif=is_readable_as_tags,
         strip_encoder=write_tiff,
     ),
     "BMP": Format(suffixes=(".bmp", ".dib"), holds=frozenset({"resolution"})),
     "AVIF": Format(
         suffixes=(".avif",),
         longest_side=32_768,
-        rewrites_exif=True,
+        takes_exif=_is_sound,
         holds=_METADATA - {"gray profile"} | {"alpha", "10 bit", "CICP"},  # Pillow before 12 makes gray RGB
         animated=True,
         quality=90,
@@ -188,7 +203,7 @@ def storable_metadata(metadata: Metadata, format: str) -> Metadata:
     for field in ("exif", "xmp"):
         if limit is not None and len(stored.get(field) or b"") > limit:
             del stored[field]
-    if target.rewrites_exif and not _is_sound(stored.get("exif") or b""):
+    if target.takes_exif and (exif := stored.get("exif")) and not target.takes_exif(exif):
         del stored["exif"]
     cicp = metadata.cicp if "CICP" in target.holds else None
     return Metadata(**stored, cicp=cicp, png_chunks=metadata.png_chunks)
@@ -216,19 +231,7 @@ def losses(picture: Picture, format: str) -> list[str]:
     stored = storable_metadata(picture.metadata, format)
     for name, field in _FIELDS.items():
         if name != "resolution" and getattr(picture.metadata, field) != getattr(stored, field):
-            lost.append(f"damaged {name}" if name == "EXIF" and target.rewrites_exif else name)
+            lost.append(f"damaged {name}" if name == "EXIF" and target.takes_exif else name)
     if target.palette and picture.format != format:
         lost += ["more than 256 colors"] + ["partial transparency"] * (picture.alpha is not None)
     return lost
-
-
-@lru_cache(maxsize=8)
-def _is_sound(exif: bytes) -> bool:
-    """Whether Pillow can take EXIF apart and put it together again."""
-    try:
-        parsed = Image.Exif()
-        parsed.load(exif)
-        parsed.tobytes()
-    except Exception:  # a wrong type raises TypeError, struct.error, AttributeError …
-        return False
-    return True

@@ -22,6 +22,7 @@ from sr_cli.networks.fast.inference_form import InferenceForm
 from sr_cli.networks.fast.onednn import FusedConv
 from sr_cli.system.memory import growth_limited
 from sr_cli.weights.content import content_of
+from sr_cli.weights.header import MOST_TENSORS
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor
@@ -193,6 +194,8 @@ def _load(path: Path, size: int) -> "ImageModelDescriptor[nn.Module]":
         raise WeightsError(f"{path}: the package spandrel cannot be imported ({first_line(error)})") from error
     problem = "weights of an architecture that is unknown here"
     for tensors in _candidates(state):
+        if len(tensors) > MOST_TENSORS:
+            raise WeightsError(f"{path}: holds {len(tensors):,} tensors, more than any network")
         try:
             limit = _limited_to(8 * size + (_ALLOWANCE >> 4), count=4 * len(tensors) + 1000)
             with checking_parameters(limit):

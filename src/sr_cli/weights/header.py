@@ -8,6 +8,8 @@ from typing import Any
 from sr_cli.errors import WeightsError, reading
 
 _LONGEST_HEADER = 100_000_000  # bytes; the safetensors library has the same limit
+MOST_TENSORS = 20_000
+"""Of a file: the largest networks that people share have some 3,000."""
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
@@ -24,6 +26,8 @@ def read_metadata(path: Path) -> dict[str, Any]:
             if length > _LONGEST_HEADER:
                 raise ValueError("its header is too long")
             header = json.loads(file.read(length))
+        if len(header) > MOST_TENSORS:
+            raise ValueError(f"it holds {len(header):,} tensors, more than any network")
         metadata = {key: _decode(value) for key, value in header.pop("__metadata__", {}).items()}
         end = 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
         if path.stat().st_size != end:

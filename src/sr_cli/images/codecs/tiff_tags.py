@@ -2,6 +2,7 @@
 
 import io
 import struct
+from functools import lru_cache
 from typing import Any, BinaryIO
 
 from PIL.ExifTags import IFD
@@ -36,10 +37,17 @@ def read_tags(file: BinaryIO) -> Metadata:
 
 def exif_to_tags(exif: bytes | None) -> dict[int, Any]:
     """EXIF as tags for the main directory of a TIFF; empty if it is damaged."""
+    return read_descriptive_tags(io.BytesIO(exif)) if exif and is_readable_as_tags(exif) else {}
+
+
+@lru_cache(maxsize=8)
+def is_readable_as_tags(exif: bytes) -> bool:
+    """Whether EXIF can be taken apart into tags."""
     try:
-        return read_descriptive_tags(io.BytesIO(exif)) if exif else {}
+        read_descriptive_tags(io.BytesIO(exif))
     except (SyntaxError, IndexError, struct.error):
-        return {}
+        return False
+    return True
 
 
 def read_descriptive_tags(file: BinaryIO) -> dict[int, Any]:
