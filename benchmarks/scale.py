@@ -3,6 +3,7 @@
     python benchmarks/scale.py                  # a million photos of 12 megapixels, by the figures below; seconds
     python benchmarks/scale.py --photo a.jpg    # CPU seconds to decode it and to encode its result; a minute
     python benchmarks/scale.py --names 100000   # memory while so many pictures of a store are listed and planned
+    python benchmarks/scale.py --names 100000 --upscale   # and while they are upscaled; an hour
     python benchmarks/scale.py --check          # runs with 1, 2 and 4 Ray workers on this machine; minutes
 
 A worker is a process as `--cluster` starts them: threads that fetch and decode, one that runs the network, threads that
@@ -34,6 +35,7 @@ import fsspec
 import numpy as np
 import psutil
 import torch
+from fsspec.implementations.memory import MemoryFileSystem
 from PIL import Image
 
 from commands import make_pictures
@@ -281,8 +283,24 @@ def check(arguments: argparse.Namespace) -> None:
                     print(f"{found.rate / found.cpus:.2f} pictures a CPU second", flush=True)
 
 
-def measure_memory(count: int) -> None:
-    """Resident memory during a dry run over pictures of a store in memory, a thousand in a folder."""
+class Memory(MemoryFileSystem):
+    """fsspec's store in memory, which looks at all names to find one, with a look-up in its place."""
+
+    def isfile(self, path: str) -> bool:
+        return self._strip_protocol(path) in self.store
+
+    def info(self, path: str, **options: object) -> dict[str, object]:
+        found = self.store.get(self._strip_protocol(path))
+        return {"name": path, "size": found.size, "type": "file"} if found else super().info(path, **options)
+
+
+def measure_memory(count: int, *, upscale: bool) -> None:
+    """Resident memory during a run over pictures of a store in memory, a thousand in a folder.
+
+    Args:
+        upscale: whether this is more than a dry run; results are taken out of the store as they come.
+    """
+    fsspec.register_implementation("memory", Memory, clobber=True)
     store, file = fsspec.filesystem("memory"), io.BytesIO()
     Image.new("RGB", (4, 4)).save(file, "PNG")
     for number in range(count):
@@ -290,8 +308,10 @@ def measure_memory(count: int) -> None:
     config = UpscaleConfig(model="compact-x4", device="cpu", recursive=True)
     request = BatchRequest(inputs=["memory://in"], output="memory://out")
     batch = plan_batch(request, config, lambda: Upscaler("compact-x4", config))
-    for number, result in enumerate(batch.dry_run(), 1):
-        assert result.status == "planned", result.error
+    for number, result in enumerate(batch.run() if upscale else batch.dry_run(), 1):
+        assert result.status == ("done" if upscale else "planned"), result.error
+        if upscale:
+            store.rm_file(result.output)
         if number in (1, count // 100, count // 10, count // 2, count):
             print(f"{number} pictures: {psutil.Process().memory_info().rss / 1e6:.0f} MB")
 
@@ -327,6 +347,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="real runs on Ray, beside the simulation")
     parser.add_argument("--names", type=int, help="measure the memory of a dry run over so many pictures")
+    parser.add_argument("--upscale", action="store_true", help="with --names: a real run")
     parser.add_argument("--photo", type=Path, help="measure how long its files take to decode and encode")
     parser.add_argument("--cases", nargs="+", default=["waiting", "computing"], help="which of the two to check")
     parser.add_argument("--workers", nargs="+", type=int, default=[1, 2, 4], help="how many, one run each (1 2 4)")
@@ -335,7 +356,7 @@ def main() -> None:
     parser.add_argument("--wait", type=float, default=0.5, help="seconds before the server sends (0.5)")
     arguments = parser.parse_args()
     if arguments.names:
-        measure_memory(arguments.names)
+        measure_memory(arguments.names, upscale=arguments.upscale)
     elif arguments.photo:
         measure_files(arguments.photo)
     elif arguments.check:
