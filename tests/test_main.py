@@ -73,3 +73,10 @@ def test_a_control_group_with_too_little_memory_is_named_before_it_kills(tmp_pat
         group.rmdir()
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (6, "", 1)
     assert done.stderr.startswith("error: out of memory: ")
+
+
+def test_what_libraries_log_stays_away_from_stderr(tmp_path):
+    (tmp_path / "noisy.py").write_text("import logging\nlogging.getLogger('noisy').warning('for programmers')\n")
+    done = sr("train", ".", "--arch", "noisy:Missing", cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: network noisy:Missing") and len(done.stderr.splitlines()) == 1

@@ -20,6 +20,7 @@ from sr_cli import signals  # noqa: E402
 signals.install()  # before what takes time to import
 
 import io  # noqa: E402
+import logging  # noqa: E402
 import re  # noqa: E402
 import sys  # noqa: E402
 import warnings  # noqa: E402
@@ -59,6 +60,7 @@ def run() -> int:
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # file names or stdout may not be UTF-8
     if not sys.warnoptions:  # -W or PYTHONWARNINGS
+        logging.getLogger().addHandler(logging.NullHandler())
         warnings.simplefilter("ignore")  # what libraries tell programmers; ours are lines of the console
     check_before_imports()
     limit_openmp_spin(training=sys.argv[1:2] == ["train"])
