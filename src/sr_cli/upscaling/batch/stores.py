@@ -184,6 +184,9 @@ def any_path(text: str) -> AnyPath:
 
 def _fail_at_once(store: Any) -> None:
     """Keep a store from trying again by itself: `attempt` does."""
+    azure = getattr(getattr(store, "service_client", None), "_config", None)
+    if policy := getattr(azure, "retry_policy", None):  # adlfs has no option for it
+        policy.total_retries = 0
     if getattr(store, "retries", 1) == 1:
         return
     store.retries = 1
