@@ -79,12 +79,12 @@ class QualityError(SrError):
 
 
 @contextmanager
-def as_usage_error() -> Iterator[None]:
-    """Raise a `UsageError` where a config refuses its settings."""
+def as_usage_error(about: str = "") -> Iterator[None]:
+    """Raise a `UsageError` where a config refuses its settings, or a text cannot be read; it begins with ``about``."""
     try:
         yield
     except (TypeError, ValueError) as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(f"{about}{error}") from error
 
 
 @contextmanager

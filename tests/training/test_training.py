@@ -17,7 +17,7 @@ from sr_cli.networks.registry import build
 from sr_cli.training.loop import train
 from sr_cli.training.run_folder import load_state
 from sr_cli.training.schedule import ends_epoch, fraction_done, learning_rate
-from sr_cli.training.state import Stop
+from sr_cli.training.state import Progress, Stop
 from sr_cli.training.trainer import Trainer, sharpened
 from sr_cli.training.validation import validation_count
 from support.distributed_parts import batch_for
@@ -477,9 +477,9 @@ def test_the_learning_rate_rises_stays_and_falls():
 
 def test_the_first_limit_ends_it():
     config = TrainConfig(arch="compact", crop_size=32, batch_size=4, steps=100, epochs=2.0, hours=1.0)
-    assert fraction_done(config, 50, elapsed=0, photos=1000) == 0.5
-    assert fraction_done(config, 50, elapsed=3600, photos=1000) == 1
-    assert fraction_done(config, 50, elapsed=0, photos=100) == 1
+    assert fraction_done(config, Progress(step=50), photos=1000) == 0.5
+    assert fraction_done(config, Progress(step=50, elapsed=3600), photos=1000) == 1
+    assert fraction_done(config, Progress(step=50), photos=100) == 1
 
 
 def test_every_epoch_ends_once():

@@ -100,7 +100,6 @@ def train(
     from sr_cli.system import device as devices
     from sr_cli.system.distributed import join_group, local_device
     from sr_cli.training.by_folder import prepare
-    from sr_cli.training.first_batch import draw_first_batch
     from sr_cli.training.loop import where_it_stands
     from sr_cli.training.state import Stop
 
@@ -138,7 +137,7 @@ def train(
     )
     settings, run = job.config, job.run
     if show_pairs is not None:
-        draw_first_batch(show_pairs, settings, job.photos, job.device)
+        job.draw_first_batch(show_pairs)
         typer.echo(show_pairs)
         return
     stop = Stop()

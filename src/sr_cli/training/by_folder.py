@@ -9,22 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from sr_cli import weights
 from sr_cli.config import TrainConfig, by_option
 from sr_cli.data import Photos
-from sr_cli.errors import UsageError
+from sr_cli.errors import UsageError, as_usage_error
 from sr_cli.losses.parse import feature_layers, parse_loss
 from sr_cli.networks.vgg import load_vgg_state
 from sr_cli.system import device as devices
+from sr_cli.system.atomic_files import atomic_write
 from sr_cli.system.distributed import ALONE, Group
+from sr_cli.training.loop import make_batches
 from sr_cli.training.loop import train as steps_of
 from sr_cli.training.provenance import file_record
 from sr_cli.training.run_folder import check_free
 from sr_cli.training.runs import TrainingRun
 from sr_cli.training.settings import fresh_config, resumed_config
 from sr_cli.training.state import Stop, TrainStep
+from sr_cli.training.teacher import Teacher
+from sr_cli.training.validation import draw_pairs, validation_count
 from sr_cli.upscaling.load import find_weights, settings_of_file
 
 RUNS = Path("runs")
@@ -51,6 +56,22 @@ class Job:
     def steps(self, *, stop: Stop, group: Group = ALONE, tensorboard: bool = False) -> Iterator[TrainStep]:
         """`sr_cli.training.loop.train` of this job."""
         return steps_of(**vars(self), stop=stop, group=group, tensorboard=tensorboard)
+
+    def draw_first_batch(self, file: Path) -> None:
+        """Draw the pairs of the first step, and the teacher's targets, if there is a teacher, into a PNG.
+
+        Raises:
+            UsageError: ``file`` doesn't end with ``.png``, or see `Teacher.load`.
+            OutputError: it cannot be written.
+        """
+        if file.suffix.lower() != ".png":
+            raise UsageError(f"--show-pairs {file}: the name has to end with .png")
+        teacher = Teacher.load(self.config, self.device)
+        to_train_on, _ = self.photos.split(validation_count(self.config, len(self.photos)), seed=self.config.seed)
+        pairs = make_batches(self.config, to_train_on).pairs_of(0)
+        sheet = draw_pairs(pairs, self.config.scale, degradation=self.config.degradation, teacher=teacher)
+        with atomic_write(file) as content:
+            Image.fromarray(sheet).save(content, "PNG")
 
 
 def prepare(
@@ -208,10 +229,8 @@ def _by_field(given: Mapping[str, Any]) -> dict[str, Any]:
         field, parse = (each.name, each.metadata["parse"]) if each else (name, None)
         if field in settings:
             raise UsageError(f"{name} is set twice")
-        try:
+        with as_usage_error(f"{name}: "):
             settings[field] = parse(value) if parse and isinstance(value, str) else value
-        except ValueError as error:
-            raise UsageError(f"{name}: {error}") from error
     return settings
 
 

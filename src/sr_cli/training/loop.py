@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sr_cli.config import TrainConfig
-from sr_cli.data import Batches, Loader, Photos, TrainingPairs
+from sr_cli.data import Batch, Batches, Loader, Photos, TrainingPairs
 from sr_cli.errors import ImageError, TrainingError
 from sr_cli.evaluation.measures import MEASURES
 from sr_cli.networks.registry import is_described_by_file
@@ -22,13 +22,15 @@ from sr_cli.system.distributed import ALONE, Group
 from sr_cli.system.memory import cpus
 from sr_cli.system.telemetry import EnergyMeter, EnergyReport, in_parallel
 from sr_cli.training.recorder import Recorder, open_run
-from sr_cli.training.recovery import recover
 from sr_cli.training.run_folder import WEIGHTS, read_state
 from sr_cli.training.schedule import ends_epoch, fraction_done, learning_rate, limits_reached
 from sr_cli.training.state import Progress, Stop, TrainStep
 from sr_cli.training.teacher import with_absolute_teacher
 from sr_cli.training.trainer import NotFinite, Trainer
 from sr_cli.training.validation import bicubic_scores, measures_of, validate, validation_count, validation_crops
+
+MAX_ROLLBACKS = 5
+"""How often a training may roll back before it stops."""
 
 
 def train(
@@ -49,10 +51,7 @@ def train(
     """Train a network and record everything about it in the folder ``run``.
 
     Args:
-        config: the settings.
         photos: HR photos, of which some are held out for validation.
-        device: where to compute.
-        run: the run's folder.
         vgg_state: weights of the loss network; needed for a loss with features.
         init: weights to start from.
         resume: continue from ``last.pt``, with the same results as without the interruption.
@@ -78,7 +77,7 @@ def train(
     hint = f"continue from the last state with --resume {run}"
 
     def fraction() -> float:
-        return fraction_done(config, progress.step, elapsed=progress.elapsed, photos=len(to_train_on))
+        return fraction_done(config, progress, photos=len(to_train_on))
 
     def impatient() -> bool:
         return config.patience is not None and progress.stale >= config.patience
@@ -187,6 +186,51 @@ def train(
                 energy=energy,
             )
             remarks.clear()
+
+
+def recover(
+    trouble: NotFinite,
+    batch: Batch,
+    trainer: Trainer,
+    progress: Progress,
+    recorder: Recorder | None,
+    group: Group,
+    hint: str,
+) -> tuple[Progress, str]:
+    """Restore the last state, with half the learning rate, if ``--on-nan`` allows it.
+
+    If the last rollback went there too, the state before it is restored.
+
+    Args:
+        recorder: that of the process that writes; it forgets what it recorded after the state.
+        hint: how the user can continue, for the error message.
+
+    Returns:
+        The progress to continue from, and a remark for the user.
+
+    Raises:
+        TrainingError: rollback is off, or there have been `MAX_ROLLBACKS`.
+    """
+    files = ", ".join(str(path) for paths in group.gather(batch.paths) for path in paths)
+    what = f"{trouble} at step {progress.step + 1}; the batch came from {files}"
+    if trainer.config.on_nan == "stop":
+        raise TrainingError(f"{what}; {hint}, and a lower --lr or --on-nan rollback")
+    if progress.rollbacks == MAX_ROLLBACKS:
+        raise TrainingError(f"{what}; gave up after {MAX_ROLLBACKS} rollbacks; {hint}, and a lower --lr")
+    state: dict[str, Any] | None = None
+    if recorder:
+        if recorder.run.last_step == progress.rolled_back_to:
+            recorder.run.drop_last_state()
+        state = read_state(recorder.run.path)
+    state = group.broadcast(state)
+    trainer.restore(state["trainer"])
+    restored = Progress(**state["progress"])
+    restored.lr_factor, restored.rollbacks = progress.lr_factor / 2, progress.rollbacks + 1
+    restored.rolled_back_to = restored.step
+    if recorder:
+        recorder.run.forget_after(restored.step)
+        recorder.save(trainer, restored)
+    return restored, f"{what}; rolled back to step {restored.step}, learning rate × {restored.lr_factor:g}"
 
 
 def where_it_stands(run: Path, config: TrainConfig, photos: Photos) -> tuple[int, dict[str, bool]]:

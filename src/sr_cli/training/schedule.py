@@ -19,32 +19,26 @@ def learning_rate(config: TrainConfig, step: int, fraction: float) -> float:
     return config.lr * warm
 
 
-def fraction_done(config: TrainConfig, step: int, *, elapsed: float, photos: int) -> float:
-    """How much of the training is done; 1 or more once the first limit is reached.
-
-    Args:
-        step: steps done.
-        elapsed: seconds that they took.
-        photos: number of photos to train on.
-    """
-    return max(_fractions(config, step, elapsed=elapsed, photos=photos).values())
+def fraction_done(config: TrainConfig, progress: Progress, *, photos: int) -> float:
+    """How much of a training on so many photos is done; 1 or more once the first limit is reached."""
+    return max(_fractions(config, progress, photos).values())
 
 
 def limits_reached(config: TrainConfig, progress: Progress, *, photos: int) -> dict[str, bool]:
     """Whether each limit of a training is reached, by the names of their settings."""
-    fractions = _fractions(config, progress.step, elapsed=progress.elapsed, photos=photos)
+    fractions = _fractions(config, progress, photos)
     patience = {} if config.patience is None else {"patience": progress.stale >= config.patience}
     return {name: fraction >= 1 for name, fraction in fractions.items()} | patience
 
 
-def _fractions(config: TrainConfig, step: int, *, elapsed: float, photos: int) -> dict[str, float]:
+def _fractions(config: TrainConfig, progress: Progress, photos: int) -> dict[str, float]:
     fractions = {}
     if config.steps is not None:
-        fractions["steps"] = step / config.steps
+        fractions["steps"] = progress.step / config.steps
     if config.epochs is not None:
-        fractions["epochs"] = step * config.batch_size / (config.epochs * photos)
+        fractions["epochs"] = progress.step * config.batch_size / (config.epochs * photos)
     if config.hours is not None:
-        fractions["hours"] = elapsed / (3600 * config.hours)
+        fractions["hours"] = progress.elapsed / (3600 * config.hours)
     return fractions
 
 
