@@ -210,7 +210,7 @@ MEMORY = """
 import sys, numpy as np, torch
 from pathlib import Path
 from sr_cli import images
-from sr_cli.system.peak_memory import peak_memory
+from sr_cli.system.device import peak_memory
 cpu = torch.device("cpu")
 color = np.zeros((8000, 4000, 3), np.uint8)
 color[:] = np.arange(4000, dtype=np.uint16)[:, None] % 251

@@ -9,8 +9,7 @@ from sr_cli.errors import UsageError, WeightsError
 from sr_cli.losses.checkerboard import CheckerboardLoss, CheckerboardPairLoss
 from sr_cli.losses.features import FeatureReconstructionLoss, RelativeFeatureLoss
 from sr_cli.losses.parse import FEATURE_LOSSES, LOSSES, PRESETS, LossTerm, WeightedSum, feature_layers, parse_loss
-from sr_cli.losses.pixel import ChromaLoss, L1Loss, L2Loss, PsnrLoss
-from sr_cli.losses.self_ensemble import self_ensemble_loss
+from sr_cli.losses.pixel import ChromaLoss, L1Loss, L2Loss, PsnrLoss, self_ensemble_loss
 from sr_cli.networks.vgg import VGG_LAYERS, VGGFeatures, load_vgg_state
 
 

@@ -92,7 +92,7 @@ def _serve(connection: Connection, problem_of: Problem) -> None:
     """Answer each mutant with the problem it causes, or ``None``, and the largest memory yet."""
     import torch
 
-    from sr_cli.system.peak_memory import peak_memory
+    from sr_cli.system.device import peak_memory
 
     torch.set_num_threads(1)
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))

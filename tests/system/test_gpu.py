@@ -12,7 +12,7 @@ import torch
 from sr_cli import info
 from sr_cli.console import info as view
 from sr_cli.system import device as devices
-from sr_cli.system.peak_memory import peak_memory, reset_peak_memory
+from sr_cli.system.device import peak_memory, reset_peak_memory
 from sr_cli.system.telemetry import EnergyMeter, device_reader, nvidia
 
 pytestmark = pytest.mark.gpu

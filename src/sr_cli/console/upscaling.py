@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import sys
 import time
 from collections import Counter
@@ -18,6 +19,8 @@ from sr_cli.errors import EXIT_SOME_FAILED
 from sr_cli.system.quantities import pictures
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from sr_cli.images import Picture
     from sr_cli.upscaling.batch.pipeline import OnStrip
     from sr_cli.upscaling.batch.plan_outputs import Job
@@ -35,8 +38,6 @@ class OutputOptions:
 
     Attributes:
         as_json: a JSON object per line instead of paths.
-        preview: show a crop in the terminal.
-        compare: write a crop to this file.
     """
 
     as_json: bool = False
@@ -125,12 +126,11 @@ class UpscalingProgress:
             console.note(outcome(result))
 
     def _show_crop(self, crop: "CropCompare") -> None:
-        from sr_cli.console import preview
         from sr_cli.system.atomic_files import write_atomically
 
         image = crop.image()
         if self._shown.preview:
-            preview.show(image)
+            _preview(image)
         if self._shown.compare:
             file = io.BytesIO()
             image.save(file, "PNG")
@@ -164,6 +164,19 @@ def upscaling_progress(total: int | None, shown: OutputOptions) -> Iterator[Upsc
         redirect_stdout=sys.stdout.isatty(),  # results go above the bars, but into a file or pipe if there is one
     ) as bar:
         yield UpscalingProgress(total, shown, bar)
+
+
+def _preview(image: "Image.Image") -> None:
+    """Show an image on stderr by kitty's protocol or sixels if the terminal knows them, else by half blocks."""
+    logging.getLogger("textual_image").setLevel(logging.CRITICAL)  # it logs terminals that don't answer its queries
+    try:
+        from textual_image import renderable
+
+        # To learn what the terminal can do, the library writes to stdout and reads stdin.
+        shown = renderable.Image if sys.stdout.isatty() else renderable.HalfcellImage
+        console.err.print(shown(image, width="auto", height="auto"))
+    except Exception as error:  # the quirks of a terminal must not end the batch
+        console.warning(f"--preview: the image cannot be shown ({type(error).__name__}: {error})")
 
 
 def summarize(summary: "Summary", shown: OutputOptions) -> None:

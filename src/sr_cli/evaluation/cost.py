@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sr_cli.evaluation.methods import Method
 from sr_cli.evaluation.result import Cost
 from sr_cli.imageops import dihedral
-from sr_cli.system.peak_memory import peak_memory, reset_peak_memory
+from sr_cli.system.device import peak_memory, reset_peak_memory
 
 _COUNTED_SIDE = 64  # LR pixels of the square that multiply-adds are counted on
 

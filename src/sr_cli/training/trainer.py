@@ -17,7 +17,7 @@ from sr_cli.errors import DeviceError, TrainingError, UsageError, first_line, is
 from sr_cli.imageops import dihedral
 from sr_cli.imageops.gaussian import gaussian_blur
 from sr_cli.losses.parse import ADVERSARIAL, TEACHER, WeightedSum, parse_loss, weight_of
-from sr_cli.losses.self_ensemble import self_ensemble_loss
+from sr_cli.losses.pixel import self_ensemble_loss
 from sr_cli.networks.base import Network, describe
 from sr_cli.networks.checkpoint import load_network
 from sr_cli.networks.registry import blamed, build, build_from_file, built_in, is_described_by_file
@@ -38,8 +38,6 @@ class Trainer:
     """Trains a network, one step at a time.
 
     Args:
-        config: the settings.
-        device: where to compute.
         vgg_state: weights of the loss network; needed for a loss with features.
         init: weights to start from; layers that they lack, or have in another shape, keep their fresh weights. A
             network that is `described_by_file` is built from it.

@@ -15,7 +15,7 @@ from sr_cli import __version__, images
 from sr_cli.config import UpscaleConfig
 from sr_cli.errors import ImageError, OutputExistsError, one_line
 from sr_cli.images import Picture
-from sr_cli.system.peak_memory import peak_memory, reset_peak_memory
+from sr_cli.system.device import peak_memory, reset_peak_memory
 from sr_cli.upscaling.batch.interruption import Interruption
 from sr_cli.upscaling.batch.plan_outputs import Job
 from sr_cli.upscaling.batch.results import Result
