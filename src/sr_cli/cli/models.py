@@ -8,6 +8,7 @@ import typer
 
 from sr_cli import weights
 from sr_cli.cli.completion import completer
+from sr_cli.cli.options import option
 from sr_cli.config import DEFAULT_MODEL
 from sr_cli.console import models as view
 from sr_cli.errors import UsageError
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
 
 CATALOG = "Catalog"
 _ALIKE = ("compact", "rcan", ("esrgan", 4), ("esrgan", 8))  # smaller scales of ESRGAN may begin by halving the picture
-
-
-def _filter(help: str, *flags: str, metavar: str) -> Any:
-    return typer.Option(*flags, help=help, metavar=metavar, rich_help_panel=CATALOG, show_default=False)
 
 
 def models(
@@ -36,15 +33,17 @@ def models(
     ] = None,
     *,
     in_catalog: Annotated[
-        bool, typer.Option("--catalog", help="Search community models that can be downloaded.", rich_help_panel=CATALOG)
+        bool, option("Search community models that can be downloaded.", CATALOG, "--catalog")
     ] = False,
-    tag: Annotated[list[str] | None, _filter("For this purpose: photo, anime, …", "--tag", metavar="TAG")] = None,
-    scale: Annotated[int | None, _filter("Of this scale.", "--scale", metavar="N")] = None,
+    tag: Annotated[
+        list[str] | None, option("For this purpose: photo, anime, …", CATALOG, "--tag", metavar="TAG")
+    ] = None,
+    scale: Annotated[int | None, option("Of this scale.", CATALOG, "--scale", metavar="N")] = None,
     license: Annotated[
         str | None,
-        _filter("free: commercial use allowed; or the beginning of a name.", "--license", metavar="free|NAME"),
+        option("free: commercial use allowed; or the beginning of a name.", CATALOG, "--license", metavar="free|NAME"),
     ] = None,
-    architecture: Annotated[str | None, _filter("Of this kind.", "--architecture", metavar="NAME")] = None,
+    architecture: Annotated[str | None, option("Of this kind.", CATALOG, "--architecture", metavar="NAME")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the models, show one, or search for others.

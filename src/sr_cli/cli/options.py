@@ -11,7 +11,7 @@ import typer
 
 from sr_cli.cli.completion import completer
 from sr_cli.config import flag
-from sr_cli.errors import UsageError
+from sr_cli.errors import UsageError, as_usage_error
 
 _WIDE = 16  # columns of choices that the help shows in place of a type
 
@@ -83,11 +83,7 @@ def check_page(path: Path | None) -> None:
 
 
 def show_defaults(parameters: Iterable[Any], config: Any) -> None:
-    """Let ``--help`` show the values that ``config`` has in place of its class's defaults.
-
-    Args:
-        parameters: those of the Click command.
-    """
+    """Let ``--help`` show the values that ``config`` has in place of its class's defaults."""
     settings = {each.name: each for each in fields(config)}
     for parameter in parameters:
         if parameter.name in settings:
@@ -140,7 +136,5 @@ def _parse(setting: Field[Any], value: Any) -> Any:
     parse: Callable[[str], object] | None = setting.metadata["parse"]
     if parse is None:
         return tuple(value) if isinstance(value, list) else value
-    try:
+    with as_usage_error(f"{flag(setting)}: "):
         return parse(value)
-    except ValueError as error:
-        raise UsageError(f"{flag(setting)}: {error}") from error

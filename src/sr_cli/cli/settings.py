@@ -6,7 +6,7 @@ from typing import Any
 
 from sr_cli.config import TrainConfig, by_option, check_setting
 from sr_cli.degradation_table import read_table
-from sr_cli.errors import UsageError, first_line, reading
+from sr_cli.errors import UsageError, as_usage_error, first_line, reading
 from sr_cli.system.packages import parse_toml
 
 
@@ -30,10 +30,8 @@ def read_settings(path: Path) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for key, value in found.items():
         if key == "degradation" and isinstance(value, dict):
-            try:
+            with as_usage_error(f"{path}: "):
                 settings |= {"degradation": "real", "real": read_table(value)}
-            except ValueError as error:
-                raise UsageError(f"{path}: {error}") from error
             continue
         each = known.get(key.replace("-", "_"))
         if each is None:

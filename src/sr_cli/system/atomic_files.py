@@ -43,23 +43,22 @@ def atomic_write(path: Path, *, overwrite: bool = True) -> Iterator[BinaryIO]:
     """
     temporary = path.with_name(f".sr-{secrets.token_hex(8)}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_left_over(path.parent)
-        unnamed = _open_unnamed(path.parent)
-        with unnamed or temporary.open("x+b") as file:
-            _lock(file)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            if unnamed:
-                # With a descriptor (otherwise unused) Python calls linkat(), which follows the link in /proc.
-                os.link(f"/proc/self/fd/{file.fileno()}", temporary, src_dir_fd=file.fileno())
-        if overwrite:
-            temporary.replace(path)
-        else:
-            os.link(temporary, path)
-    except OSError as error:
-        raise output_error(path, error) from error
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_left_over(path.parent)
+            unnamed = _open_unnamed(path.parent)
+            with unnamed or temporary.open("x+b") as file:
+                _lock(file)
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                if unnamed:
+                    # With a descriptor (otherwise unused) Python calls linkat(), which follows the link in /proc.
+                    os.link(f"/proc/self/fd/{file.fileno()}", temporary, src_dir_fd=file.fileno())
+            if overwrite:
+                temporary.replace(path)
+            else:
+                os.link(temporary, path)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -69,6 +68,15 @@ def write_atomically(path: Path, content: bytes | str, *, overwrite: bool = True
     """Write ``content`` (text as UTF-8) to ``path`` by `atomic_write`."""
     with atomic_write(path, overwrite=overwrite) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise an `OutputError` if the system cannot write ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise output_error(path, error) from error
 
 
 def output_error(path: Path, error: OSError) -> OutputError:

@@ -6,15 +6,15 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
 
-from sr_cli.errors import OutputError, TrainingError, parsing
-from sr_cli.system.atomic_files import atomic_write, output_error, write_atomically
+from sr_cli.errors import TrainingError, parsing
+from sr_cli.system.atomic_files import atomic_write, write_atomically, writing
 from sr_cli.training import runs
 from sr_cli.training.state import Progress
 
@@ -27,7 +27,6 @@ class Run:
     """A run's folder, open for one process to write into. Close it at the end.
 
     Attributes:
-        path: the folder.
         last_step: the step of the state in ``last.pt``; ``None`` if there is none.
     """
 
@@ -45,17 +44,13 @@ class Run:
         """
         check_free(path)
         run = cls._lock_folder(path)
-        try:
+        with ExitStack() as stack, writing(path):
+            stack.callback(run.close)
             check_free(path)  # another process may have been faster
             for name in (STATE, WEIGHTS, METRICS, VALIDATION, ENERGY):
                 (path / name).unlink(missing_ok=True)
             write_atomically(path / CONFIG, _json(config))
-        except OSError as error:
-            run.close()
-            raise output_error(path, error) from error
-        except (OutputError, TrainingError):
-            run.close()
-            raise
+            stack.pop_all()
         return run
 
     @classmethod
@@ -72,14 +67,13 @@ class Run:
 
     @classmethod
     def _lock_folder(cls, path: Path) -> "Run":
-        try:
+        with writing(path):
             path.mkdir(parents=True, exist_ok=True)
             lock = FileLock(path / ".lock")
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise TrainingError(f"{path}: another process is training in this run") from None
-        except OSError as error:
-            raise output_error(path, error) from error
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise TrainingError(f"{path}: another process is training in this run") from None
         return cls(path, lock)
 
     def close(self) -> None:
@@ -105,10 +99,8 @@ class Run:
     def drop_last_state(self) -> None:
         """Replace the last state with the one before it, if there is one."""
         if earlier := _earlier_states(self.path):
-            try:
+            with writing(self.path / STATE):
                 earlier[-1].replace(self.path / STATE)
-            except OSError as error:
-                raise output_error(self.path / STATE, error) from error
             self.last_step = _step_of(earlier[-1])
 
     def write_row(self, name: str, row: Mapping[str, Any]) -> None:
@@ -118,14 +110,11 @@ class Run:
             OutputError: the disk is full or the file not writable.
         """
         path = self.path / name
-        try:
-            with path.open("a", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, list(row), lineterminator="\n")
-                if not file.tell():
-                    writer.writeheader()
-                writer.writerow(row)
-        except OSError as error:
-            raise output_error(path, error) from error
+        with writing(path), path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(row), lineterminator="\n")
+            if not file.tell():
+                writer.writeheader()
+            writer.writerow(row)
 
     def forget_after(self, step: int) -> None:
         """Remove the rows and samples of later steps; they will be written again."""
@@ -151,10 +140,8 @@ class Run:
 
 def check_free(path: Path) -> None:
     """Refuse, by a `TrainingError`, a folder that is neither missing nor empty nor of a run that did no step."""
-    try:
+    with writing(path):
         taken = path.exists() and (not path.is_dir() or any(entry.name != ".lock" for entry in path.iterdir()))
-    except OSError as error:
-        raise output_error(path, error) from error
     if taken and not _holds_no_step(path):
         raise TrainingError(f"{path}: already exists; continue it with --resume {path}, or choose another --name")
 
@@ -229,15 +216,13 @@ def _step_of(path: Path) -> int:
 
 def _link(path: Path, name: Path) -> None:
     """Give a file a second name, or copy it if the file system has no links."""
-    try:
+    with writing(name):
         name.parent.mkdir(exist_ok=True)
         name.unlink(missing_ok=True)
         try:
             os.link(path, name)
         except OSError:
             shutil.copyfile(path, name)
-    except OSError as error:
-        raise output_error(name, error) from error
 
 
 def _json(value: Mapping[str, Any]) -> str:

@@ -11,15 +11,12 @@ from sr_cli import images, video
 from sr_cli.errors import ImageError, NoImagesError, SrError, UsageError
 from sr_cli.upscaling.batch.stores import AnyPath, StorePath
 
-_WILDCARDS = "*?["
-
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """A picture to upscale.
 
     Attributes:
-        path: the file.
         subfolder: the folder of its result, relative to the output folder.
         named: whether the command line gave its exact name.
     """
@@ -52,7 +49,6 @@ def find_inputs(
     Args:
         given: files, folders, or patterns that the shell has not expanded.
         listed: more files or folders, from a list; relative paths keep their folders below the output folder.
-        recursive: look into subfolders.
         output: the folder of the results; files in it are left out, unless it is one of the given folders.
 
     Raises:
@@ -76,7 +72,7 @@ def find_inputs(
             elif in_list:
                 relative = not path.is_absolute() and ".." not in path.parts
                 sources.append(Source(path=path, subfolder=path.parent if relative else PurePath()))
-            elif not os.path.lexists(path) and any(sign in text for sign in _WILDCARDS):
+            elif not os.path.lexists(path) and glob.has_magic(text):
                 sources += _matching(text)
             else:
                 sources.append(Source(path=path, named=True))
@@ -155,7 +151,7 @@ def _in_folder(
 
 def _matching(pattern: str) -> list[Source]:
     parts = Path(pattern).parts
-    first = next(i for i, part in enumerate(parts) if any(sign in part for sign in _WILDCARDS))
+    first = next(i for i, part in enumerate(parts) if glob.has_magic(part))
     # Path.glob would need the folder and the pattern apart.
     found = [Path(each) for each in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
     wanted = (*images.SUFFIXES, *(video.SUFFIXES if video.is_video(Path(pattern)) else ()))  # such as *.mp4

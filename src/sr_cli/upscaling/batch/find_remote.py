@@ -1,6 +1,7 @@
 """The pictures that URLs name, a folder at a time, so that a bucket of any size can be worked through."""
 
 import functools
+import glob
 import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -28,7 +29,6 @@ def find_groups(
     What ends in the suffix of a picture is taken for a file without asking; a page of the web is one, too.
 
     Args:
-        urls: files, folders, or patterns.
         listed: more files or folders, from a list; files keep their folders of the store below the output folder.
         output: the folder of the results; it is not searched, unless it was given.
         on_error: called with what could not be listed.
@@ -45,7 +45,7 @@ def find_groups(
         try:
             if is_file(path):
                 yield [Source(path=path, named=True)]
-            elif any(sign in path.path for sign in "*?[") and not path.exists(ImageError):
+            elif glob.has_magic(path.path) and not path.exists(ImageError):
                 yield _matching(path)
             else:
                 root = PurePath(path.name) if several else PurePath()
@@ -64,7 +64,7 @@ def is_file(path: StorePath) -> bool:
     if path.is_web:
         return True
     is_named_like_one = path.suffix.lower() in (*images.SUFFIXES, *video.SUFFIXES)
-    if any(sign in path.path for sign in "*?["):
+    if glob.has_magic(path.path):
         return is_named_like_one and path.exists(ImageError)
     return is_named_like_one or bool(attempt(lambda: path.store.isfile(path.path), path, ImageError))
 
@@ -108,7 +108,7 @@ def _in_folder(
 def _matching(pattern: StorePath) -> list[Source]:
     found = attempt(lambda: pattern.store.glob(pattern.path), pattern, ImageError)
     parts = pattern.path.split("/")
-    first = next(i for i, part in enumerate(parts) if any(sign in part for sign in "*?["))
+    first = next(i for i, part in enumerate(parts) if glob.has_magic(part))
     paths = [StorePath(pattern.store, path) for path in sorted(found)]
     wanted = (*images.SUFFIXES, *(video.SUFFIXES if video.is_video(PurePath(pattern.name)) else ()))  # such as *.mp4
     pictures = [path for path in paths if path.suffix.lower() in wanted]

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from sr_cli.errors import ImageError, OutputError, UsageError, reading
-from sr_cli.system.atomic_files import output_error
+from sr_cli.system.atomic_files import writing
 from sr_cli.upscaling.batch.results import Result
 from sr_cli.upscaling.batch.stores import StorePath, any_path, attempt, entries, is_url, upload
 
@@ -111,13 +111,11 @@ class Manifest:
             return
         lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
         if self._file:
-            try:
+            with writing(self._file):
                 self._file.parent.mkdir(parents=True, exist_ok=True)
                 with self._file.open("ab") as file:
                     file.write(b"\n" * self._is_torn + lines)
-                self._is_torn = False
-            except OSError as error:
-                raise output_error(self._file, error) from error
+            self._is_torn = False
             return
         part = self._folder / f"part-{time.time_ns():020}-{secrets.token_hex(4)}{Path(self._name).suffix}"
         with tempfile.NamedTemporaryFile(prefix="sr-") as local:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 from sr_cli import video
 from sr_cli.config import IfExists, UpscaleConfig
-from sr_cli.errors import OutputError, UsageError
+from sr_cli.errors import OutputError, UsageError, as_usage_error
 from sr_cli.images import FORMATS, SUFFIXES
 from sr_cli.upscaling.batch.find_inputs import Source, canonical_path
 from sr_cli.upscaling.batch.stores import AnyPath, StorePath
@@ -48,10 +48,8 @@ class Naming:
     single: bool = False
 
     def __post_init__(self) -> None:
-        try:
+        with as_usage_error(f"--filename {self.template}: "):
             fields = {field for _, field, _, _ in string.Formatter().parse(self.template) if field is not None}
-        except ValueError as error:
-            raise UsageError(f"--filename {self.template}: {error}") from error
         unknown = sorted(fields - set(FIELDS))
         if unknown:
             known = " ".join(f"{{{field}}}" for field in FIELDS)

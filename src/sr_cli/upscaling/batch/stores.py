@@ -13,7 +13,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from sr_cli.errors import ImageError, OutputError, SrError, UsageError, first_line
+from sr_cli.errors import ImageError, OutputError, SrError, UsageError, as_usage_error, first_line
 from sr_cli.images.header import read_header, size_of
 from sr_cli.weights.registry import check_url, without_password
 from sr_cli.weights.types import DEFAULT_RETRIES
@@ -161,10 +161,8 @@ def any_path(text: str) -> AnyPath:
         return Path(text)
     protocol = text.partition("://")[0].lower()
     if protocol in ("http", "https"):
-        try:
+        with as_usage_error():
             check_url(text)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
         return StorePath(Web(), text)
     import fsspec
 
@@ -203,9 +201,6 @@ def _fail_at_once(store: Any) -> None:
 
 def attempt(action: Callable[[], T], what: StorePath, kind: type[SrError]) -> T:
     """Do something in a store; if it fails for a reason that may pass, again, after pauses that grow.
-
-    Args:
-        what: the file or folder.
 
     Raises:
         SrError: of that kind, in the end.
