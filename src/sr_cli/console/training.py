@@ -34,7 +34,6 @@ class TrainingProgress:
     """Shows the steps of a training.
 
     Args:
-        config: the settings.
         shown: whether this is the process that shows them.
 
     Attributes:

@@ -40,7 +40,6 @@ class Batches(Dataset[Batch]):
     """The batches of a training, indexed by step from 0.
 
     Args:
-        pairs: the sequence of pairs.
         batch_size: pairs per step, over all processes.
         part: the part of each step that this process takes.
         parts: number of processes; ``batch_size`` must be a multiple of it.
@@ -85,7 +84,6 @@ class Loader(Iterator[Batch]):
     """An endless sequence of batches. Call `start` before the first one and `close` after the last.
 
     Args:
-        batches: what to load.
         workers: processes that load ahead; 0 loads in this one, on demand.
         pin: put batches into pinned memory, from which a GPU copies while it computes.
     """

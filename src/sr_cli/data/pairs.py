@@ -28,7 +28,6 @@ class Pair:
     Attributes:
         hr: ``(3, H, W)`` in [0, 1].
         lr: ``(3, H / scale, W / scale)`` in [0, 1].
-        path: the photo that it is from.
         damaged: photos in whose place it came, as they could not be decoded, each with the reason.
         steps: what a real degradation did to it.
     """
@@ -47,12 +46,10 @@ class TrainingPairs(Dataset[Pair]):
     new order. A damaged photo is replaced by the next one in that order.
 
     Args:
-        photos: where the patches come from.
         scale: HR over LR.
         crop_size: side of the HR patches, in pixels.
         degradation: how LR is made, or ``given``: one of the LR files of each photo is drawn.
         min_downscale: half of the patches come from a region that is downscaled by a random factor, this one or more.
-        seed: of everything random.
         real: what degradation ``real`` draws from.
     """
 

@@ -34,9 +34,7 @@ class Photos:
     """The HR photos in a folder and its subfolders: decoded when needed, then kept in memory up to a budget.
 
     Attributes:
-        folder: the folder.
         paths: the usable files, sorted.
-        headers: their headers.
         skipped: the other files, each with the reason.
         cache_bytes: the budget; photos that don't fit are decoded every time.
         lr: for each photo the files of its LR, if LR is given.

@@ -29,8 +29,6 @@ def degrade_real(
     Args:
         hr: ``(3, H, W)`` float32 in [0, 1].
         size: height and width of LR.
-        table: what is drawn from.
-        rng: source of all random numbers.
         log: gets a few words for each step.
 
     Returns:

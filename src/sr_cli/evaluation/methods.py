@@ -23,7 +23,6 @@ class Method:
 
     Attributes:
         sr: returns ``(1, 3, H, W)``, ``sample.size``, not rounded, roughly in [0, 1].
-        upscaler: a model's.
     """
 
     name: str

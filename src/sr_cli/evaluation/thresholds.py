@@ -32,7 +32,6 @@ class Change:
     """The difference of a method's mean from the baseline's.
 
     Attributes:
-        method: the name of the row.
         old_name: its name in the baseline.
         worse: whether it is worse by more than the tolerance.
     """

@@ -21,7 +21,6 @@ def find_images(
     whose names begin with a dot, are skipped.
 
     Args:
-        recursive: whether to search subfolders.
         on_unreadable: called with the error for each unreadable subfolder, in place of raising it.
         on_other: called with each file that isn't hidden and has another suffix.
 

@@ -36,7 +36,6 @@ class Format:
         exif_prefix: what stands before EXIF data in the file.
         takes_exif: whether EXIF is sound enough for this format; ``None`` if its bytes are written as they are.
         palette: whether it is limited to 256 colors and to pixels that are either opaque or transparent.
-        animated: whether it holds animations.
         still: the format to write a still picture of this format in.
         quality: the default where compression is lossy.
         save_options: arguments of Pillow's ``save`` for a quality.

@@ -22,7 +22,6 @@ class Metadata:
         cicp: primaries and transfer by the numbers of ITU-T H.273, if the file says them and they aren't sRGB. For HDR
             (`is_hdr`) there is no profile beside them.
         exif: a TIFF structure without the ``Exif\\0\\0`` prefix and without a thumbnail; its orientation is 1.
-        xmp: the XMP packet.
         dpi: horizontal and vertical resolution, in pixels per inch.
         png_chunks: text and color chunks (type, content) that only PNG has and that are written to PNG again.
     """

@@ -13,16 +13,10 @@ _D65 = (0.95047, 1.0, 1.08883)
 def color_error(sr: Tensor, hr: Tensor, *, shave: int) -> Tensor:
     """Mean CIEDE2000 difference over the pixels: about 1 is just visible, 2 to 3 is seen at a glance.
 
-    Args:
-        sr: ``(N, 3, H, W)`` sRGB in [0, 1]; rounded to 8 bit here.
-        hr: same shape and range.
-        shave: width of the border that is ignored, in pixels.
+    Args and Raises are those of `sr_cli.metrics.psnr`.
 
     Returns:
         ``(N,)``, 0 if the two are equal.
-
-    Raises:
-        ValueError: the shapes differ, or nothing is left after shaving.
     """
     sr, hr = comparable(sr, hr, shave)
     # The formula needs some forty numbers per pixel: strips of rows keep them in little memory. Single precision takes
@@ -36,7 +30,7 @@ def color_error(sr: Tensor, hr: Tensor, *, shave: int) -> Tensor:
 def color_shift(sr: Tensor, hr: Tensor, *, shave: int) -> Tensor:
     """Distance of a channel's mean from HR's, for the channel that is furthest off: a cast over the whole picture.
 
-    Args and Raises are those of `color_error`.
+    Args and Raises are those of `sr_cli.metrics.psnr`.
 
     Returns:
         ``(N,)``, in 8-bit levels, 0 … 255.

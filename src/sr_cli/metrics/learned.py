@@ -20,12 +20,7 @@ _CHANNELS = [3, 64, 128, 256, 512, 512]
 
 
 def lpips(sr: Tensor, hr: Tensor, *, shave: int) -> Tensor:
-    """LPIPS with VGG-16; lower is better.
-
-    Args:
-        sr: ``(N, 3, H, W)`` in [0, 1]; rounded to 8 bit here.
-        hr: same shape and range.
-        shave: width of the border that is ignored, in pixels.
+    """LPIPS with VGG-16; lower is better. Arguments are those of `sr_cli.metrics.psnr`.
 
     Returns:
         ``(N,)``, 0 if the two are equal.

@@ -26,17 +26,10 @@ def sharpness(sr: Tensor, hr: Tensor, *, shave: int) -> Tensor:
 def checkerboard(sr: Tensor, hr: Tensor, *, scale: int, shave: int) -> Tensor:
     """Strength of a pattern with the scale's period in SR, over HR's: well above 1 is a checkerboard.
 
-    Args:
-        sr: ``(N, 3, H, W)`` in [0, 1]; rounded to 8 bit here.
-        hr: same shape and range.
-        scale: the period, in pixels.
-        shave: width of the border that is ignored, in pixels.
+    Args and Raises are those of `sr_cli.metrics.psnr`; a picture smaller than `CELLS` cells is a ``ValueError``, too.
 
     Returns:
         ``(N,)``; not finite if HR is flat.
-
-    Raises:
-        ValueError: the shapes differ, or the picture is smaller than `CELLS` cells.
     """
     sr, hr = comparable(sr, hr, shave)
     return pattern_strength(sr, scale) / pattern_strength(hr, scale)

@@ -27,9 +27,6 @@ class OnnxNetwork(Network):
     Its layout (NCHW or NHWC), the range of its values ([0, 1] or [0, 255]), its scale, and whether it takes one size
     only are found by a trial run. One with 1 channel computes the luma.
 
-    Args:
-        path: the file.
-
     Raises:
         WeightsError: ONNX Runtime isn't installed or refuses the file, or it is no upscaler.
     """

@@ -22,7 +22,6 @@ def try_out(network: Network, name: str, given: Mapping[str, Any]) -> None:
 
     Args:
         network: is left as it is.
-        name: of the network, for messages.
         given: the arguments that it was built with.
 
     Raises:

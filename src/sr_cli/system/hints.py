@@ -32,9 +32,7 @@ class Setup:
         is_x86: whether the CPU is one of Intel's or AMD's kind.
         has_bfloat16: whether the CPU is faster in bfloat16 than in float32.
         missing: modules out of `EXTRAS` that aren't installed.
-        environment: variables.
         load: processes that want a CPU, on average over a minute.
-        cpus: how many there are.
     """
 
     torch: str | None

@@ -24,9 +24,6 @@ class Adversary:
     has it.
 
     Args:
-        config: the settings.
-        device: where to compute.
-        autocast: the context to compute in.
         group: the processes that train together; they average the gradient.
 
     Source: Goodfellow et al. 2014 (arXiv 1406.2661) with the network's loss that doesn't saturate; per pixel as in

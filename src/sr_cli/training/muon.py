@@ -20,7 +20,6 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         kernels: parameters with two or more dimensions.
-        lr: learning rate.
         momentum: Nesterov momentum.
 
     Source: Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; the size of a step, Liu et

@@ -35,9 +35,6 @@ class Recorder:
     """Writes into the folder of a run. Close it at the end.
 
     Args:
-        run: the folder, open.
-        config: the settings.
-        meter: measures the energy.
         about: what the header of the weights records besides the settings.
         tensorboard: also write curves and samples for TensorBoard.
     """

@@ -25,7 +25,6 @@ class Teacher:
 
     Args:
         network: any that ``sr upscale`` runs.
-        device: where to compute.
         scale: of the training, which divides the network's own: what it enlarges further is reduced, as by
             ``sr upscale --scale``.
 

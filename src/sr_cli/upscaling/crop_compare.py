@@ -16,7 +16,6 @@ class CropCompare:
     """Collects the crop from the strips of a result.
 
     Args:
-        picture: the input.
         size: width and height of the result.
         side: of the crop, in pixels of the input.
 

@@ -86,7 +86,6 @@ def interpolate(
 
     Args:
         network: is changed.
-        header: of its weights file.
         strength: 0 to 1.
         name: of the model, for messages.
         arch: see `load_weights`.

@@ -32,8 +32,6 @@ class Runner:
 
     Args:
         network: float32, anywhere; it is left as it is.
-        device: where to compute.
-        dtype: what to compute in.
         tile: largest side of a tile, in LR pixels; ``"auto"``: what fits into the free memory; ``None``: no tiles.
         ensemble: return the mean over the eight flips and rotations.
         on_step_down: called with a sentence at each step down: less memory, or a wider dtype.
@@ -80,15 +78,7 @@ class Runner:
         *,
         on_tile: Callable[[int, int], None] = lambda *_: None,
     ) -> Iterator[Tensor]:
-        """Upscale an image from top to bottom, in strips if possible, else in tiles.
-
-        Args:
-            lr: returns rows of the image, ``(1, 3, h, W)`` in [0, 1].
-            shape: height and width of the LR image.
-            on_tile: called after each strip or tile with the number of them done and their count.
-
-        Yields:
-            ``(1, 3, scale·h, scale·W)`` strips in [0, 1] that make up the result, from top to bottom.
+        """Upscale an image from top to bottom, in strips if possible, else in tiles, for which see `upscale_strips`.
 
         Raises:
             DeviceError: there isn't enough memory for anything.

@@ -100,7 +100,6 @@ def upscale_strips(
     """Upscale an image from top to bottom, a row of tiles at a time, in the memory that one such row takes.
 
     Args:
-        network: what to run.
         lr: returns rows of the image, ``(N, 3, h, W)`` in [0, 1].
         shape: height and width of the LR image.
         top: the first row to upscale; 0 for tiles that are blended.

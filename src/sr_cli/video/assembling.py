@@ -40,7 +40,6 @@ def assemble(
 
     Args:
         times: of each frame, and of the end, in units of the film's time base, rising.
-        path: the file to write.
         output: the name that it will have.
         keep: metadata, not only languages.
 

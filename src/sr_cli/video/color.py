@@ -75,7 +75,6 @@ def to_picture(frame: av.VideoFrame, colors: Colors, *, format: str, turns: int 
     """A frame as a picture of 16 bits.
 
     Args:
-        format: of the picture.
         turns: quarters of a turn that make it upright, counterclockwise.
     """
     name = standard_format(frame.format.name)

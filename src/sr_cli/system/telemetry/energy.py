@@ -22,7 +22,6 @@ class EnergyReport:
     """The energy, power and memory of a run. All fields are plain values, so `dataclasses.asdict` loses nothing.
 
     Attributes:
-        device: the device's name.
         seconds: duration of the run.
         idle_watts, idle_memory: before the run; watts and bytes.
         mean_watts, peak_watts: during the run; the peak is the highest reading, so it misses short spikes.

@@ -37,7 +37,6 @@ class EnergyMeter:
 
     Attributes:
         idle: the reading before the run.
-        latest: the last reading.
     """
 
     idle: Reading

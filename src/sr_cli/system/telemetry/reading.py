@@ -29,7 +29,6 @@ class Reading:
         memory_total: bytes.
         power: watts.
         temperature: degrees Celsius.
-        driver: the driver's version.
         counters: the device's energy counters; empty if it has none.
     """
 
