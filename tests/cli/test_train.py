@@ -74,7 +74,7 @@ def test_a_signal_saves_and_prints_how_to_continue(number, photo_folder, setting
 def test_the_second_ctrl_c_ends_at_once(tmp_path):
     program = (
         "import os, signal, threading, time\n"
-        "from sr_cli.cli.signals import save_on_signals\n"
+        "from sr_cli.cli.train import save_on_signals\n"
         "from sr_cli.training.state import Stop\n"
         "stop = Stop()\n"
         "with save_on_signals(stop, resume='sr train --resume x'):\n"

@@ -1,7 +1,7 @@
 """``sr evaluate``: how good upscaling is, in the literature's figures."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -14,13 +14,10 @@ from sr_cli.errors import EXIT_SOME_FAILED, QualityError, SrError, UsageError, a
 from sr_cli.evaluation import thresholds
 from sr_cli.evaluation.measures import MEASURES, parse_measures, without_reference
 from sr_cli.evaluation.report import as_csv, as_json, as_markdown
-from sr_cli.evaluation.result import EvaluationReport, NothingMeasuredError
+from sr_cli.evaluation.result import NothingMeasuredError
 from sr_cli.system.atomic_files import write_atomically
-from sr_cli.weights import Kind
 
 OUTPUT, LIMITS = "Output", "Limits"
-
-Format = Literal["table", "json", "csv", "markdown"]
 
 
 @options(EvaluateConfig)
@@ -82,10 +79,10 @@ def evaluate(
     HR are the originals, LR the small pictures that are upscaled, SR the results. Bicubic interpolation is always there
     to compare with.
     """
-    formats: dict[Format, bool] = {"json": json, "csv": csv, "markdown": markdown}
-    chosen = [name for name, wanted in formats.items() if wanted]
+    formats = (("json", json, as_json), ("csv", csv, as_csv), ("markdown", markdown, as_markdown))
+    chosen = [(name, write) for name, wanted, write in formats if wanted]
     if len(chosen) > 1:
-        raise UsageError(f"--{chosen[0]} and --{chosen[1]} both print to stdout; choose one")
+        raise UsageError(f"--{chosen[0][0]} and --{chosen[1][0]} both print to stdout; choose one")
     if tolerance and not baseline:
         raise UsageError("--tolerance needs --baseline")
     if lr and "degradation" in given:
@@ -134,8 +131,12 @@ def evaluate(
         except NothingMeasuredError as error:
             view.show_failures(error.failures[1:])  # the message has the first
             raise
-    output = chosen[0] if chosen else "table"
-    _print(found, output, per_image=per_image)
+    for _, write in chosen:
+        print(
+            write(found), end="", flush=True
+        )  # typer.echo would replace what stdout's encoding lacks by question marks
+    if not chosen:
+        view.show(found, per_image=per_image)
     if report and gallery:
         write_atomically(report, page(found, gallery.exhibits))
         console.note(f"wrote {report}")
@@ -143,7 +144,7 @@ def evaluate(
     problems = thresholds.failed_thresholds(found, bounds)
     if old:
         changes = thresholds.compare(found, old, tolerances)
-        view.show_changes(changes, to=console.out if output == "table" else console.err)
+        view.show_changes(changes, to=console.err if chosen else console.out)
         for line in thresholds.uncompared(found, old):
             console.note(f"not compared: {line}")
         problems += [f"{each.measure} of {each.method} is worse than the baseline" for each in changes if each.worse]
@@ -156,23 +157,10 @@ def evaluate(
 def _download_learned(config: EvaluateConfig) -> None:
     """Download what LPIPS and DISTS need; if that fails, their columns say why they are missing."""
     learned = [name for name in ("lpips", "dists") if name in config.measures]
-    if learned and _downloaded("vgg16", "loss network"):  # useless without
-        for name in learned:
-            _downloaded(name, "metric")
-
-
-def _downloaded(name: str, kind: Kind) -> bool:
-    try:
-        obtain(name, kind)
-    except SrError as error:
-        console.warning(str(error))
-        return False
-    return True
-
-
-def _print(report: EvaluationReport, output: Format, *, per_image: bool) -> None:
-    if output == "table":
-        view.show(report, per_image=per_image)
-    else:
-        text = {"json": as_json, "csv": as_csv, "markdown": as_markdown}[output](report)
-        print(text, end="", flush=True)  # typer.echo would replace what stdout's encoding lacks by question marks
+    for name in ("vgg16", *learned) if learned else ():
+        try:
+            obtain(name, "metric" if name in learned else "loss network")
+        except SrError as error:
+            console.warning(str(error))
+            if name == "vgg16":  # without which the others are useless
+                return

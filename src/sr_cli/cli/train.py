@@ -1,13 +1,15 @@
 """``sr train``: a folder of photos in, a run's folder with weights out."""
 
+import os
 import re
 import shlex
+import signal
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,11 +17,14 @@ from sr_cli import console
 from sr_cli.cli.app import Command
 from sr_cli.cli.options import option, options, show_defaults, yes_option
 from sr_cli.cli.settings import read_settings, run_folder
-from sr_cli.cli.signals import save_on_signals
 from sr_cli.config import DATA, DEFAULT_ARCH, LEARNING, MACHINE, NETWORK, RUN, TrainConfig, recipe
 from sr_cli.console import training as view
 from sr_cli.console.weights import obtain, obtain_model
 from sr_cli.errors import EXIT_INTERRUPTED, TrainingError, UsageError
+from sr_cli.signals import on_signals
+
+if TYPE_CHECKING:
+    from sr_cli.training.state import Stop
 
 
 class TrainCommand(Command):
@@ -165,6 +170,31 @@ def train(
     missed = [name for name in ("steps", "epochs", "hours") if name in given and not limits[name]]
     if missed and job.resume and given.keys().isdisjoint(reached):
         raise TrainingError(f"{run}: {why}, before {_limits(settings, missed)}; raise the former, too")
+
+
+@contextmanager
+def save_on_signals(stop: "Stop", *, resume: str, tell: bool = True) -> Iterator[None]:
+    """End a training: the first signal sets ``stop.wanted``, the second ends the process without saving.
+
+    Args:
+        resume: the command that continues from what was saved.
+        tell: whether to print what happens.
+    """
+
+    def save(number: signal.Signals) -> None:
+        stop.wanted = True
+        if tell:
+            again = " Press Ctrl-C again to quit without saving." if number == signal.SIGINT else ""
+            console.note(f"Stopping after this step and saving.{again}")
+
+    def quit_at_once() -> None:
+        console.err.show_cursor()
+        if tell:
+            console.note(f"stopped without saving; to continue from the last state: {resume}")
+        os._exit(EXIT_INTERRUPTED)
+
+    with on_signals(save, quit_at_once):
+        yield
 
 
 def _limits(settings: TrainConfig, names: Iterable[str]) -> str:

@@ -1,5 +1,6 @@
 """``sr upscale``: images in, larger images out."""
 
+import functools
 import glob
 import os
 import shlex
@@ -11,9 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sr_cli import __version__, console
+from sr_cli import __version__, console, signals
 from sr_cli.cli.options import option, options, yes_option
-from sr_cli.cli.signals import interrupt_on_signals
 from sr_cli.config import AUTO, BATCH, OUTPUT, PIPE, PROCESSING, UpscaleConfig
 from sr_cli.console import upscaling as view
 from sr_cli.console.weights import obtain_model
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sr_cli.upscaling.upscaler import Upscaler
 
 
+_PATIENCE = 30  # seconds for a batch to end in good order after the first signal
 _MOST_DISK_FAILURES = 3  # in a row; before that a smaller result might have fit
 
 
@@ -103,9 +104,7 @@ def upscale(
         one_only="--compare is" if compare else "-o - is" if output == PIPE else None,
     )
 
-    def load() -> "Upscaler":
-        return _load(config, quiet=quiet, yes=yes)
-
+    load = functools.partial(_load, config, quiet=quiet, yes=yes)
     with ExitStack() as stack:
         if PIPE in (output, *inputs):
             pipe = plan_pipe(request, config, load, stdin=sys.stdin.buffer, stdout=sys.stdout.fileno())
@@ -131,7 +130,10 @@ def _run(batch: "Batch", shown: view.OutputOptions) -> int:
 
     began, interruption, disk_failures = time.perf_counter(), Interruption(), 0
     try:
-        with interrupt_on_signals(interruption), view.upscaling_progress(batch.total, shown) as progress:
+        with (
+            signals.on_signals(lambda _: interruption.want(), signals.end, patience=_PATIENCE),
+            view.upscaling_progress(batch.total, shown) as progress,
+        ):
             for result in batch.run(progress, interruption):
                 progress.show(batch.count(result))
                 disk_failures = disk_failures + 1 if result.disk_failed else 0
