@@ -64,7 +64,7 @@ class TrainingProgress:
         for remark in step.remarks:
             console.warning(remark)
         if step.validation is not None:
-            values = ", ".join(_value(name, value) for name, value in step.validation.items())
+            values = ", ".join(MEASURES[name].labeled(value) for name, value in step.validation.items())
             console.note(f"step {step.step}: validation {values}{' (best)' if step.best else ''}")
         now = time.monotonic()
         if self._live is not None:
@@ -135,7 +135,8 @@ class TrainingProgress:
         for label, text in self._rows(step, now):
             table.add_row(f"[dim]{label}[/]", escape(text))
         if step.best_yet is not None:
-            table.add_row("[dim]best[/]", f"{_value(self._config.best, step.best_yet[0])} at step {step.best_yet[1]}")
+            value = MEASURES[self._config.best].labeled(step.best_yet[0])
+            table.add_row("[dim]best[/]", f"{value} at step {step.best_yet[1]}")
         bar = Table.grid(padding=(0, 1))
         elapsed = timedelta(seconds=round(now - self._started))
         bar.add_row(ProgressBar(total=1.0, completed=step.fraction, width=40), f"{step.fraction:.0%}", str(elapsed))
@@ -145,8 +146,3 @@ class TrainingProgress:
 def arch_option(arch: str) -> str:
     """What the next command needs, too, if the network isn't registered."""
     return "" if is_registered(arch) else f" --arch {arch}"
-
-
-def _value(name: str, value: float) -> str:
-    measure = MEASURES[name]
-    return f"{measure.label} {measure.text(value)} {measure.unit}".rstrip()

@@ -65,6 +65,10 @@ class Measure:
             return "–"
         return "∞" if math.isinf(value) else f"{value:,.{self.digits}f}"
 
+    def labeled(self, value: float | None) -> str:
+        """The value with its label and unit, such as ``PSNR 28.52 dB``."""
+        return f"{self.label} {self.text(value)} {self.unit}".rstrip()
+
     def compute(self, inputs: Mapping[str, object]) -> float:
         """The value for one picture.
 

@@ -1,5 +1,6 @@
 """The pictures of one sample, read and prepared for measuring."""
 
+import functools
 import os
 import zlib
 from collections.abc import Mapping
@@ -56,15 +57,11 @@ def load_sample(files: Files, *, scale: int, degradation: Degradation, seed: int
             ``scale`` − 1 pixels at the right and the bottom of HR are ignored).
     """
     picture = images.read(files.hr)
-    if no_reference:
-        lr = quantize(images.to_tensor(picture))
-        size = (scale * picture.height, scale * picture.width)
-        return Sample(
-            name=files.name, hr=None, lr=lr, scale=scale, uncropped=size, is_gray=picture.is_gray, sr=files.sr
-        )
-    hr = images.to_tensor(picture)
+    make = functools.partial(Sample, name=files.name, scale=scale, is_gray=picture.is_gray, sr=files.sr)
     height, width = uncropped = (picture.height, picture.width)
-    hr = hr[..., : height // scale * scale, : width // scale * scale]
+    if no_reference:
+        return make(hr=None, lr=quantize(images.to_tensor(picture)), uncropped=(scale * height, scale * width))
+    hr = images.to_tensor(picture)[..., : height // scale * scale, : width // scale * scale]
     if files.lr is None:
         if not hr.numel():
             raise ImageError(f"{files.hr}: {_size(uncropped)} pixels are less than one of LR at x{scale}")
@@ -75,7 +72,7 @@ def load_sample(files: Files, *, scale: int, degradation: Degradation, seed: int
         if hr.shape[-2:] != (lr.shape[-2] * scale, lr.shape[-1] * scale):
             found = f"its {_size(lr.shape[-2:])} pixels times {scale}"
             raise ImageError(f"{files.lr}: {found} are not the {_size(uncropped)} of {files.hr}")
-    return Sample(name=files.name, hr=hr, lr=lr, scale=scale, uncropped=uncropped, is_gray=picture.is_gray, sr=files.sr)
+    return make(hr=hr, lr=lr, uncropped=uncropped)
 
 
 def scale_between(hr: Path, lr: Path) -> int:

@@ -22,9 +22,7 @@ class Threshold:
 
     def fails(self, value: float | None) -> bool:
         """Whether a mean is out of bounds, or missing."""
-        if value is None:
-            return True
-        return value < self.bound if self.side == "min" else value > self.bound
+        return value is None or (value < self.bound if self.side == "min" else value > self.bound)
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,9 @@ def compare(
         for measure in (*(name for name in report.measures if name in baseline.measures), *COSTS):
             before, now = baseline.value(old_name, measure), report.value(method, measure)
             if before is not None and now is not None:
-                worse = _is_worse(measure, before, now, allowed[measure])
+                badness = find_measure(measure).badness
+                # Equal, they may be two infinities, whose difference is not a number.
+                worse = before != now and badness(now) - badness(before) > allowed[measure] + 1e-12
                 changes.append(Change(method, old_name, measure, before, now, worse))
     if not any(change.measure in MEASURES for change in changes):
         raise UsageError(f"the baseline has none of the metrics {', '.join(report.measures)}")
@@ -142,13 +142,6 @@ def _old_names(report: EvaluationReport, baseline: EvaluationReport) -> dict[str
         [m.name for m in each.methods if m.kind == "model" and m.name not in same] for each in (report, baseline)
     )
     return {**same, new_models[0]: old_models[0]} if len(new_models) == len(old_models) == 1 else same
-
-
-def _is_worse(name: str, before: float, now: float, tolerance: float) -> bool:
-    measure = find_measure(name)
-    if before == now:  # also two infinities, whose difference is not a number
-        return False
-    return measure.badness(now) - measure.badness(before) > tolerance + 1e-12
 
 
 def _parse_assignment(text: str, option: str) -> tuple[str, float]:

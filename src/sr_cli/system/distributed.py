@@ -1,6 +1,7 @@
 """Several processes that work together, started by ``torchrun``: who they are, and how they agree."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -176,12 +177,5 @@ def synchronize_batch_norm(network: nn.Module, device: torch.device) -> None:
 
 
 def _is_lost_peer(error: RuntimeError) -> bool:
-    signs = (
-        "gloo",
-        "Connection closed",
-        "Connection reset",
-        "Broken pipe",
-        "Timed out waiting",
-        "remote process exited",
-    )
-    return isinstance(error, dist.DistError) or any(sign in str(error) for sign in signs)
+    signs = "gloo|Connection closed|Connection reset|Broken pipe|Timed out waiting|remote process exited"
+    return isinstance(error, dist.DistError) or re.search(signs, str(error)) is not None

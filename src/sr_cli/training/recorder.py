@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from PIL import Image
@@ -23,9 +23,6 @@ from sr_cli.training.run_folder import METRICS, SAMPLES, VALIDATION, WEIGHTS, Ru
 from sr_cli.training.state import Progress
 from sr_cli.training.trainer import Trainer
 from sr_cli.training.validation import draw_samples
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 SAVING_SHARE = 0.02
 """The share of the time that saving at the ends of epochs may take; not every short epoch is saved."""
@@ -45,7 +42,13 @@ class Recorder:
         self.run, self.config, self.meter, self.about = run, config, meter, about
         self._saved = time.monotonic()
         self._saving = 0.0
-        self._board = _summary_writer(run) if tensorboard else None
+        self._board = None
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            # Hides what was written after the step that the run was resumed from.
+            step = run.last_step and run.last_step + 1
+            self._board = SummaryWriter(run.path / "tensorboard", purge_step=step)
 
     def close(self) -> None:
         """Close the folder and TensorBoard's files."""
@@ -195,10 +198,3 @@ def _device_columns(reading: Reading) -> dict[str, str]:
         "device_watts": "" if reading.power is None else f"{reading.power:.2f}",
         "device_celsius": "" if reading.temperature is None else f"{reading.temperature:.0f}",
     }
-
-
-def _summary_writer(run: Run) -> "SummaryWriter":
-    from torch.utils.tensorboard import SummaryWriter
-
-    # Hides what was written after the step that the run was resumed from.
-    return SummaryWriter(run.path / "tensorboard", purge_step=run.last_step and run.last_step + 1)

@@ -40,7 +40,7 @@ def caption(report: EvaluationReport, image: ImageResult, method: str) -> list[s
     """The text below a picture: its first scores, such as ``PSNR 28.43 dB``; nothing for LR and HR."""
     scores = image.scores.get(method, {})
     known = [find_measure(name) for name in report.measures if scores.get(name) is not None]
-    return [f"{m.label} {m.text(scores[m.name])} {m.unit}".rstrip() for m in known[:3]]
+    return [measure.labeled(scores[measure.name]) for measure in known[:3]]
 
 
 def remarks(report: EvaluationReport) -> list[str]:

@@ -53,7 +53,9 @@ def run_on_cluster(jobs: Iterable[Job], upscaler: Upscaler, config: UpscaleConfi
     network = None if upscaler.is_auto else copy.deepcopy(upscaler.network).cpu()
     with ExitStack() as stack:
         while window := list(islice(pending, _WINDOW)):
-            yield from (_skipped(job) for job in window if job.skip)
+            for job in window:
+                if job.skip:
+                    yield Result(input=str(job.source), output=str(job.output), status="skipped")
             wanted = [job for job in window if not job.skip]
             if wanted:
                 workers, gpus = room = room or stack.enter_context(_connected(config))
@@ -228,7 +230,3 @@ def _renamed(result: Result, job: Job) -> Result:
     """The result with the names of its job."""
     error = result.error and result.error.replace(result.input, str(job.source)).replace(result.output, str(job.output))
     return replace(result, input=str(job.source), output=str(job.output), error=error)
-
-
-def _skipped(job: Job) -> Result:
-    return Result(input=str(job.source), output=str(job.output), status="skipped")

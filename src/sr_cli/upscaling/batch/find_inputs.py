@@ -11,6 +11,8 @@ from sr_cli import images, video
 from sr_cli.errors import ImageError, NoImagesError, SrError, UsageError
 from sr_cli.upscaling.batch.stores import AnyPath, StorePath
 
+_is_folder = os.path.isdir  # false for a name that no file can have, where `Path.is_dir` may raise
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -61,12 +63,12 @@ def find_inputs(
     problems: list[SrError] = []
     videos: list[Path] = []
     sources: list[Source] = []
-    several = sum(_is_folder(Path(each)) for each in [*given, *listed]) > 1
+    several = sum(map(_is_folder, [*given, *listed])) > 1
 
     for text, in_list in [*((each, False) for each in given), *((each, True) for each in listed)]:
         path = Path(text)
         try:
-            if _is_folder(path):
+            if _is_folder(text):
                 root = PurePath(path.resolve().name) if several else PurePath()
                 sources += _in_folder(path, root, recursive=recursive, problems=problems, videos=videos)
             elif in_list:
@@ -89,7 +91,7 @@ def find_inputs(
             kept[path] = source
     if not kept:
         raise problems[0] if problems else NoImagesError("no images to upscale")
-    folders = [] if recursive else [Path(each) for each in [*given, *listed] if _is_folder(Path(each))]
+    folders = [] if recursive else [Path(each) for each in [*given, *listed] if _is_folder(each)]
     notes = [
         f"{folder}: {count} not searched; -r includes them" for folder in folders if (count := _subfolders(folder))
     ]
@@ -172,10 +174,3 @@ def _subfolders(folder: Path) -> str:
     except OSError:
         return ""  # it is among the problems
     return _count(number, "subfolder") if number else ""
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):  # ValueError: a null character in the name
-        return False

@@ -90,7 +90,9 @@ class Batch:
         input_, output = (alias.get(path, path) for path in (result.input, result.output))
         result = replace(result, input=input_, output=output, error=error)
         self.summary.add(result)
-        if self.config.size and result.status == "done" and _is_distorted(result):
+        (width, height), (wide, high) = result.input_size or (1, 1), result.output_size or (1, 1)
+        is_distorted = abs(wide * height - width * high) > 0.01 * width * high  # by factors a hundredth apart
+        if self.config.size and result.status == "done" and is_distorted:
             note = "--size changes the proportions of pictures; --width or --height keeps them"
             if note not in self.summary.notes:
                 self.summary.notes.append(note)
@@ -99,12 +101,6 @@ class Batch:
     def dry_run(self) -> Iterator[Result]:
         """Predict the results; nothing is written."""
         return dry_run(self.jobs, self.upscaler, self.config)
-
-
-def _is_distorted(result: Result) -> bool:
-    """Whether width and height grew by factors that differ by more than a hundredth."""
-    (width, height), (wide, high) = result.input_size or (1, 1), result.output_size or (1, 1)
-    return abs(wide * height - width * high) > 0.01 * width * high
 
 
 def plan_batch(request: BatchRequest, config: UpscaleConfig, load: Callable[[], Upscaler]) -> Batch:
