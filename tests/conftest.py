@@ -1,5 +1,6 @@
 """Pictures, networks and weights that the tests share. All are made here; nothing is downloaded."""
 
+import gc
 import io
 import os
 import shutil
@@ -44,6 +45,17 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     if config.getoption("numprocesses", 0) is None and not alone:
         config.option.numprocesses, config.option.dist = min(os.cpu_count() or 1, 4), "worksteal"
         os.environ[VARIABLE] = python()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collect faster: what imports leave is no garbage, and need not be searched for it by every later collection."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture

@@ -10,22 +10,20 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
-from spandrel.architectures.Compact import Compact
 
 from sr_cli import console, weights
 from sr_cli.cli.completion import completer
 from sr_cli.console import models
 from support.fast_python import python
 from support.loopback import Served, serving
+from support.other_projects import network as other_network
 
 NAME = "4x-Nomos8kSC"
 
 
 @pytest.mark.slow
 def test_warnings_of_libraries_never_reach_a_quiet_run(tmp_path):
-    from spandrel.architectures.SwinIR import SwinIR
-
-    network = SwinIR(
+    network = other_network("SwinIR",
         img_size=16, embed_dim=12, depths=[1], num_heads=[2], window_size=8, upscale=2,
         upsampler="pixelshuffledirect", mlp_ratio=2,
     )  # fmt: skip
@@ -42,7 +40,7 @@ def model():
     """The bytes of a tiny network, as another project would save it."""
     torch.manual_seed(0)
     file = io.BytesIO()
-    torch.save({"params_ema": Compact(num_feat=8, num_conv=1, upscale=4).state_dict()}, file)
+    torch.save({"params_ema": other_network("Compact", num_feat=8, num_conv=1, upscale=4).state_dict()}, file)
     return file.getvalue()
 
 

@@ -5,14 +5,13 @@ import math
 
 import numpy as np
 import pytest
+import skimage
 import torch
-from skimage.color import deltaE_ciede2000, rgb2lab
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from sr_cli.errors import WeightsError
 from sr_cli.imageops.color import luma
-from sr_cli.metrics import checkerboard, color_error, color_shift, learned, perceptual, psnr, sharpness, ssim
+from sr_cli.metrics import checkerboard, color_error, color_shift, psnr, sharpness, ssim
 
 
 @pytest.fixture
@@ -37,9 +36,9 @@ def pixels(image: Tensor, shave: int) -> np.ndarray:
 def test_rgb_agrees_with_scikit_image(sr, hr):
     a, b = pixels(sr, 4).round(), pixels(hr, 4).round()
     assert psnr(sr, hr, shave=4, channel="rgb")[0].item() == pytest.approx(
-        peak_signal_noise_ratio(b, a, data_range=255), abs=1e-4
+        skimage.metrics.peak_signal_noise_ratio(b, a, data_range=255), abs=1e-4
     )
-    expected = structural_similarity(
+    expected = skimage.metrics.structural_similarity(
         b, a, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255
     )
     assert ssim(sr, hr, shave=4, channel="rgb")[0].item() == pytest.approx(expected, abs=1e-4)
@@ -47,8 +46,10 @@ def test_rgb_agrees_with_scikit_image(sr, hr):
 
 def test_luma_agrees_with_scikit_image(sr, hr):
     a, b = pixels(luma(sr.double()), 3)[..., 0], pixels(luma(hr.double()), 3)[..., 0]
-    assert psnr(sr, hr, shave=3)[0].item() == pytest.approx(peak_signal_noise_ratio(b, a, data_range=255), abs=1e-4)
-    expected = structural_similarity(
+    assert psnr(sr, hr, shave=3)[0].item() == pytest.approx(
+        skimage.metrics.peak_signal_noise_ratio(b, a, data_range=255), abs=1e-4
+    )
+    expected = skimage.metrics.structural_similarity(
         b, a, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255
     )
     assert ssim(sr, hr, shave=3)[0].item() == pytest.approx(expected, abs=1e-4)
@@ -98,8 +99,10 @@ def test_color_shift_is_that_of_the_channel_furthest_off(hr):
 
 
 def test_color_error_agrees_with_scikit_image(sr, hr):
-    a, b = (rgb2lab(pixels(image, 4) / 255) for image in (sr, hr))
-    assert color_error(sr, hr, shave=4)[0].item() == pytest.approx(deltaE_ciede2000(a, b).mean(), abs=1e-4)
+    a, b = (skimage.color.rgb2lab(pixels(image, 4) / 255) for image in (sr, hr))
+    assert color_error(sr, hr, shave=4)[0].item() == pytest.approx(
+        skimage.color.deltaE_ciede2000(a, b).mean(), abs=1e-4
+    )
     assert color_error(hr, hr, shave=4).tolist() == [0, 0]
 
 
@@ -145,6 +148,8 @@ def test_a_small_picture_has_no_checkerboard_value(sr, hr):
 
 @pytest.mark.parametrize(("name", "best"), [("dss", 1), ("haarpsi", 1), ("mdsi", 0), ("gmsd", 0), ("vif", 1)])
 def test_perceptual_metrics_are_best_for_hr_itself_and_worse_with_noise(name, best, sr, hr):
+    from sr_cli.metrics import perceptual
+
     metric = getattr(perceptual, name)
     same, noisy = metric(hr, hr, shave=2), metric(sr, hr, shave=2)
     torch.testing.assert_close(same, torch.full((2,), float(best)).double(), atol=1e-3, rtol=0)
@@ -155,6 +160,8 @@ def test_perceptual_metrics_are_best_for_hr_itself_and_worse_with_noise(name, be
 
 def test_ms_ssim_is_measured_on_luma(texture):
     import piq
+
+    from sr_cli.metrics import perceptual
 
     noisy = (texture + 0.02).mul(255).round() / 255
     large, changed = torch.nn.functional.interpolate(texture, 200), torch.nn.functional.interpolate(noisy, 200)
@@ -181,6 +188,8 @@ def vgg_features() -> torch.nn.Sequential:
 def test_learned_metrics_are_piqs_with_the_files_weights(name, vgg_features, tmp_path, monkeypatch, sr, hr):
     import piq
 
+    from sr_cli.metrics import learned
+
     generator = torch.Generator().manual_seed(1)
     if name == "lpips":
         weights = [torch.rand(1, c, 1, 1, generator=generator) for c in (64, 128, 256, 512, 512)]
@@ -202,6 +211,8 @@ def test_learned_metrics_are_piqs_with_the_files_weights(name, vgg_features, tmp
 
 @pytest.mark.slow
 def test_a_file_that_would_run_code_is_no_weights_file(vgg_features, tmp_path):
+    from sr_cli.metrics import learned
+
     class Evil:
         def __reduce__(self):
             return print, ("ran",)

@@ -5,10 +5,10 @@ import math
 
 import numpy as np
 import pytest
-import skimage.data
+import scipy
+import skimage
 import torch
 from PIL import Image, ImageFilter
-from scipy import ndimage, optimize
 from torch import Tensor
 
 from sr_cli.imageops.resize import resize
@@ -105,8 +105,8 @@ def mscn(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     down, across = np.mgrid[-3:4, -3:4]
     window = np.exp(-(down**2 + across**2) / (2 * (7 / 6) ** 2))
     window /= window.sum()
-    mean = ndimage.correlate(y, window, mode="nearest")
-    deviation = np.sqrt(ndimage.correlate(y**2, window, mode="nearest") - mean**2)
+    mean = scipy.ndimage.correlate(y, window, mode="nearest")
+    deviation = np.sqrt(scipy.ndimage.correlate(y**2, window, mode="nearest") - mean**2)
     return (y - mean) / (deviation + 1), deviation
 
 
@@ -130,6 +130,6 @@ def asymmetric_gaussian(values: np.ndarray) -> tuple[float, float, float]:
     def excess(shape: float) -> float:
         return math.gamma(2 / shape) ** 2 / (math.gamma(1 / shape) * math.gamma(3 / shape)) - wanted
 
-    shape = optimize.bisect(excess, 0.2, 10)
+    shape = scipy.optimize.bisect(excess, 0.2, 10)
     scale = math.sqrt(math.gamma(1 / shape) / math.gamma(3 / shape))
     return shape, left * scale, right * scale

@@ -2,25 +2,25 @@
 
 import pytest
 import torch
-from spandrel.architectures.Compact import Compact
-from spandrel.architectures.ESRGAN import ESRGAN
-from spandrel.architectures.SPAN import SPAN
 
 from sr_cli.networks.fast.inference_form import InferenceForm
 from sr_cli.networks.fast.onednn import FusedConv
 from sr_cli.networks.third_party import ThirdPartyNetwork
 from sr_cli.upscaling.runner import Runner
 from sr_cli.upscaling.tiling import put_together
+from support.other_projects import network as other_network
 
 CPU = torch.device("cpu")
 NETWORKS = {
-    "compact": lambda: Compact(num_feat=16, num_conv=4, upscale=4),
-    "compact-gray": lambda: Compact(num_in_ch=1, num_out_ch=1, num_feat=16, num_conv=2, upscale=2),
-    "esrgan": lambda: ESRGAN(num_filters=16, num_blocks=2, scale=4),
-    "esrgan-x2": lambda: ESRGAN(in_nc=12, num_filters=16, num_blocks=1, scale=2, shuffle_factor=2),
-    "esrgan-plus": lambda: ESRGAN(num_filters=16, num_blocks=1, scale=2, plus=True),
-    "span": lambda: SPAN(num_in_ch=3, num_out_ch=3, feature_channels=16, upscale=2),
-    "span-no-norm": lambda: SPAN(num_in_ch=3, num_out_ch=3, feature_channels=16, upscale=4, norm=False),
+    "compact": lambda: other_network("Compact", num_feat=16, num_conv=4, upscale=4),
+    "compact-gray": lambda: other_network("Compact", num_in_ch=1, num_out_ch=1, num_feat=16, num_conv=2, upscale=2),
+    "esrgan": lambda: other_network("ESRGAN", num_filters=16, num_blocks=2, scale=4),
+    "esrgan-x2": lambda: other_network("ESRGAN", in_nc=12, num_filters=16, num_blocks=1, scale=2, shuffle_factor=2),
+    "esrgan-plus": lambda: other_network("ESRGAN", num_filters=16, num_blocks=1, scale=2, plus=True),
+    "span": lambda: other_network("SPAN", num_in_ch=3, num_out_ch=3, feature_channels=16, upscale=2),
+    "span-no-norm": lambda: other_network(
+        "SPAN", num_in_ch=3, num_out_ch=3, feature_channels=16, upscale=4, norm=False
+    ),
 }
 EXACT = ["compact", "compact-gray", "span", "span-no-norm"]
 

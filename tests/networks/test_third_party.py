@@ -11,9 +11,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from spandrel.architectures.Compact import Compact
-from spandrel.architectures.ESRGAN import ESRGAN
-from spandrel.architectures.SwinIR import SwinIR
 
 from sr_cli.errors import WeightsError
 from sr_cli.imageops.color import full_range_luma
@@ -21,13 +18,14 @@ from sr_cli.images import Picture
 from sr_cli.networks.third_party import ThirdPartyNetwork
 from sr_cli.system.device import has_fast_bfloat16
 from sr_cli.upscaling.upscaler import Upscaler
+from support.other_projects import network as other_network
 from support.pictures import gradient
 
 
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    return Compact(num_feat=8, num_conv=2, upscale=2).eval()
+    return other_network("Compact", num_feat=8, num_conv=2, upscale=2).eval()
 
 
 def picture_of(height, width, *, channels=3, alpha=False, dtype=np.uint8):
@@ -56,7 +54,7 @@ def test_prefixes_that_training_leaves_are_taken_off(network, tmp_path, prefix, 
 
 
 def test_the_average_is_preferred_and_a_discriminator_ignored(network, tmp_path):
-    other = Compact(num_feat=8, num_conv=2, upscale=2).state_dict()
+    other = other_network("Compact", num_feat=8, num_conv=2, upscale=2).state_dict()
     average = network.state_dict()
     save_file(prefixed(other, "params.") | prefixed(average, "params_ema."), tmp_path / "both.safetensors")
     assert_same(tmp_path / "both.safetensors", network)
@@ -122,10 +120,12 @@ class Bomb:
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-@pytest.mark.parametrize("pickled", [Bomb(), Compact(num_feat=8, num_conv=1, upscale=2), {"params": Bomb()}])
+@pytest.mark.parametrize(
+    "pickled", [Bomb, lambda: other_network("Compact", num_feat=8, num_conv=1, upscale=2), lambda: {"params": Bomb()}]
+)
 def test_code_is_refused_by_name_and_never_run(tmp_path, monkeypatch, pickled, legacy):
     monkeypatch.chdir(tmp_path)
-    torch.save(pickled, "code.pth", _use_new_zipfile_serialization=not legacy)
+    torch.save(pickled(), "code.pth", _use_new_zipfile_serialization=not legacy)
     with pytest.raises(WeightsError, match=r"code\.pth: holds code \(\w[\w.]+\): refused") as raised:
         Upscaler.from_pretrained("code.pth")
     assert "weights_only" not in str(raised.value)
@@ -155,7 +155,7 @@ def test_a_torchvision_for_another_pytorch_is_one_line(network, tmp_path, monkey
 
 def claims(**changes):
     """A sound state, and tensors of any shape and next to no bytes in the file."""
-    state = Compact(num_feat=8, num_conv=2, upscale=2).state_dict()
+    state = other_network("Compact", num_feat=8, num_conv=2, upscale=2).state_dict()
     return state | {key.replace("_", "."): torch.zeros(1).expand(shape) for key, shape in changes.items()}
 
 
@@ -174,7 +174,7 @@ SWIN = {"embed_dim": 12, "depths": [2], "num_heads": [2], "window_size": 4, "ups
         # A window of 200², whose table of positions would take 12.8 GB.
         (
             lambda: (
-                SwinIR(**SWIN).state_dict()
+                other_network("SwinIR", **SWIN).state_dict()
                 | {
                     f"layers.0.residual_group.blocks.{index}.attn.{name}": torch.zeros(1).expand(shape)
                     for index in range(2)
@@ -206,7 +206,7 @@ class TestOneChannel:
     @pytest.fixture
     def upscaler(self, tmp_path):
         torch.manual_seed(0)
-        network = ESRGAN(in_nc=1, out_nc=1, num_filters=8, num_blocks=1, scale=2)
+        network = other_network("ESRGAN", in_nc=1, out_nc=1, num_filters=8, num_blocks=1, scale=2)
         torch.save(network.state_dict(), tmp_path / "gray.pth")
         return Upscaler.from_pretrained(tmp_path / "gray.pth")
 
@@ -227,7 +227,7 @@ class TestOneChannel:
 class TestBfloat16:
     def loaded(self, path, *, factor=1.0):
         torch.manual_seed(0)
-        network = ESRGAN(in_nc=3, out_nc=3, num_filters=8, num_blocks=1, scale=2)
+        network = other_network("ESRGAN", in_nc=3, out_nc=3, num_filters=8, num_blocks=1, scale=2)
         with torch.no_grad():
             network.model[-1].weight.mul_(factor)
         torch.save(network.state_dict(), path)
@@ -253,7 +253,7 @@ class TestFourChannels:
     @pytest.fixture
     def upscaler(self, tmp_path):
         torch.manual_seed(0)
-        network = ESRGAN(in_nc=4, out_nc=4, num_filters=8, num_blocks=1, scale=2)
+        network = other_network("ESRGAN", in_nc=4, out_nc=4, num_filters=8, num_blocks=1, scale=2)
         torch.save(network.state_dict(), tmp_path / "rgba.pth")
         return Upscaler.from_pretrained(tmp_path / "rgba.pth")
 

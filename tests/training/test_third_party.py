@@ -4,7 +4,6 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-import spandrel
 import torch
 from safetensors.torch import load_file
 
@@ -14,6 +13,7 @@ from sr_cli.networks.third_party import ThirdPartyNetwork
 from sr_cli.training.loop import train
 from sr_cli.training.trainer import Trainer
 from sr_cli.upscaling.upscaler import Upscaler
+from support.other_projects import network as other_network
 from support.trainings import CPU, digest, photos_in, sr_train
 
 CONFIG = replace(
@@ -22,21 +22,15 @@ CONFIG = replace(
 )  # fmt: skip
 
 
-def networks():
-    from spandrel.architectures.Compact import Compact
-    from spandrel.architectures.ESRGAN import ESRGAN
-    from spandrel.architectures.SPAN import SPAN
-    from spandrel.architectures.SwinIR import SwinIR
-
-    return {
-        "Compact": lambda: Compact(num_feat=8, num_conv=2, upscale=2),
-        "ESRGAN": lambda: ESRGAN(num_filters=8, num_blocks=1, scale=2),
-        "SPAN": lambda: SPAN(num_in_ch=3, num_out_ch=3, feature_channels=8, upscale=2),
-        "SwinIR": lambda: SwinIR(
-            img_size=16, embed_dim=12, depths=[1, 1], num_heads=[2, 2], window_size=8, upscale=2,
-            upsampler="pixelshuffledirect", mlp_ratio=2,
-        ),
-    }  # fmt: skip
+NETWORKS = {
+    "Compact": lambda: other_network("Compact", num_feat=8, num_conv=2, upscale=2),
+    "ESRGAN": lambda: other_network("ESRGAN", num_filters=8, num_blocks=1, scale=2),
+    "SPAN": lambda: other_network("SPAN", num_in_ch=3, num_out_ch=3, feature_channels=8, upscale=2),
+    "SwinIR": lambda: other_network("SwinIR",
+        img_size=16, embed_dim=12, depths=[1, 1], num_heads=[2, 2], window_size=8, upscale=2,
+        upsampler="pixelshuffledirect", mlp_ratio=2,
+    ),
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -45,7 +39,7 @@ def file_of(tmp_path):
 
     def write(name):
         torch.manual_seed(0)
-        torch.save({"params": networks()[name]().state_dict()}, tmp_path / f"{name}.pth")
+        torch.save({"params": NETWORKS[name]().state_dict()}, tmp_path / f"{name}.pth")
         return tmp_path / f"{name}.pth"
 
     return write
@@ -61,6 +55,8 @@ def test_any_architecture_learns_and_its_file_loads_where_its_own_do(photo_folde
     before, after = ThirdPartyNetwork.from_file(init).model.state_dict(), load_file(weights)
     assert before.keys() == after.keys()
     assert any(not torch.equal(before[key], after[key]) for key in before)
+    import spandrel
+
     own = spandrel.ModelLoader().load_from_file(weights)
     assert own.architecture.name == ThirdPartyNetwork.from_file(init).descriptor.architecture.name
     lr = torch.rand(1, 3, 32, 32)

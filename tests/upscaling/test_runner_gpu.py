@@ -15,6 +15,7 @@ from sr_cli.upscaling.load import find_weights, load_weights
 from sr_cli.upscaling.runner import Runner
 from sr_cli.upscaling.tiling import put_together
 from sr_cli.upscaling.upscaler import Upscaler
+from support.other_projects import network as other_network
 
 pytestmark = pytest.mark.gpu
 
@@ -85,17 +86,14 @@ def test_a_batch_is_its_images(ensemble, gpu):
 
 @pytest.mark.usefixtures("gpu")
 class TestThirdParty:
-    spandrel = pytest.importorskip("spandrel")
-
     def network(self, *, gain=1.0):
-        from spandrel.architectures.Compact import Compact
-
+        spandrel = pytest.importorskip("spandrel")
         torch.manual_seed(0)
-        state = Compact(num_feat=16, num_conv=4, upscale=2).state_dict()
+        state = other_network("Compact", num_feat=16, num_conv=4, upscale=2).state_dict()
         for key in ("body.0.weight", "body.0.bias"):
             state[key] *= gain
         state["body.8.weight"] /= gain
-        return ThirdPartyNetwork(self.spandrel.ModelLoader().load_from_state_dict(state))
+        return ThirdPartyNetwork(spandrel.ModelLoader().load_from_state_dict(state))
 
     def test_runs_in_half_precision(self):
         network, lr = self.network(), noise(50, 61)
