@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from sr_cli.networks.base import Geometry
 from sr_cli.upscaling.runner import Runner
-from sr_cli.upscaling.tiling import TileTooLarge, plan_tiles, upscale_strips, upscale_whole
+from sr_cli.upscaling.tiling import Span, Tile, TileTooLarge, upscale_strips, upscale_whole
 
 ARCHITECTURES = [
     {"name": "compact", "scale": 2, "width": 8, "depth": 2},
@@ -45,7 +45,7 @@ def inference(network, *, tile, **more):
 @given(height=st.integers(1, 70), width=st.integers(1, 70), tall=st.integers(1, 80), wide=st.integers(1, 80))
 def test_tiles_cover_each_pixel_once(height, width, tall, wide):
     seen = torch.zeros(height, width, dtype=torch.int)
-    for row in plan_tiles(height, width, (tall, wide)):
+    for row in Tile(Span(0, height, height), Span(0, width, width)).cut(tall, wide):
         for tile in row:
             assert 0 < tile.rows.size <= tall
             assert 0 < tile.columns.size <= wide
@@ -55,7 +55,7 @@ def test_tiles_cover_each_pixel_once(height, width, tall, wide):
 
 def test_a_tile_without_pixels_is_refused():
     with pytest.raises(ValueError, match="tile size"):
-        plan_tiles(4, 4, (0, 3))
+        inference(Enlarging(Geometry(scale=2, halo=1), None), tile=0)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda a: f"{a['name']}-x{a['scale']}")

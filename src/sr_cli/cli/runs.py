@@ -1,7 +1,7 @@
 """``sr runs``."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,7 +61,9 @@ def runs(
         console.note(f"{runs_dir}: no runs yet; sr train PHOTOS begins one")
         return
     compared = bool(runs) and len(found) > 1
-    rows = [_row(run, _differing(found) if compared else _SETTINGS) for run in found]
+    settings = dict.fromkeys(name for run in found for name in run.settings if name != "steps")
+    differing = [name for name in settings if len({str(run.settings.get(name)) for run in found}) > 1]
+    rows = [_row(run, differing if compared else _SETTINGS) for run in found]
     titles = ["time" if name == "hours" else name.replace("_", " ") for name in rows[0]]
     columns = [[title, *(_shown(name, row[name]) for row in rows)] for title, name in zip(titles, rows[0], strict=True)]
     if not compared and console.out.is_terminal:  # rather fewer settings than names that are cut
@@ -91,9 +93,3 @@ def _row(run: "TrainingRun", settings: Iterable[str]) -> dict[str, Any]:
         "best": run.score(run.best[0]) if run.best else None,
         "at_step": run.best[1] if run.best else None,
     }
-
-
-def _differing(runs: Sequence["TrainingRun"]) -> list[str]:
-    """The settings that aren't the same in all runs."""
-    names = dict.fromkeys(name for run in runs for name in run.settings)
-    return [n for n in names if n != "steps" and len({str(run.settings.get(n)) for run in runs}) > 1]

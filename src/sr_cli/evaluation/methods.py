@@ -35,8 +35,10 @@ def interpolation(kernel: Interpolation) -> Method:
     """A kernel: what a model has to beat."""
 
     def sr(sample: Sample) -> Tensor:
-        if kernel == "lanczos":
-            return _lanczos(sample.lr, sample.size)
+        if kernel == "lanczos":  # Pillow's, with a support of 3; PyTorch has none
+            size = sample.size[::-1]
+            planes = [Image.fromarray(plane.numpy()).resize(size, Image.Resampling.LANCZOS) for plane in sample.lr[0]]
+            return torch.stack([torch.from_numpy(np.array(plane)) for plane in planes])[None].clamp(0, 1)
         return resize(sample.lr, sample.size, kernel=kernel).clamp(0, 1)
 
     return Method(kernel, "interpolation", sr)
@@ -57,9 +59,3 @@ def model(name: str, upscaler: Upscaler) -> Method:
 def folder(name: str) -> Method:
     """Files that another tool wrote."""
     return Method(name, "folder", lambda sample: read_sr(sample.sr[name], sample))
-
-
-def _lanczos(lr: Tensor, size: tuple[int, int]) -> Tensor:
-    # Pillow's, with a support of 3; PyTorch has none.
-    planes = [Image.fromarray(plane.numpy()).resize(size[::-1], Image.Resampling.LANCZOS) for plane in lr[0]]
-    return torch.stack([torch.from_numpy(np.array(plane)) for plane in planes])[None].clamp(0, 1)

@@ -74,7 +74,9 @@ class Group:
         try:
             yield
         except RuntimeError as error:
-            if self.size == 1 or not _is_lost_peer(error):
+            signs = "gloo|Connection closed|Connection reset|Broken pipe|Timed out waiting|remote process exited"
+            is_lost_peer = isinstance(error, dist.DistError) or re.search(signs, str(error))
+            if self.size == 1 or not is_lost_peer:
                 raise
             raise TrainingError(f"another process of this training has ended ({first_line(error)}); {hint}") from error
 
@@ -174,8 +176,3 @@ def synchronize_batch_norm(network: nn.Module, device: torch.device) -> None:
     if device.type != "cuda":
         raise TrainingError(f"several processes on {device} cannot train with --batch-norm batch; use frozen")
     nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
-
-
-def _is_lost_peer(error: RuntimeError) -> bool:
-    signs = "gloo|Connection closed|Connection reset|Broken pipe|Timed out waiting|remote process exited"
-    return isinstance(error, dist.DistError) or re.search(signs, str(error)) is not None

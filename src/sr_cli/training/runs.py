@@ -130,7 +130,7 @@ class TrainingRun:
 
     def score(self, value: float) -> str:
         """A value of `measure` as text, such as ``PSNR 28.52 dB``."""
-        return f"{self.measure.label} {self.measure.text(value)} {self.measure.unit}".rstrip()
+        return self.measure.labeled(value)
 
     def end(self) -> str:
         """How it ended, as a sentence."""

@@ -21,7 +21,7 @@ _LARGE = 64 << 20  # bytes of a tile's result, above which freed memory goes bac
 
 
 class Runner:
-    """Runs a network over strips of an image, or over tiles; see `sr_cli.upscaling.tiling.TiledNetwork`.
+    """Runs a network over strips of an image, or over tiles.
 
     An image that is too large for one run comes in strips as wide as it is, if the network streams: they need no halo,
     see `sr_cli.networks.fast.streaming`. Tiles are for everything else: other networks, images that are too wide, and

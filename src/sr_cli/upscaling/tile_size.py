@@ -45,18 +45,11 @@ class Memory:
     free: int | None
     shared: bool
 
-    def of_tile(self, height: int, width: int) -> int:
-        """Bytes on the device for a tile of that size, with its halo."""
-        return self.network(height + self.geometry.margin, width + self.geometry.margin)
-
-    def of_result(self, height: int, width: int) -> int:
-        """Bytes for the float32 result of a row of tiles, in the machine's memory."""
-        return 12 * self.geometry.scale**2 * height * width
-
     def fits(self, height: int, width: int, *, image_width: int, budget: int) -> bool:
-        """Whether there is memory for a tile of that size in an image of that width."""
+        """Whether there is memory for a tile of that size, with its halo, in an image of that width."""
         share = budget if self.free is None else _SHARE * self.free
-        network, result = self.of_tile(height, width), self.of_result(height, image_width)
+        network = self.network(height + self.geometry.margin, width + self.geometry.margin)
+        result = 12 * self.geometry.scale**2 * height * image_width  # of a row of tiles, in float32
         return network + result <= min(share, budget) if self.shared else network <= share and result <= budget
 
 

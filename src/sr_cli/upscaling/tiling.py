@@ -7,12 +7,15 @@ receptive field has no bounds overlap and are blended.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from sr_cli.networks.base import Geometry
+
+if TYPE_CHECKING:
+    from sr_cli.upscaling.runner import Runner
 
 
 @dataclass(frozen=True)
@@ -54,43 +57,8 @@ class TileTooLarge(Exception):  # noqa: N818
     """Out of memory: retry. The network has already reduced its ``tile`` or moved to the CPU."""
 
 
-class TiledNetwork(Protocol):
-    """A network that runs over tiles."""
-
-    @property
-    def geometry(self) -> Geometry: ...
-
-    @property
-    def tile(self) -> tuple[int, int] | None:
-        """The largest height and width that a tile may have now; ``None`` for one tile over everything."""
-
-    def __call__(self, lr: Tensor) -> Tensor:
-        """``(N, 3, h, w)`` → ``(N, 3, scale·h, scale·w)`` in [0, 1], float32, on the CPU.
-
-        Raises:
-            TileTooLarge: try again.
-        """
-        ...
-
-
-def plan_tiles(height: int, width: int, size: tuple[int, int] | None, *, top: int = 0) -> list[list[Tile]]:
-    """Cover an image by tiles of about equal size: rows of tiles, from the top left.
-
-    Args:
-        height, width: of the LR image, in pixels.
-        size: largest height and width of a tile, in LR pixels; ``None`` for one tile over everything.
-        top: the first row to cover.
-
-    Raises:
-        ValueError: ``size`` is below 1.
-    """
-    if size is not None and min(size) < 1:
-        raise ValueError(f"tile size must be 1 or more, not {min(size)}")
-    return Tile(Span(top, height, height), Span(0, width, width)).cut(*(size or (height, width)))
-
-
 def upscale_strips(
-    network: TiledNetwork,
+    network: "Runner",
     lr: Callable[[slice], Tensor],
     shape: tuple[int, int],
     *,
@@ -109,7 +77,8 @@ def upscale_strips(
         ``(N, 3, scale·h, scale·W)`` strips in [0, 1] that make up the result, from top to bottom.
     """
     scale, blend = network.geometry.scale, network.geometry.blend
-    plan = plan_tiles(*shape, _largest(network), top=top)
+    height, width = shape
+    plan = Tile(Span(top, height, height), Span(0, width, width)).cut(*(_largest(network) or shape))
     count, done = sum(map(len, plan)), 0
     carried: Tensor | None = None
 
@@ -134,7 +103,7 @@ def upscale_strips(
         del strip  # or it would still be there while the next one is made
 
 
-def upscale_whole(network: TiledNetwork, lr: Tensor) -> Tensor:
+def upscale_whole(network: "Runner", lr: Tensor) -> Tensor:
     """`upscale_strips`, joined: ``(N, 3, H, W)`` → ``(N, 3, scale·H, scale·W)`` in [0, 1]."""
     height, width = lr.shape[-2:]
     scale = network.geometry.scale
@@ -152,7 +121,7 @@ def put_together(strips: Iterator[Tensor], shape: tuple[int, ...]) -> Tensor:
     return result
 
 
-def _upscale(network: TiledNetwork, source: Tensor, tile: Tile, *, top: int) -> Tensor:
+def _upscale(network: "Runner", source: Tensor, tile: Tile, *, top: int) -> Tensor:
     """Upscale a tile and the zones in which it is blended, in smaller tiles if memory runs out.
 
     Args:
@@ -180,7 +149,7 @@ def _upscale(network: TiledNetwork, source: Tensor, tile: Tile, *, top: int) -> 
     return sr[..., down, across]
 
 
-def _largest(network: TiledNetwork) -> tuple[int, int] | None:
+def _largest(network: "Runner") -> tuple[int, int] | None:
     """The network's tile, though never too small to be blended."""
     smallest = network.geometry.smallest
     return network.tile and (max(network.tile[0], smallest), max(network.tile[1], smallest))

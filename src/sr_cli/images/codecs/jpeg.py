@@ -7,8 +7,6 @@ Source: total variation within the bounds of the coefficients, Alter, Durand and
 for artifact free decompression of JPEG images"), here with second differences, a narrower bound and few iterations.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -93,14 +91,11 @@ def smooth(plane: _Plane, steps: _Plane) -> _Plane:
     """
     height, width = plane.shape
     padded = np.pad(plane, ((0, -height % 8), (0, -width % 8)), mode="edge")
-    return np.concatenate(list(_smooth_bands(padded, steps)))[:height, :width]
-
-
-def _smooth_bands(plane: _Plane, steps: _Plane) -> Iterator[_Plane]:
-    """In bands, with what lies within reach: the same result in bounded memory."""
-    for top in range(0, len(plane), _BAND):
+    smoothed = []
+    for top in range(0, len(padded), _BAND):  # with what lies within reach: the same result in bounded memory
         first = max(0, top - _REACH)
-        yield _smooth_band(plane[first : top + _BAND + _REACH], steps)[top - first :][:_BAND]
+        smoothed.append(_smooth_band(padded[first : top + _BAND + _REACH], steps)[top - first :][:_BAND])
+    return np.concatenate(smoothed)[:height, :width]
 
 
 def _smooth_band(plane: _Plane, steps: _Plane) -> _Plane:

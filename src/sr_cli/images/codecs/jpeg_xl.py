@@ -246,21 +246,18 @@ class _Decoding:
         self._end_box()
         exif = self.boxes.get(b"Exif", b"")
         start = 4 + int.from_bytes(exif[:4], "big")
+        notes = ["only the first frame of its animation is upscaled"] if self.info.have_animation else []
+        bits, kind = self.info.bits_per_sample, "float" if self.info.exponent_bits_per_sample else "integer"
+        if bits > 16 or kind == "float":
+            notes.append(f"its {bits}-bit {kind} values are read at 16 bits")
         return Decoded(
             pixels=self.pixels,
             colors=self.info.num_color_channels,
             metadata=Metadata(exif=exif[start:] or None, xmp=self.boxes.get(b"xml ") or None, **self.color),
             format="JPEGXL",
             orientation=1,  # libjxl has applied its own, which counts in place of EXIF's
-            notes=self._notes(),
+            notes=tuple(notes),
         )
-
-    def _notes(self) -> tuple[str, ...]:
-        notes = ["only the first frame of its animation is upscaled"] if self.info.have_animation else []
-        bits, kind = self.info.bits_per_sample, "float" if self.info.exponent_bits_per_sample else "integer"
-        if bits > 16 or kind == "float":
-            notes.append(f"its {bits}-bit {kind} values are read at 16 bits")
-        return tuple(notes)
 
     def _on_header(self) -> None:
         self.info = info = _basic_info(self.jxl, self.decoder)

@@ -36,7 +36,10 @@ def read_png(file: BinaryIO, *, max_pixels: int) -> Decoded:
         if (kind == b"IHDR") != (index == 0):
             raise Unfit("is damaged (a PNG whose header is not in its place)")
         if kind == b"IHDR":
-            _check_header(content[start:end], max_pixels)
+            width, height, depth, color_type = struct.unpack_from(">IIBB", content[start:end])
+            if depth not in _DEPTHS.get(color_type, ()):
+                raise Unfit(f"is damaged (a PNG of {depth} bits and color type {color_type})")
+            check_size(width, height, max_pixels)
         elif kind not in (b"IDAT", b"fdAT") and end - start <= _MAX_TEXT:
             body = content[start:end]
             has_gray_palette |= kind == b"PLTE" and body[0::3] == body[1::3] == body[2::3]
@@ -59,13 +62,6 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
         length, kind = struct.unpack_from(">I4s", content, at)
         yield kind, at + 8, at + 8 + length
         at += length + 12
-
-
-def _check_header(header: bytes, max_pixels: int) -> None:
-    width, height, depth, color_type = struct.unpack_from(">IIBB", header)
-    if depth not in _DEPTHS.get(color_type, ()):
-        raise Unfit(f"is damaged (a PNG of {depth} bits and color type {color_type})")
-    check_size(width, height, max_pixels)
 
 
 def _parse_chunk(kind: bytes, content: bytes) -> dict[str, Any]:

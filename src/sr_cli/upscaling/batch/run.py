@@ -149,18 +149,23 @@ def _find_groups(
     request: BatchRequest, config: UpscaleConfig, output: AnyPath | None, summary: Summary
 ) -> tuple[bool, Iterator[Sequence[Source]]]:
     """Whether the pictures are found one by one, and the pictures: those on this machine, then those elsewhere."""
+
+    def on_error(error: SrError) -> None:
+        if not (config.empty_ok and isinstance(error, NoImagesError)):
+            summary.problems.append(error)
+
     urls, listed_urls = ([each for each in names if is_url(each)] for names in (request.inputs, request.listed))
     is_lazy = bool(listed_urls) or any(not is_file(path) for path in map(any_path, urls) if isinstance(path, StorePath))
     inputs = Inputs(sources=(), problems=())
     if len(urls) < len(request.inputs) or len(listed_urls) < len(request.listed) or not is_lazy | bool(urls):
         here, listed = ([each for each in names if not is_url(each)] for names in (request.inputs, request.listed))
-        inputs = _find(replace(request, inputs=here, listed=listed), config)
-        summary.problems.extend(inputs.problems)
+        results = None if request.output in (None, PIPE) or is_url(str(request.output)) else Path(str(request.output))
+        inputs = find_inputs(here, listed=listed, recursive=config.recursive, output=results)
+        if len(inputs.sources) > 1:
+            _refuse_one_only(request, f"there are {len(inputs.sources)}")
+        for problem in inputs.problems:
+            on_error(problem)
         summary.notes.extend(inputs.notes)
-
-    def on_error(error: SrError) -> None:
-        if not (config.empty_ok and isinstance(error, NoImagesError)):
-            summary.problems.append(error)
 
     elsewhere: Iterator[Sequence[Source]] = find_groups(
         urls, listed_urls, recursive=config.recursive, output=output, on_error=on_error, on_note=summary.notes.append
@@ -294,16 +299,6 @@ def plan_pipe(
             except OSError as error:
                 reason = error.strerror or error
                 raise OutputError(f"stdout: the picture cannot be written ({reason})") from error
-
-
-def _find(request: BatchRequest, config: UpscaleConfig) -> Inputs:
-    output = None if request.output in (None, PIPE) or is_url(str(request.output)) else Path(str(request.output))
-    found = find_inputs(request.inputs, listed=request.listed, recursive=config.recursive, output=output)
-    if config.empty_ok:
-        found = replace(found, problems=[each for each in found.problems if not isinstance(each, NoImagesError)])
-    if len(found.sources) > 1:
-        _refuse_one_only(request, f"there are {len(found.sources)}")
-    return found
 
 
 def _is_file_name(path: AnyPath) -> bool:
