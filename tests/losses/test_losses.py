@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from sr_cli.errors import UsageError, WeightsError
 from sr_cli.losses.checkerboard import CheckerboardLoss, CheckerboardPairLoss
 from sr_cli.losses.features import FeatureReconstructionLoss, RelativeFeatureLoss
-from sr_cli.losses.parse import FEATURE_LOSSES, LOSSES, PRESETS, LossTerm, WeightedSum, feature_layers, parse_loss
+from sr_cli.losses.parse import FEATURE_LOSSES, LOSSES, PRESETS, WeightedSum, feature_layers, parse_loss
 from sr_cli.losses.pixel import ChromaLoss, L1Loss, L2Loss, PsnrLoss, self_ensemble_loss
 from sr_cli.networks.vgg import VGG_LAYERS, VGGFeatures, load_vgg_state
 
@@ -203,12 +203,12 @@ def test_every_part_by_its_name_gives_a_scalar(photo, vgg_state):
 
 
 def test_the_syntax():
-    assert parse_loss("johnson") == (LossTerm("feature", {"relu2_2": 1.0}),)
-    assert parse_loss("johnson+pixel")[1] == LossTerm("pixel", {"l2": 1.0})
-    assert parse_loss("feature:relu2_2=1,conv3_3=.5+pixel:l1=1e-2") == (
-        LossTerm("feature", {"relu2_2": 1.0, "conv3_3": 0.5}),
-        LossTerm("pixel", {"l1": 0.01}),
-    )
+    assert parse_loss("johnson") == {"feature": {"relu2_2": 1.0}}
+    assert parse_loss("johnson+pixel")["pixel"] == {"l2": 1.0}
+    assert parse_loss("feature:relu2_2=1,conv3_3=.5+pixel:l1=1e-2") == {
+        "feature": {"relu2_2": 1.0, "conv3_3": 0.5},
+        "pixel": {"l1": 0.01},
+    }
     assert feature_layers(parse_loss("feature:conv3_3,relu1_2+pixel:l1")) == ["relu1_2", "conv3_3"]
     for preset in PRESETS:
         assert parse_loss(preset)

@@ -4,6 +4,7 @@ import os
 import threading
 from dataclasses import replace
 from pathlib import Path, PurePath
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -103,32 +104,38 @@ class TestSizes:
         assert model_for(2, {}) == DEFAULT_MODEL
 
 
+def find_from(given, **options):
+    problems, notes = [], []
+    sources = find_inputs(given, on_error=problems.append, on_note=notes.append, **options)
+    return SimpleNamespace(sources=sources, problems=problems, notes=notes)
+
+
 class TestInputs:
     def test_folders_keep_their_tree(self, here):
         for name in ("a.png", "sub/b.jpg", "sub/deep/c.webp", ".hidden/d.png"):
             paint(here / "photos" / name)
         (here / "photos" / "notes.txt").write_text("no picture")
-        assert names(find_inputs(["photos"])) == ["photos/a.png"]
-        found = find_inputs(["photos"], recursive=True)
+        assert names(find_from(["photos"])) == ["photos/a.png"]
+        found = find_from(["photos"], recursive=True)
         assert [str(source.subfolder) for source in found.sources] == [".", "sub", "sub/deep"]
 
     def test_several_folders_do_not_mix(self, here):
         paint(here / "one" / "a.png")
         paint(here / "two" / "a.png")
-        assert [str(source.subfolder) for source in find_inputs(["one", "two"]).sources] == ["one", "two"]
+        assert [str(source.subfolder) for source in find_from(["one", "two"]).sources] == ["one", "two"]
 
     def test_patterns_that_the_shell_left_alone(self, here):
         paint(here / "x" / "y" / "a.png")
         paint(here / "x" / "b[1].png")
-        assert names(find_inputs(["x/**/*.png"])) == ["x/b[1].png", "x/y/a.png"]
-        assert [str(s.subfolder) for s in find_inputs(["x/**/*.png"]).sources] == [".", "y"]
-        assert find_inputs(["x/b[1].png"]).sources[0].named
+        assert names(find_from(["x/**/*.png"])) == ["x/b[1].png", "x/y/a.png"]
+        assert [str(s.subfolder) for s in find_from(["x/**/*.png"]).sources] == [".", "y"]
+        assert find_from(["x/b[1].png"]).sources[0].named
         with pytest.raises(ImageError, match="no image matches"):
-            find_inputs(["x/*.gif"])
+            find_from(["x/*.gif"])
 
     def test_a_list_keeps_relative_folders(self, here):
         paint(here / "x" / "a.png")
-        found = find_inputs([], listed=["x/a.png", str(here / "x" / "a.png"), "../b.png"])
+        found = find_from([], listed=["x/a.png", str(here / "x" / "a.png"), "../b.png"])
         assert [str(source.subfolder) for source in found.sources] == ["x", "."]  # the same file counts once
 
     def test_lists_with_odd_names(self):
@@ -141,13 +148,13 @@ class TestInputs:
 
     def test_an_empty_name_is_not_the_current_folder(self):
         with pytest.raises(UsageError, match="empty"):
-            find_inputs([""])
+            find_from([""])
 
     def test_links_in_circles_and_unreadable_folders(self, here):
         paint(here / "p" / "a.png")
         (here / "p" / "loop").symlink_to(here / "p")
         (here / "p" / "self.png").symlink_to("self.png")
-        found = find_inputs(["p"], recursive=True)
+        found = find_from(["p"], recursive=True)
         assert "p/a.png" in names(found)
         assert not any("loop" in name for name in names(found))
 
@@ -155,29 +162,29 @@ class TestInputs:
     def test_unreadable_folders_are_told_of(self, here):
         paint(here / "p" / "a.png")
         (here / "p" / "locked").mkdir(mode=0)
-        found = find_inputs(["p"], recursive=True)
+        found = find_from(["p"], recursive=True)
         assert names(found) == ["p/a.png"]
         assert "locked" in str(found.problems[0])
 
     def test_folders_of_outputs_are_passed_over(self, here):
         paint(here / "p" / "a.png")
         paint(here / "p" / "out" / "a_2x.png")
-        assert names(find_inputs(["p"], recursive=True, output=Path("p/out"))) == ["p/a.png"]
+        assert names(find_from(["p"], recursive=True, output=Path("p/out"))) == ["p/a.png"]
 
     def test_videos_in_folders_are_left_out_and_named(self, here):
         paint(here / "p" / "a.png")
         for name in ("p/sub/b.MP4", "p/c.mov", "p/code.ts", "clips/d.mp4"):
             (here / name).parent.mkdir(exist_ok=True)
             (here / name).touch()
-        found = find_inputs(["p"], recursive=True)
+        found = find_from(["p"], recursive=True)
         assert names(found) == ["p/a.png"] and found.notes[0].startswith("2 videos left out, such as p/c.mov")
         with pytest.raises(NoImagesError, match="only videos"):
-            find_inputs(["clips"])
+            find_from(["clips"])
 
     def test_nothing_at_all(self, here):
         (here / "empty").mkdir()
         with pytest.raises(ImageError, match="empty"):
-            find_inputs(["empty"])
+            find_from(["empty"])
 
 
 def naming(*, output: Path | None = None, single: bool = False, **fields) -> Naming:

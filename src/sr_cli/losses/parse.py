@@ -5,8 +5,7 @@ through VGG-16, in `FEATURE_LOSSES`.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from torch import Tensor, nn
@@ -57,16 +56,12 @@ PRESETS = {
 """What ``--loss`` takes by name."""
 
 
-@dataclass(frozen=True)
-class LossTerm:
-    """One term of a loss: its kind (a key of `LOSSES` or `FEATURE_LOSSES`, `TEACHER` or `ADVERSARIAL`), and the weights
-    of its parts. The one part of ``adversarial`` has the same name."""
-
-    kind: str
-    weights: dict[str, float]
+Terms = Mapping[str, Mapping[str, float]]
+"""The terms of a loss: by their kinds (of `LOSSES` or `FEATURE_LOSSES`, `TEACHER`, `ADVERSARIAL`) the weights of their
+parts. The one part of ``adversarial`` has the same name."""
 
 
-def parse_loss(text: str) -> tuple[LossTerm, ...]:
+def parse_loss(text: str) -> Terms:
     """Read a loss such as ``feature:relu2_2=1,relu3_3=0.5+pixel:l1=10``, or the name of a preset.
 
     Terms are joined by ``+``; a weight that isn't given is 1.
@@ -76,7 +71,7 @@ def parse_loss(text: str) -> tuple[LossTerm, ...]:
     """
     parts_of = {**dict.fromkeys(FEATURE_LOSSES, tuple(VGG_LAYERS)), **{kind: tuple(LOSSES[kind]) for kind in LOSSES}}
     parts_of[TEACHER], parts_of[ADVERSARIAL] = (*LOSSES["pixel"], *VGG_LAYERS), (ADVERSARIAL,)
-    terms: list[LossTerm] = []
+    terms: dict[str, dict[str, float]] = {}
     for part in PRESETS.get(text, text).split("+"):
         kind, _, details = part.strip().partition(":")
         if not details and kind.partition("=")[0].strip() == ADVERSARIAL:
@@ -94,21 +89,16 @@ def parse_loss(text: str) -> tuple[LossTerm, ...]:
             weights[name] = float(weight or 1) if re.fullmatch(r"(\d+\.?\d*(e-?\d+)?|\.\d+)?", weight) else 0
             if not weights[name]:
                 raise UsageError(f"invalid weight {weight!r} in the loss term {part!r}: write a number above 0")
-        if kind in (term.kind for term in terms):
+        if kind in terms:
             raise UsageError(f"the loss {text!r} has two {kind!r} terms; write one, its parts separated by commas")
-        terms.append(LossTerm(kind, weights))
-    return tuple(terms)
+        terms[kind] = weights
+    return terms
 
 
-def feature_layers(terms: Iterable[LossTerm]) -> list[str]:
+def feature_layers(terms: Terms) -> list[str]:
     """The VGG-16 layers that the terms need; empty if they need no loss network."""
-    layers = {part for term in terms if term.kind in (*FEATURE_LOSSES, TEACHER) for part in term.weights}
+    layers = {part for kind in (*FEATURE_LOSSES, TEACHER) for part in terms.get(kind, ())}
     return sorted(layers & VGG_LAYERS.keys(), key=VGG_LAYERS.__getitem__)
-
-
-def weight_of(terms: Iterable[LossTerm], kind: str) -> float:
-    """The weight of all parts of a kind of terms together; 0 if there is none."""
-    return sum(sum(term.weights.values()) for term in terms if term.kind == kind)
 
 
 class WeightedSum(nn.Module):
@@ -130,27 +120,24 @@ class WeightedSum(nn.Module):
         or ``teacher_l1``.
     """
 
-    def __init__(self, terms: Iterable[LossTerm], *, scale: int, vgg_state: Mapping[str, Tensor] | None = None) -> None:
+    def __init__(self, terms: Terms, *, scale: int, vgg_state: Mapping[str, Tensor] | None = None) -> None:
         super().__init__()
-        terms = tuple(terms)
         layers = feature_layers(terms)
         vgg = VGGFeatures(vgg_state or {}, layers) if layers else None
         self.terms = nn.ModuleDict()
         self.weights: dict[str, float] = {}
-        for term in terms:
-            through_vgg = {part: weight for part, weight in term.weights.items() if part in VGG_LAYERS}
+        for kind, weights in terms.items():
+            through_vgg = {part: weight for part, weight in weights.items() if part in VGG_LAYERS}
             if through_vgg:
                 assert vgg is not None
-                name = f"{TEACHER}_features" if term.kind == TEACHER else term.kind
-                make = FEATURE_LOSSES["relative" if term.kind == TEACHER else term.kind]
-                self.terms[name], self.weights[name] = make(vgg, through_vgg), 1.0
-            losses = LOSSES.get("pixel" if term.kind == TEACHER else term.kind, {})
-            for part, weight in term.weights.items():
-                if part in losses:
-                    name = f"{term.kind}_{part}"
-                    self.terms[name], self.weights[name] = losses[part](scale), weight
+                name, like = (f"{TEACHER}_features", "relative") if kind == TEACHER else (kind, kind)
+                self.terms[name], self.weights[name] = FEATURE_LOSSES[like](vgg, through_vgg), 1.0
+            losses = LOSSES.get("pixel" if kind == TEACHER else kind, {})
+            for part in (part for part in weights if part in losses):
+                name = f"{kind}_{part}"
+                self.terms[name], self.weights[name] = losses[part](scale), weights[part]
         self.min_size = max((getattr(loss, "min_size", 1) for loss in self.terms.values()), default=1)
-        self.needs_hr = any(term.kind != TEACHER for term in terms)
+        self.needs_hr = terms.keys() != {TEACHER}
 
     def forward(self, sr: Tensor, hr: Tensor, taught: Tensor | None = None) -> dict[str, Tensor]:
         """Compute the terms.
@@ -163,9 +150,6 @@ class WeightedSum(nn.Module):
         known = sr[: len(hr)]
         values = {}
         for name, loss in self.terms.items():
-            if name.startswith(f"{TEACHER}_"):
-                assert taught is not None
-                values[name] = self.weights[name] * loss(sr, taught)
-            else:
-                values[name] = self.weights[name] * loss(known, hr)
+            compared = (sr, taught) if name.startswith(f"{TEACHER}_") else (known, hr)
+            values[name] = self.weights[name] * loss(*compared)
         return values

@@ -16,7 +16,7 @@ from sr_cli.data import Batch
 from sr_cli.errors import DeviceError, TrainingError, UsageError, first_line, is_out_of_memory
 from sr_cli.imageops import dihedral
 from sr_cli.imageops.gaussian import gaussian_blur
-from sr_cli.losses.parse import ADVERSARIAL, TEACHER, WeightedSum, parse_loss, weight_of
+from sr_cli.losses.parse import ADVERSARIAL, TEACHER, WeightedSum, parse_loss
 from sr_cli.losses.pixel import self_ensemble_loss
 from sr_cli.networks.base import Network, describe
 from sr_cli.networks.checkpoint import load_network
@@ -72,7 +72,7 @@ class Trainer:
             synchronize_batch_norm(self.network, device)
         self.network.to(device=device, memory_format=torch.channels_last).train(by_batch)  # type: ignore[call-overload]
         self.loss = _loss(config, vgg_state).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._adversarial_weight = weight_of(parse_loss(config.loss), ADVERSARIAL)
+        self._adversarial_weight = parse_loss(config.loss).get(ADVERSARIAL, {}).get(ADVERSARIAL, 0.0)
         self.adversary = Adversary(config, device, self.autocast, group) if self._adversarial_weight else None
         self.averaged = None
         if config.ema:
@@ -280,10 +280,10 @@ def _start_from(network: Network, init: Path, *, arch: str) -> None:
 def _loss(config: TrainConfig, vgg_state: Mapping[str, Tensor] | None) -> WeightedSum:
     terms = parse_loss(config.loss)
     loss = WeightedSum(terms, scale=config.scale, vgg_state=vgg_state)
-    least = max(loss.min_size, 32 if weight_of(terms, ADVERSARIAL) else 1)
+    least = max(loss.min_size, 32 if ADVERSARIAL in terms else 1)
     if config.crop_size < least:
         raise UsageError(f"--loss {config.loss} needs patches of {least} pixels or more, not {config.crop_size}")
-    if bool(weight_of(terms, TEACHER)) != (config.teacher is not None):
+    if (TEACHER in terms) != (config.teacher is not None):
         raise UsageError(
             "--teacher needs a loss term such as teacher:l1=1"
             if config.teacher is not None

@@ -3,7 +3,7 @@
 import codecs
 import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
@@ -28,36 +28,28 @@ class Source:
     named: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """The pictures of a batch.
-
-    Attributes:
-        sources: each file once.
-        problems: what could not be read, such as folders without permission.
-        notes: what was left out.
-    """
-
-    sources: Sequence[Source]
-    problems: Sequence[SrError]
-    notes: Sequence[str] = ()
-
-
 def find_inputs(
-    given: Iterable[str], *, listed: Iterable[str] = (), recursive: bool = False, output: Path | None = None
-) -> Inputs:
-    """Find the pictures of a batch.
+    given: Sequence[str],
+    *,
+    listed: Sequence[str] = (),
+    recursive: bool = False,
+    output: AnyPath | None = None,
+    on_error: Callable[[SrError], None],
+    on_note: Callable[[str], None],
+) -> list[Source]:
+    """Find the pictures of a batch, each file once.
 
     Args:
         given: files, folders, or patterns that the shell has not expanded.
         listed: more files or folders, from a list; relative paths keep their folders below the output folder.
         output: the folder of the results; files in it are left out, unless it is one of the given folders.
+        on_error: called with what could not be read, such as folders without permission.
+        on_note: called with what was left out.
 
     Raises:
         ImageError: there is no picture at all.
         UsageError: a name is empty; it would stand for the current folder.
     """
-    given, listed = list(given), list(listed)
     if "" in given:
         raise UsageError("an input is an empty name; the current folder is .")
     problems: list[SrError] = []
@@ -81,7 +73,7 @@ def find_inputs(
         except SrError as error:
             problems.append(error)
 
-    excluded = output and _canonical(output)
+    excluded = _canonical(output) if isinstance(output, Path) else None
     if excluded in {_canonical(Path(each)) for each in given}:
         excluded = None
     kept: dict[Path, Source] = {}
@@ -91,13 +83,14 @@ def find_inputs(
             kept[path] = source
     if not kept:
         raise problems[0] if problems else NoImagesError("no images to upscale")
-    folders = [] if recursive else [Path(each) for each in [*given, *listed] if _is_folder(each)]
-    notes = [
-        f"{folder}: {count} not searched; -r includes them" for folder in folders if (count := _subfolders(folder))
-    ]
+    for problem in problems:
+        on_error(problem)
+    for folder in [] if recursive else [Path(each) for each in [*given, *listed] if _is_folder(each)]:
+        if count := _subfolders(folder):
+            on_note(f"{folder}: {count} not searched; -r includes them")
     if videos:
-        notes.append(left_out(videos))
-    return Inputs(sources=list(reversed(kept.values())), problems=problems, notes=notes)
+        on_note(left_out(videos))
+    return list(reversed(kept.values()))
 
 
 def read_list(content: bytes) -> list[str]:

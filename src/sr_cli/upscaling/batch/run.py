@@ -6,7 +6,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path, PurePath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from sr_cli.config import AUTO, PIPE, UpscaleConfig
 from sr_cli.errors import NoImagesError, OutputError, SrError, UsageError
@@ -15,7 +15,7 @@ from sr_cli.images.header import detect_format
 from sr_cli.system.atomic_files import temporary_folder
 from sr_cli.system.quantities import pictures
 from sr_cli.upscaling.batch.dry_run import dry_run
-from sr_cli.upscaling.batch.find_inputs import Inputs, Source, find_inputs
+from sr_cli.upscaling.batch.find_inputs import Source, find_inputs
 from sr_cli.upscaling.batch.find_remote import Existing, find_groups, is_file
 from sr_cli.upscaling.batch.interruption import Interruption
 from sr_cli.upscaling.batch.manifest import Manifest
@@ -156,30 +156,29 @@ def _find_groups(
 
     urls, listed_urls = ([each for each in names if is_url(each)] for names in (request.inputs, request.listed))
     is_lazy = bool(listed_urls) or any(not is_file(path) for path in map(any_path, urls) if isinstance(path, StorePath))
-    inputs = Inputs(sources=(), problems=())
+    search: dict[str, Any] = {
+        "recursive": config.recursive,
+        "output": output,
+        "on_error": on_error,
+        "on_note": summary.notes.append,
+    }
+    inputs: list[Source] = []
     if len(urls) < len(request.inputs) or len(listed_urls) < len(request.listed) or not is_lazy | bool(urls):
         here, listed = ([each for each in names if not is_url(each)] for names in (request.inputs, request.listed))
-        results = None if request.output in (None, PIPE) or is_url(str(request.output)) else Path(str(request.output))
-        inputs = find_inputs(here, listed=listed, recursive=config.recursive, output=results)
-        if len(inputs.sources) > 1:
-            _refuse_one_only(request, f"there are {len(inputs.sources)}")
-        for problem in inputs.problems:
-            on_error(problem)
-        summary.notes.extend(inputs.notes)
-
-    elsewhere: Iterator[Sequence[Source]] = find_groups(
-        urls, listed_urls, recursive=config.recursive, output=output, on_error=on_error, on_note=summary.notes.append
-    )
+        inputs = find_inputs(here, listed=listed, **search)
+        if len(inputs) > 1:
+            _refuse_one_only(request, f"there are {len(inputs)}")
+    elsewhere: Iterator[Sequence[Source]] = find_groups(urls, listed_urls, **search)
     if not is_lazy:
-        sources = [*inputs.sources, *chain.from_iterable(elsewhere)]
+        sources = [*inputs, *chain.from_iterable(elsewhere)]
         if len(sources) > 1:
             _refuse_one_only(request, f"there are {len(sources)}")
         return False, iter([sources])
     _refuse_one_only(request, "there may be more")
     first = next(elsewhere, None)  # before the network is loaded
-    if first is None and not inputs.sources:
+    if first is None and not inputs:
         raise summary.problems[0] if summary.problems else NoImagesError("no images to upscale")
-    return True, chain([inputs.sources, first or []], elsewhere)
+    return True, chain([inputs, first or []], elsewhere)
 
 
 def _refuse_one_only(request: BatchRequest, but: str) -> None:
