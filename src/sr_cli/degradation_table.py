@@ -108,11 +108,7 @@ class RealDegradation:
 
 
 def read_table(table: object) -> RealDegradation:
-    """Read a table of TOML or JSON; what it leaves out has its default.
-
-    Raises:
-        ValueError: a key is unknown, or a value has the wrong type or is out of range.
-    """
+    """Read a table of TOML or JSON over the defaults; a ``ValueError`` for an unknown key, or an unfit value."""
     return _updated(RealDegradation(), table, "degradation")  # type: ignore[no-any-return]
 
 

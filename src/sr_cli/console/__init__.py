@@ -24,11 +24,7 @@ _log: TextIO | None = None
 
 
 def log_to(path: Path) -> None:
-    """Append to a file, from now on, what is printed on stderr and what `log` is given.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+    """Append to a file, from now on, what stderr and `log` are given; an `OutputError` if it cannot be written."""
     global _log
     try:
         _log = path.open("a", encoding="utf-8", buffering=1)

@@ -55,11 +55,7 @@ class Batches(Dataset[Batch]):
         self.lr_only = int(lr_only_share * (batch_size // parts))
 
     def pairs_of(self, step: int) -> list[Pair]:
-        """The pairs of a step; HR is empty in the last ones, if only LR is wanted of them.
-
-        Raises:
-            ImageError: a photo has vanished.
-        """
+        """The pairs of a step, HR empty where only LR is wanted; an `ImageError` if a photo has vanished."""
         size = self.batch_size // self.parts
         first = step * self.batch_size + self.part * size
         whole = range(first, first + size - self.lr_only)

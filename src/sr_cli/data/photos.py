@@ -114,11 +114,7 @@ class Photos:
         return self._decoded(self.paths[index], index, place=index, size=3 * header.width * header.height)
 
     def lr_pixels(self, index: int, which: int) -> NDArray[np.uint8]:
-        """``(H // scale, W // scale, 3)`` of a given LR of photo ``index``.
-
-        Raises:
-            ImageError: the file is gone or damaged, or has the wrong size.
-        """
+        """``(H // scale, W // scale, 3)`` of an LR of a photo; an `ImageError` if it is gone, damaged or unfit."""
         height, width = (length // self.scale for length in self.pixels(index).shape[:2])
         path = self.lr[index][which]
         pixels = self._decoded(path, index, place=self._lr_places[index] + which, size=3 * height * width)
@@ -148,11 +144,7 @@ class Photos:
         return index in self._damaged
 
     def split(self, held_out: int, *, seed: int) -> tuple["Photos", "Photos"]:
-        """Split into photos to train on and ``held_out`` photos to validate on, at random.
-
-        Raises:
-            ImageError: nothing would be left to train on.
-        """
+        """Split into photos to train on and ``held_out`` others, at random; an `ImageError` if none would be left."""
         if held_out >= len(self):
             raise ImageError(f"{len(self)} photos are too few to hold out {held_out} for validation")
         chosen = set(np.random.default_rng(seed).permutation(len(self))[:held_out].tolist())

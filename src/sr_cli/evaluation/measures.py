@@ -155,11 +155,7 @@ NO_REFERENCE = ("niqe", "lr_psnr")
 
 
 def without_reference(measures: tuple[str, ...]) -> tuple[str, ...]:
-    """The measures for pictures without HR: `NO_REFERENCE` in place of `QUICK`, all others as they are.
-
-    Raises:
-        UsageError: one of them needs HR.
-    """
+    """`NO_REFERENCE` in place of `QUICK`, all other measures as they are; a `UsageError` if one of them needs HR."""
     if measures == QUICK:
         return NO_REFERENCE
     for name in measures:
@@ -169,11 +165,7 @@ def without_reference(measures: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def parse_measures(text: str) -> tuple[str, ...]:
-    """Read what ``--metrics`` takes: names, ``quick`` or ``all``, separated by commas; the order is kept.
-
-    Raises:
-        UsageError: an unknown name.
-    """
+    """Read names, ``quick`` or ``all``, separated by commas; the order is kept. A `UsageError` for an unknown name."""
     names: list[str] = []
     for part in text.replace(" ", "").lower().replace("-", "_").split(","):
         if part not in MEASURES and part not in ("quick", "all"):

@@ -49,11 +49,7 @@ def parse_threshold(text: str, side: Literal["min", "max"]) -> Threshold:
 
 
 def parse_tolerances(texts: Sequence[str]) -> dict[str, float]:
-    """Read ``["psnr=0.05", "ssim=0.001"]``.
-
-    Raises:
-        UsageError: an unknown measure, or a tolerance that isn't a number of 0 or more.
-    """
+    """Read ``["psnr=0.05", "ssim=0.001"]``; a `UsageError` for an unknown measure, or what isn't 0 or more."""
     given = dict(_parse_assignment(text, "--tolerance") for text in texts)
     for measure, tolerance in given.items():
         if tolerance < 0:

@@ -176,11 +176,7 @@ def format_of_suffix(target: Path | BinaryIO) -> str:
 
 
 def check_side(format: str, width: int, height: int) -> None:
-    """Refuse a size that ``format`` cannot store; meant to be called before the pixels are computed.
-
-    Raises:
-        ImageError: a side is too long.
-    """
+    """Refuse, by an `ImageError`, a size that ``format`` cannot store; meant to be called before it is computed."""
     longest = FORMATS[format].longest_side
     if max(width, height) > longest:
         raise ImageError(

@@ -72,11 +72,7 @@ def is_heif_available() -> bool:
 
 @contextmanager
 def open_seekable(source: Path | BinaryIO, max_pixels: int) -> Iterator[tuple[BinaryIO, str]]:
-    """Open ``source`` as a seekable binary file; yields it with the name to use in messages.
-
-    Raises:
-        ImageError: it is missing, or cannot be read.
-    """
+    """Open ``source`` as a seekable file; yields it, and its name for messages. An `ImageError` if that fails."""
     if not isinstance(source, Path):
         yield _buffer_pipe(source, max_pixels), str(getattr(source, "name", "input"))
         return
@@ -121,11 +117,7 @@ def raise_image_errors(name: str) -> Iterator[None]:
 
 
 def open_by_pillow(file: BinaryIO, max_pixels: int) -> Image.Image:
-    """Open an image lazily, in one of `FORMATS` only, and check its size.
-
-    Raises:
-        Unfit: it isn't one, or is too large.
-    """
+    """Open an image of one of `FORMATS` lazily, and check its size; `Unfit` if it is of none, or too large."""
     file.seek(0)
     start = file.read(32)
     file.seek(0)

@@ -95,11 +95,7 @@ def shaved(image: Tensor, shave: int) -> Tensor:
 
 
 def comparable(sr: Tensor, hr: Tensor, shave: int) -> tuple[Tensor, Tensor]:
-    """Both pictures in 8 bit, as float64, and shaved.
-
-    Raises:
-        ValueError: the shapes differ, or nothing is left after shaving.
-    """
+    """Both pictures in 8 bit, as float64, and shaved; a ``ValueError`` for other shapes, or if nothing is left."""
     if sr.shape != hr.shape:
         raise ValueError(f"SR is {_size(sr)} and HR {_size(hr)}: they have to be the same size")
     return shaved(eight_bit(sr), shave), shaved(eight_bit(hr), shave)

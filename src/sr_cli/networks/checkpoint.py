@@ -53,11 +53,7 @@ def save_network(path: Path, network: Network, *, about: Mapping[str, Any], dtyp
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """The metadata of a weights file: ``architecture`` and what `save_network` was given as ``about``.
-
-    Raises:
-        WeightsError: the file is missing or damaged, or was not written by `save_network`.
-    """
+    """The metadata of a weights file; a `WeightsError` if it is missing, damaged, or not by `save_network`."""
     header = read_metadata(path)
     if header.get("format") != FORMAT:
         raise WeightsError(f"{path}: not weights that sr wrote")

@@ -131,11 +131,7 @@ def build_from_file(name: str, path: Path) -> "Network":
 
 @contextmanager
 def blamed(name: str, what: str) -> Iterator[None]:
-    """Turn whatever the code of a network from outside raises into a line that names the network.
-
-    Raises:
-        UsageError: ``what`` failed.
-    """
+    """Turn whatever the code of a network from outside raises into a `UsageError` that says what failed."""
     try:
         yield
     except SrError:

@@ -18,11 +18,7 @@ _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def listen(config: ServeConfig) -> socket.socket:
-    """A socket that listens on the address and the port of ``config``.
-
-    Raises:
-        UsageError: they are taken, or not this machine's.
-    """
+    """A socket on the address and the port of ``config``; a `UsageError` if they are taken, or not this machine's."""
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     try:
         return socket.create_server((config.host, config.port), family=family)

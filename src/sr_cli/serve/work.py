@@ -61,11 +61,7 @@ class Work:
         return self.future.result() if self.future and self.future.done() and not self.future.cancelled() else None
 
     def look_at_header(self) -> None:
-        """Name the result by the format of the upload, which is complete.
-
-        Raises:
-            HTTPException: it isn't a picture, or has too many pixels.
-        """
+        """Name the result by the upload's format; an ``HTTPException`` for no picture, or one of too many pixels."""
         try:
             header = read_header(self.source, upright=False)
         except ImageError as error:

@@ -101,11 +101,7 @@ def is_first_to_say(message: str) -> bool:
 
 
 def local_device(device: torch.device) -> torch.device:
-    """This process's device of that kind, when each process of a machine takes one.
-
-    Raises:
-        DeviceError: there are more processes than GPUs.
-    """
+    """The device of that kind that is for this process; a `DeviceError` if there are more processes than GPUs."""
     if device.type != "cuda" or not under_torchrun():
         return device
     index = int(os.environ.get("LOCAL_RANK", "0"))
@@ -144,11 +140,7 @@ def wait_for_all() -> None:
 
 @contextmanager
 def join_group(device: torch.device) -> Iterator[Group]:
-    """Connect to the other processes, if ``torchrun`` started any.
-
-    Raises:
-        TrainingError: they could not be reached.
-    """
+    """Connect to the other processes, if ``torchrun`` started any; a `TrainingError` if they cannot be reached."""
     if not under_torchrun():
         yield ALONE
         return

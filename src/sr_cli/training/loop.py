@@ -241,11 +241,7 @@ def where_it_stands(run: Path, config: TrainConfig, photos: Photos) -> tuple[int
 
 
 def check_group(group: Group, config: TrainConfig, photos: Photos) -> None:
-    """Refuse a group of processes that cannot share the training.
-
-    Raises:
-        TrainingError: the batch cannot be shared evenly, or the processes see different photos.
-    """
+    """Refuse, by a `TrainingError`, processes that cannot share batches evenly, or that see different photos."""
     if config.batch_size % group.size:
         raise TrainingError(f"{group.size} processes cannot share batches of {config.batch_size} evenly")
     if len(set(group.gather(photos.fingerprint))) > 1:
@@ -288,11 +284,7 @@ def make_loader(config: TrainConfig, photos: Photos, device: torch.device, group
 def agree(
     group: Group, losses: dict[str, float], *, elapsed: float, stop: bool
 ) -> tuple[dict[str, float], float, bool]:
-    """The mean losses of all processes, the first process's clock, and whether any process wants to stop.
-
-    Raises:
-        NotFinite: a loss is not finite.
-    """
+    """The mean losses of all processes, the first one's clock, and whether any wants to stop; or `NotFinite`."""
     mine = [group.size * elapsed if group.writes else 0.0, float(stop)]
     *means, elapsed, wishes = group.mean([*losses.values(), *mine])
     for name, value in zip(losses, means, strict=True):

@@ -62,11 +62,7 @@ class Recorder:
         return since > 60 * self.config.save_minutes or (epoch_ended and since * SAVING_SHARE > self._saving)
 
     def save(self, trainer: Trainer, progress: Progress) -> None:
-        """Write the state, the weights and the energy, each file atomically.
-
-        Raises:
-            OutputError: the disk is full; the files before are intact.
-        """
+        """Write the state, the weights and the energy, each file atomically; an `OutputError` if the disk is full."""
         began = time.monotonic()
         progress.energy = asdict(self.meter.report())
         state = {"step": progress.step, "progress": asdict(progress), "trainer": trainer.state()}

@@ -55,11 +55,7 @@ class Run:
 
     @classmethod
     def reopen(cls, path: Path, config: Mapping[str, Any]) -> "Run":
-        """Continue a run; ``config`` replaces its ``config.json``.
-
-        Raises:
-            TrainingError: there is no run, or another process is writing into it.
-        """
+        """Continue a run, replacing ``config.json``; a `TrainingError` if there is none, or another process has it."""
         read_config(path)
         run = cls._lock_folder(path)
         write_atomically(path / CONFIG, _json(config))
@@ -104,11 +100,7 @@ class Run:
             self.last_step = _step_of(earlier[-1])
 
     def write_row(self, name: str, row: Mapping[str, Any]) -> None:
-        """Append a row to a CSV file, after a header if the file is new.
-
-        Raises:
-            OutputError: the disk is full or the file not writable.
-        """
+        """Append a row to a CSV file, after a header if it is new; an `OutputError` if it cannot be written."""
         path = self.path / name
         with writing(path), path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(row), lineterminator="\n")
@@ -190,11 +182,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Read what `save_state` wrote; nothing but tensors and plain values is unpickled.
-
-    Raises:
-        TrainingError: the file is missing or damaged.
-    """
+    """Read what `save_state` wrote, tensors and plain values only; a `TrainingError` if it is missing or damaged."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:

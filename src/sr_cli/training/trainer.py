@@ -162,11 +162,7 @@ class Trainer:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Return to what `state` returned.
-
-        Raises:
-            TrainingError: the state is of another network, or of other settings.
-        """
+        """Return to what `state` returned; a `TrainingError` if that is of another network, or of other settings."""
         try:
             self.network.load_state_dict(state["network"])
             if self.averaged is not None:

@@ -72,11 +72,7 @@ def open_session(policy: RetryPolicy) -> requests.Session:
 
 
 def request(session: requests.Session, url: str, headers: dict[str, str], policy: RetryPolicy) -> requests.Response:
-    """Request a file without compression; its body is yet to be read.
-
-    Raises:
-        URLError: no response came, in as many attempts as the policy allows.
-    """
+    """Request a file without compression, its body yet to be read; a `URLError` if no attempt brings a response."""
     try:
         return session.get(
             url, headers={"Accept-Encoding": "identity", **headers}, stream=True, timeout=(policy.connect, policy.read)

@@ -244,11 +244,7 @@ def remember(entry: Entry) -> None:
 
 
 def check_url(url: str) -> None:
-    """Reject URLs other than https; plain http is allowed on loopback only, where nobody can listen in.
-
-    Raises:
-        ValueError: the URL has another scheme, or no host.
-    """
+    """Refuse, by a ``ValueError``, all but https, and http on loopback, where nobody can listen in."""
     parts = urlsplit(url)
     if not parts.hostname or not (parts.scheme == "https" or is_loopback(url)):
         raise ValueError(f"{without_password(url)}: only https is allowed")

@@ -41,11 +41,7 @@ def read_header(file: BinaryIO) -> Header:
 
 
 def read_tiff(file: BinaryIO, *, max_pixels: int) -> Decoded:
-    """Decode the first page of a TIFF.
-
-    Raises:
-        Unfit: the values aren't unsigned integers of 1 to 16 bits, or the color space isn't supported.
-    """
+    """Decode the first page; `Unfit` if it isn't of unsigned integers of 1 to 16 bits, or if its colors are unknown."""
     file.seek(0)
     with tifffile.TiffFile(file) as tiff:
         page = _first_page(tiff)

@@ -74,11 +74,7 @@ class Manifest:
         self._write()
 
     def add(self, result: Result) -> None:
-        """Record a result, unless an earlier run has.
-
-        Raises:
-            OutputError: the manifest cannot be written.
-        """
+        """Record a result, unless an earlier run has; an `OutputError` if the manifest cannot be written."""
         if result.status == "skipped" and result.output in self.done:
             return
         self._rows.append(row_of(result))

@@ -52,11 +52,7 @@ class Staged:
             download(self.job.source, self.source, most=most)
 
     def deliver(self) -> None:
-        """Put the result into its store, if it belongs into one.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
+        """Put the result into its store, if it belongs into one; an `OutputError` if it cannot be written."""
         if isinstance(self.job.output, StorePath):
             upload(self.output, self.job.output)
             if self.work is not None:

@@ -152,11 +152,7 @@ def is_url(text: str) -> bool:
 
 
 def any_path(text: str) -> AnyPath:
-    """A path on this machine, or in the store that the URL names.
-
-    Raises:
-        UsageError: the store is unknown, or a package for it is missing.
-    """
+    """A path on this machine, or in the store that a URL names; a `UsageError` if that or its package is unknown."""
     if not is_url(text):
         return Path(text)
     protocol = text.partition("://")[0].lower()
@@ -200,11 +196,7 @@ def _fail_at_once(store: Any) -> None:
 
 
 def attempt(action: Callable[[], T], what: StorePath, kind: type[SrError]) -> T:
-    """Do something in a store; if it fails for a reason that may pass, again, after pauses that grow.
-
-    Raises:
-        SrError: of that kind, in the end.
-    """
+    """Do something in a store, again if that may help, after pauses that grow; in the end an error of that kind."""
     began, place = time.monotonic(), (what.store, kind)
     for pause in (*_PAUSES, None):
         try:
@@ -237,11 +229,7 @@ def size_at(path: AnyPath) -> tuple[int, int]:
 
 
 def download(source: StorePath, local: Path, *, most: int) -> None:
-    """Copy a file to this machine, in parts.
-
-    Raises:
-        ImageError: it doesn't exist, cannot be read, or has more than ``most`` bytes.
-    """
+    """Copy a file to this machine; an `ImageError` if it cannot be read, or has more than ``most`` bytes."""
     if source.is_web:
         attempt(lambda: source.store.get_file(source.path, str(local), most=most), source, ImageError)
         return
@@ -252,11 +240,7 @@ def download(source: StorePath, local: Path, *, most: int) -> None:
 
 
 def upload(local: Path, target: StorePath) -> None:
-    """Copy a file into a store, in parts; it appears there complete or not at all.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+    """Copy a file into a store, where it appears complete or not at all; an `OutputError` if it cannot be written."""
     store, protocol = target.store, target.store.protocol
     protocols = (protocol,) if isinstance(protocol, str) else protocol
 
@@ -279,11 +263,7 @@ def upload(local: Path, target: StorePath) -> None:
 
 
 def entries(folder: StorePath, kind: type[SrError] = ImageError) -> tuple[list[str], list[str]]:
-    """Names of the files and of the folders in a folder, both sorted; nothing if it doesn't exist.
-
-    Raises:
-        SrError: of that kind, if it cannot be listed.
-    """
+    """Names of the files and of the folders in a folder, sorted, if it exists; an error of that kind if that fails."""
 
     def names() -> tuple[list[str], list[str]]:
         found: tuple[list[str], list[str]] = ([], [])
