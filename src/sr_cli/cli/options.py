@@ -53,11 +53,7 @@ def options(config: type) -> Callable[[Callable[..., None]], Callable[..., None]
 def option(
     help: str, panel: str, *flags: str, metavar: str | None = None, shown: bool | str = True, min: float | None = None
 ) -> Any:
-    """An option that isn't a setting.
-
-    Args:
-        shown: what the help shows in place of the default.
-    """
+    """An option that isn't a setting; the help shows ``shown`` in place of the default."""
     return typer.Option(
         *flags,
         help=help,

@@ -39,11 +39,7 @@ def log(message: str) -> None:
 
 
 def error(message: str, *, logged: bool = False) -> None:
-    """Print one line that begins with ``error:``; control characters in file names are shown as escapes.
-
-    Args:
-        logged: whether `log` has had it.
-    """
+    """Print a line that begins with ``error:``, control characters as escapes; ``logged``: `log` has had it."""
     if not logged:
         log(f"error: {message}")
     _say(message, "error: ", "bold red")

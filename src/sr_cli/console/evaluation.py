@@ -53,11 +53,7 @@ def show_failures(failures: Sequence[Failure]) -> None:
 
 
 def show(report: EvaluationReport, *, per_image: bool = False) -> None:
-    """Print the table of means and the remarks on it.
-
-    Args:
-        per_image: first print a table for every picture.
-    """
+    """Print the table of means and the remarks on it; with ``per_image``, first one for every picture."""
     measures = tuple(column for column in report.columns if column.name in report.measures)
     if per_image:
         for image in report.images:

@@ -34,11 +34,7 @@ _COMPARE_SIDE, _PREVIEW_SIDE = 96, 48  # of the crop, in pixels of the input
 
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions:
-    """What to print, and which crops to show.
-
-    Attributes:
-        as_json: a JSON object per line instead of paths.
-    """
+    """What to print (``as_json``: an object a line in place of paths), and which crops to show."""
 
     as_json: bool = False
     quiet: bool = False
@@ -144,11 +140,7 @@ class UpscalingProgress:
 
 @contextmanager
 def upscaling_progress(total: int | None, shown: OutputOptions) -> Iterator[UpscalingProgress]:
-    """Bars on a terminal, elsewhere a plain line now and then, nothing with ``--quiet``.
-
-    Args:
-        total: number of pictures; ``None`` if it isn't known.
-    """
+    """Bars on a terminal, elsewhere a plain line now and then, nothing with ``--quiet``."""
     if not shown.quiet and not console.err.is_terminal:
         yield UpscalingProgress(total, shown, None)
         return

@@ -19,11 +19,7 @@ from sr_cli.upscaling.upscaler import Upscaler
 
 @dataclass(frozen=True)
 class Method:
-    """A way to get SR.
-
-    Attributes:
-        sr: returns ``(1, 3, H, W)``, ``sample.size``, not rounded, roughly in [0, 1].
-    """
+    """A way to get SR: ``sr`` returns ``(1, 3, H, W)``, ``sample.size``, not rounded, roughly in [0, 1]."""
 
     name: str
     kind: MethodKind

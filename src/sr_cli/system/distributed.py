@@ -66,11 +66,7 @@ class Group:
 
     @contextmanager
     def watch(self, hint: str) -> Iterator[None]:
-        """Turn PyTorch's errors about a process that is gone into a `TrainingError`.
-
-        Args:
-            hint: how the user can continue.
-        """
+        """Turn PyTorch's errors about a process that is gone into a `TrainingError` that ends with the hint."""
         try:
             yield
         except RuntimeError as error:
@@ -119,11 +115,7 @@ def process_share() -> tuple[int, int] | None:
 
 
 def spread_over_gpus(device: str) -> str:
-    """The device of this process where ``torchrun`` started several on a machine with GPUs.
-
-    Args:
-        device: only ``auto`` changes.
-    """
+    """In place of ``auto``, the device of this process where ``torchrun`` started several on a machine with GPUs."""
     if device != "auto" or process_share() is None or not torch.cuda.is_available():
         return device
     return f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"

@@ -60,11 +60,7 @@ def cgroup_memory(
 
 @contextmanager
 def growth_limited(to: int) -> Iterator[None]:
-    """Let allocations fail, in all threads, that would make the process's address space grow by more. Linux only.
-
-    Args:
-        to: bytes.
-    """
+    """Let allocations fail, in all threads, that would make the address space grow by more bytes. Linux only."""
     if sys.platform != "linux":
         yield
         return

@@ -87,11 +87,7 @@ class Adversary:
         return {"discriminator": loss.detach(), "logit_sr": fake.mean().detach(), "logit_hr": real.mean().detach()}
 
     def update(self, factor: float) -> None:
-        """Update the discriminator, if `active`, and count the step.
-
-        Args:
-            factor: of its learning rate.
-        """
+        """Update the discriminator, if `active`, at its learning rate times ``factor``, and count the step."""
         if self.active:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.config.discriminator_lr * factor

@@ -34,11 +34,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves over the steps, and what bicubic interpolation reaches; ``left`` to ``bottom`` are in SVG units.
-
-    Attributes:
-        bicubic: labels and values.
-    """
+    """Curves over the steps; labels and values of bicubic interpolation; ``left`` to ``bottom`` are in SVG units."""
 
     left: ClassVar = 52.0
     right: ClassVar = 472.0

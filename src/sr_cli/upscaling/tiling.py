@@ -122,11 +122,7 @@ def put_together(strips: Iterator[Tensor], shape: tuple[int, ...]) -> Tensor:
 
 
 def _upscale(network: "Runner", source: Tensor, tile: Tile, *, top: int) -> Tensor:
-    """Upscale a tile and the zones in which it is blended, in smaller tiles if memory runs out.
-
-    Args:
-        source: rows of the LR image, the first of which is row ``top``.
-    """
+    """Upscale a tile and its blended zones, in smaller tiles if memory runs out; ``source`` begins with row ``top``."""
     geometry = network.geometry
     pieces = tile.cut(*(_largest(network) or (tile.rows.size, tile.columns.size)))
     if len(pieces) > 1 or len(pieces[0]) > 1:

@@ -72,11 +72,7 @@ def colors_of(frame: av.VideoFrame) -> Colors:
 
 
 def to_picture(frame: av.VideoFrame, colors: Colors, *, format: str, turns: int = 0) -> Picture:
-    """A frame as a picture of 16 bits.
-
-    Args:
-        turns: quarters of a turn that make it upright, counterclockwise.
-    """
+    """A frame as a picture of 16 bits, made upright by ``turns`` quarters of a turn counterclockwise."""
     name = standard_format(frame.format.name)
     layout = LAYOUTS[name]
     if name != frame.format.name.replace("yuvj", "yuv"):

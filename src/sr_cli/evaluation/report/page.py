@@ -14,11 +14,7 @@ MAX_IMAGE_ROWS = 200
 
 
 def page(report: EvaluationReport, exhibits: Sequence[Exhibit]) -> str:
-    """The HTML file; it loads nothing from elsewhere.
-
-    Args:
-        exhibits: pictures to show, the worst first, from `sr_cli.evaluation.report.gallery.Gallery`.
-    """
+    """The HTML file, which loads nothing from elsewhere, with the exhibits of a gallery, the worst first."""
     judged = report.judged()[0]
     order = find_measure(report.measures[0])
     html = template("sr_cli.evaluation.report", "page.html").render(

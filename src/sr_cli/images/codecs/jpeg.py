@@ -38,11 +38,7 @@ def quality_of(image: Image.Image) -> int | None:
 
 
 def decode_smoothly(image: Image.Image) -> npt.NDArray[np.uint8] | None:
-    """The pixels of a JPEG file that Pillow has opened and not loaded yet: ``(H, W, 1)`` or ``(H, W, 3)``.
-
-    Returns:
-        ``None`` if it has other colors than gray and YCbCr.
-    """
+    """``(H, W, 1 | 3)`` of a JPEG file that Pillow has opened and not loaded; ``None`` of colors but gray and YCbCr."""
     tables, layers = getattr(image, "quantization", {}), getattr(image, "layer", [])
     if image.mode not in ("L", "RGB") or len(layers) not in (1, 3):
         return None

@@ -142,11 +142,7 @@ def memory(network: "Johnson", height: int, width: int, *, itemsize: int) -> int
 
 
 class _RowTail(nn.Module):
-    """The output layer on pairs of rows of pixels, each row of its kernel a convolution by itself.
-
-    Args:
-        weight, bias: of the 9×9 convolution.
-    """
+    """The 9×9 output layer on pairs of rows of pixels, each row of its kernel a convolution by itself."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
@@ -205,11 +201,7 @@ def _below(above: Tensor | None, features: Tensor) -> Tensor:
 
 
 def _zero_border(features: Tensor, *, above: bool, below: bool) -> None:
-    """Zero, in place, what a transposed convolution with padding 1 cuts off: the padding of the next one.
-
-    Args:
-        above, below: whether the image ends there.
-    """
+    """Zero, in place, what a transposed convolution of padding 1 cuts off: the padding of the next one."""
     ends = [features[:, :, 0]] * above + [features[:, :, -1]] * below
     for border in (features[..., 0], features[..., -1], *ends):
         border.zero_()

@@ -65,11 +65,7 @@ class FusedConv(nn.Module):
         return result.relu_() if self.activation == "relu" else result
 
     def added_to(self, total: Tensor, features: Tensor, *, between_rows: bool = False) -> Tensor:
-        """Add the result to another tensor, in place; for layers without activation.
-
-        Args:
-            between_rows: without padding above and below, see the method `between_rows`.
-        """
+        """Add the result to a tensor in place, for layers without activation; as `between_rows` does, if wanted."""
         padding = (0, self.padding[1]) if between_rows else self.padding
         if self._packed is not None and total.dtype == features.dtype:
             return torch.ops.mkldnn._convolution_pointwise_.binary(  # type: ignore[no-any-return]

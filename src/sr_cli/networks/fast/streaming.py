@@ -96,11 +96,7 @@ class StreamedConv(Streamed):
 
 
 class Delayed:
-    """Delay rows, and cut them into the same parts, as a branch of layers beside them does.
-
-    Args:
-        lag: the sum of the branch's paddings, whose reaches are twice that.
-    """
+    """Delay rows by ``lag``, the sum of the paddings of a branch of layers beside them, and cut them as that does."""
 
     def __init__(self, lag: int) -> None:
         self.lag = lag

@@ -153,11 +153,7 @@ def write_frames(writing: Writing, loop: int, format: str, config: UpscaleConfig
 def write_strips(
     writing: Writing, picture: Picture, size: tuple[int, int], format: str, config: UpscaleConfig
 ) -> float:
-    """Write a result strip by strip as they come in; formats that need the whole picture get it at the end.
-
-    Returns:
-        Seconds spent on it, without waiting for strips.
-    """
+    """Write a result strip by strip, or whole where its format wants that; returns the seconds spent, without waits."""
     staged, waited = writing.staged, 0.0
 
     def strips() -> Iterator[Picture]:
