@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from sr_cli.data import Batches, Loader, Photos, TrainingPairs, validation_pairs
-from sr_cli.data.cache import PixelCache
+from sr_cli.data.photos import PixelCache
 from sr_cli.errors import ImageError, TrainingError
 from support.evaluations import folder_of_photos
 

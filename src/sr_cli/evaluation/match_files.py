@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sr_cli.evaluation.result import Failure, NothingMeasuredError
-from sr_cli.images.match_names import NamedImages
+from sr_cli.images.find import NamedImages
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from sr_cli.errors import UsageError, WeightsError
 from sr_cli.networks.base import Network, checking_parameters
 from sr_cli.networks.registry import build, built_in, is_registered
 from sr_cli.system.atomic_files import write_atomically
-from sr_cli.weights.header import read_metadata
+from sr_cli.weights.content import read_metadata
 
 FORMAT = Network.file_format
 

@@ -21,8 +21,7 @@ from sr_cli.networks.fast.fused_third_party import FUSED, fuse_modules, halo_of
 from sr_cli.networks.fast.inference_form import InferenceForm
 from sr_cli.networks.fast.onednn import FusedConv
 from sr_cli.system.memory import growth_limited
-from sr_cli.weights.content import content_of
-from sr_cli.weights.header import MOST_TENSORS
+from sr_cli.weights.content import MOST_TENSORS, content_of
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor

@@ -11,8 +11,7 @@ from sr_cli.networks.base import Network, describe
 from sr_cli.networks.checkpoint import load_network
 from sr_cli.networks.onnx_file import OnnxNetwork
 from sr_cli.networks.registry import build_from_file, built_in, is_described_by_file, name_of
-from sr_cli.weights.content import content_of
-from sr_cli.weights.header import read_metadata
+from sr_cli.weights.content import content_of, read_metadata
 
 
 def find_weights(model: str | Path) -> Path:

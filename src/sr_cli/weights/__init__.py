@@ -1,8 +1,8 @@
 """Weights by name: which there are, where their files lie, how to get them.
 
 ``registry`` has the names, ``catalog`` those of community models, ``store`` the data folder. ``download`` fetches one
-file over ``http`` and ``checksums`` verifies it; ``header`` reads what a safetensors file says of itself, ``content``
-tells what any file holds. Nothing here imports torch.
+file over ``http`` and ``checksums`` verifies it; ``content`` tells what any file holds, and reads what a
+safetensors file says of itself. Nothing here imports torch.
 """
 
 from sr_cli.weights.registry import (

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from sr_cli.errors import WeightsError, reading
-from sr_cli.weights.header import read_metadata
+from sr_cli.weights.content import read_metadata
 
 _CHUNK = 1 << 20  # bytes
 

@@ -23,7 +23,7 @@ from sr_cli.errors import WeightsError
 from sr_cli.system.atomic_files import write_atomically
 from sr_cli.system.packages import parse_toml
 from sr_cli.weights import catalog
-from sr_cli.weights.header import read_metadata
+from sr_cli.weights.content import read_metadata
 from sr_cli.weights.types import KINDS, Kind
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
