@@ -26,7 +26,6 @@ class DegradationOrder:
         sigma: its standard deviation, in LR pixels.
         resize: probability of a change of size by one of `RealDegradation.modes`.
         size: the new size, drawn logarithmically; 1 is that of LR.
-        noise: probability of noise.
         noise_sigma: its standard deviation, in 8-bit levels; if it grows with brightness, that of middle gray.
         sharpen: probability of an unsharp mask.
         amount: how much of the detail the mask adds.
@@ -63,7 +62,6 @@ class RealDegradation:
     Attributes:
         clean: share of the pictures that are only reduced, bicubically or by area.
         clean_compress: share of those that are compressed after all.
-        clean_quality: the quality of that.
         kernels: shares of the kernels of blurs.
         shape: exponent of the generalized Gaussian and of the plateau; 1 makes the former a Gaussian.
         cutoff: of sinc filters, relative to the finest detail that LR can show.
@@ -75,8 +73,6 @@ class RealDegradation:
         second_order: share of the pictures that go through ``second``.
         last_sinc: probability of a sinc filter when LR gets its size.
         last_compress: probability of the last compression.
-        last_quality: its quality.
-        first, second: the two orders.
 
     Source: Real-ESRGAN (arXiv 2107.10833), section 3, which damages pictures more, and leaves none clean.
     """

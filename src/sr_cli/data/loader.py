@@ -23,7 +23,6 @@ class Batch(NamedTuple):
     Attributes:
         hr: ``(M, 3, H, W)`` in [0, 1], for the first M of the LR patches.
         lr: ``(N, 3, H / scale, W / scale)`` in [0, 1].
-        paths: the photos that the pairs are from.
         damaged: photos that could not be decoded, each with the reason.
         error: why there is no batch; its tensors are empty then. An exception from another process would arrive as
             the text of a traceback.

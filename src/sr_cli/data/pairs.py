@@ -46,7 +46,6 @@ class TrainingPairs(Dataset[Pair]):
     new order. A damaged photo is replaced by the next one in that order.
 
     Args:
-        scale: HR over LR.
         crop_size: side of the HR patches, in pixels.
         degradation: how LR is made, or ``given``: one of the LR files of each photo is drawn.
         min_downscale: half of the patches come from a region that is downscaled by a random factor, this one or more.

@@ -77,12 +77,9 @@ class Photos:
     """The HR photos in a folder and its subfolders: decoded when needed, then kept in memory up to a budget.
 
     Attributes:
-        paths: the usable files, sorted.
         skipped: the other files, each with the reason.
         cache_bytes: the budget; photos that don't fit are decoded every time.
         lr: for each photo the files of its LR, if LR is given.
-        lr_folders: where those are from.
-        scale: HR over LR, if LR is given.
     """
 
     folder: Path

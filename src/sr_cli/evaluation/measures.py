@@ -21,12 +21,10 @@ class Measure:
     """A number for each picture, or a cost of each method.
 
     Attributes:
-        label: its name in tables.
         function: what computes it, such as ``fidelity.psnr`` in `sr_cli.metrics`; imported when it is needed. It takes
             what it needs by name, out of ``sr``, ``hr``, ``lr`` (see `sr_cli.evaluation.samples.Sample`), ``shave``,
             ``scale``, ``channel`` and ``degradation`` (see `EvaluateConfig`), and raises ``ValueError`` for a picture
             that has no value. Empty for costs.
-        digits: decimals shown.
         tolerance: a change for the worse that still passes, see `sr_cli.evaluation.thresholds`.
     """
 

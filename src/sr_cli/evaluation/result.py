@@ -25,7 +25,6 @@ class EvaluationProtocol:
     """How the figures were measured: those of different protocols don't belong in one table.
 
     Attributes:
-        scale: HR over LR.
         channel: ``y`` (luma) or ``rgb``, for PSNR, SSIM, MS-SSIM and LR-PSNR.
         shave: width of the border that is ignored, in pixels.
         lr: ``bicubic``, ``paper``, ``photo`` or ``real``, if LR was made from HR, else ``given``; ``pictures`` if there

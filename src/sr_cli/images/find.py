@@ -67,7 +67,6 @@ class NamedImages:
     """The pictures of a folder, or one file, by their names below it without suffix.
 
     Args:
-        folder: the folder, or the file.
         recursive: include subfolders, which are part of the names.
 
     Raises:

@@ -21,7 +21,6 @@ class Geometry:
     """How the output of a network depends on its input, in LR pixels.
 
     Attributes:
-        scale: SR over LR.
         halo: context that a tile is given on every side beyond the pixels that are kept.
         blend: half the width of the zone in which neighboring tiles are blended; 0 for exact tiles.
     """

@@ -30,7 +30,6 @@ def save_network(path: Path, network: Network, *, about: Mapping[str, Any], dtyp
     Args:
         path: a ``.safetensors`` file; written atomically.
         about: more values for the header (training command, data, loss, metrics, license …); written as JSON.
-        dtype: precision of the stored weights.
 
     Raises:
         OutputError: the file cannot be written.

@@ -94,7 +94,6 @@ class FusedCompact(nn.Module):
     Args:
         layers: all but the last one; those that aren't a `FusedConv` of 3×3 pixels work on single ones, and have
             ``on_rows``.
-        tail: the last one.
         scale: of the pixel shuffle.
         skip: the kernel that enlarges the input, see `bicubic_kernel`.
     """

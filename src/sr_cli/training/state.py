@@ -75,18 +75,15 @@ class TrainStep:
     """What happened in one step.
 
     Attributes:
-        step: number of the step, from 1.
         fraction: how much of the training is done, in [0, 1].
         epoch: epochs done, including the fraction of the current one.
         losses: the weighted terms whose sum was minimized, and the discriminator's loss and logits.
-        lr: the learning rate that was used.
         seconds: duration of the step, of which ``loading`` was spent waiting for data.
         teaching: how much of it the teacher took, in seconds.
         validation: means over the held-out photos by the names of measures, in steps that validate.
         best: whether ``validation`` is the best so far.
         best_yet: value and step of the best validation so far.
         remarks: warnings, such as photos that cannot be decoded or a rollback.
-        reading: the device's status.
         energy: what the training consumed, in its last step.
     """
 

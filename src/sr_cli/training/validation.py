@@ -137,7 +137,6 @@ def draw_pairs(
 
     Args:
         pairs: of the same size; without HR, its place stays empty.
-        scale: HR over LR.
         degradation: what the line says if a pair doesn't tell its steps.
         teacher: makes the target from LR, both ``(1, 3, H, W)`` in [0, 1].
     """

@@ -84,9 +84,7 @@ def interpolate(
     Source: network interpolation, Wang et al. 2018 (ESRGAN, arXiv 1809.00219), section 3.4.
 
     Args:
-        network: is changed.
         strength: 0 to 1.
-        name: of the model, for messages.
         arch: see `load_weights`.
 
     Raises:

@@ -34,7 +34,6 @@ class Memory:
     """The memory that tiles take, and what there is.
 
     Attributes:
-        geometry: the network's.
         network: bytes that the network takes on its device for an input of some height and width.
         free: free bytes on the device; ``None`` if unknown.
         shared: whether the results lie in the same memory, as on the CPU.
@@ -63,7 +62,6 @@ def choose_tile(
 
     Args:
         height, width: of the LR image, in pixels.
-        memory: what tiles take, and what there is.
         streams: whether the network takes strips, see `sr_cli.networks.fast.streaming`.
         limit: the largest side that a tile may have, where memory has run out before.
     """

@@ -21,7 +21,6 @@ class Result:
         output_size: width and height, in pixels.
         frames: number of frames of an animation or a video.
         frames_before: how many of them an interrupted run had done.
-        scale: the network's.
         passes: how often the network ran, each time on the result before.
         reason: why this model was chosen; ``None`` if it was named.
         tile: largest height and width of a tile in LR pixels; ``None`` without tiles.
@@ -31,8 +30,6 @@ class Result:
         peak_memory: bytes; on a GPU PyTorch's peak for this picture, else the process's peak so far.
         warnings: what of the file the result lacks: what its format cannot hold, and frames.
         sha256: of the result's file, if a manifest is kept.
-        error: what went wrong, in one line.
-        exit_code: the error's.
         disk_failed: whether the disk is full or read-only.
     """
 

@@ -285,7 +285,6 @@ def walk(
     """Folder by folder: its path, its path relative to the first, its files and its folders. Hidden ones are left out.
 
     Args:
-        excluded: a folder that is passed over.
         on_error: called if a folder below the first cannot be listed.
     """
     if folder == excluded:
