@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from sr_cli import images, video
 from sr_cli.errors import ImageError, NoImagesError, OutputError, SrError
 from sr_cli.upscaling.batch.find_inputs import Source, left_out
-from sr_cli.upscaling.batch.stores import AnyPath, StorePath, any_path, attempt, entries, walk
+from sr_cli.upscaling.batch.stores import AnyPath, StorePath, any_path, attempt, entries
 
 _GROUP = 1000  # names of a list that are looked at together
 
@@ -90,9 +90,24 @@ def _in_folder(
     on_error: Callable[[SrError], None],
     on_note: Callable[[str], None],
 ) -> Iterator[list[Source]]:
-    is_empty, videos = True, list[StorePath]()
-    for place, below, files, folders in walk(folder, recursive=recursive, excluded=excluded, on_error=on_error):
-        if folders and not recursive:
+    is_empty, videos, pending = True, list[StorePath](), [(folder, PurePath())]
+    while pending:
+        place, below = pending.pop()
+        if place == excluded:
+            continue
+        try:
+            files, folders = ([name for name in names if not name.startswith(".")] for names in entries(place))
+        except SrError as error:
+            if place == folder:
+                raise
+            on_error(error)
+            continue
+        if recursive and "" in folders:
+            on_error(ImageError(f"{place}//: a folder without a name cannot be searched"))
+        folders = [name for name in folders if name]
+        if recursive:
+            pending += [(place / name, below / name) for name in reversed(folders)]
+        elif folders:
             on_note(f"{folder}: {len(folders)} subfolder{'s' * (len(folders) > 1)} not searched; -r includes them")
         pictures = [name for name in files if PurePath(name).suffix.lower() in images.SUFFIXES]
         videos += [place / name for name in files if video.is_video(PurePath(name)) and not name.endswith(".ts")]

@@ -6,7 +6,7 @@ import random
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
@@ -19,8 +19,6 @@ from sr_cli.weights.registry import check_url, without_password
 from sr_cli.weights.types import DEFAULT_RETRIES
 
 T = TypeVar("T")
-
-_HERE = PurePath()
 
 _LARGEST_FOR_HEADER = 1 << 28  # bytes of a file on the web that is fetched for its size alone
 _PAUSES, _PATIENCE = (1, 2, 4, 8), 60
@@ -272,36 +270,6 @@ def entries(folder: StorePath, kind: type[SrError] = ImageError) -> tuple[list[s
         return sorted(found[0]), sorted(found[1])
 
     return attempt(names, folder, kind)
-
-
-def walk(
-    folder: StorePath,
-    *,
-    recursive: bool,
-    excluded: AnyPath | None = None,
-    on_error: Callable[[SrError], None],
-    below: PurePath = _HERE,
-) -> Iterator[tuple[StorePath, PurePath, list[str], list[str]]]:
-    """Folder by folder: its path, its path relative to the first, its files and its folders. Hidden ones are left out.
-
-    Args:
-        on_error: called if a folder below the first cannot be listed.
-    """
-    if folder == excluded:
-        return
-    try:
-        files, folders = entries(folder)
-    except SrError as error:
-        if below == _HERE:
-            raise
-        on_error(error)
-        return
-    if recursive and "" in folders:
-        on_error(ImageError(f"{folder}//: a folder without a name cannot be searched"))
-    folders = [name for name in folders if name and not name.startswith(".")]
-    yield folder, below, [name for name in files if name and not name.startswith(".")], folders
-    for name in folders if recursive else ():
-        yield from walk(folder / name, recursive=True, excluded=excluded, on_error=on_error, below=below / name)
 
 
 def _unless_missing(ask: Callable[..., T], *arguments: Any, **options: Any) -> T | None:
