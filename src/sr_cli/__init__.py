@@ -7,15 +7,17 @@ __version__ = "0.2.0"
 
 TYPE_CHECKING = False  # importing typing takes longer than all that is before signals are handled
 if TYPE_CHECKING:
-    from sr_cli.config import EvaluateConfig, TrainConfig, UpscaleConfig
-    from sr_cli.data import degrade
-    from sr_cli.errors import SrError
-    from sr_cli.evaluation.evaluate import evaluate
-    from sr_cli.evaluation.result import EvaluationReport
-    from sr_cli.networks.base import Network
-    from sr_cli.training.by_folder import train
-    from sr_cli.training.runs import TrainingRun
-    from sr_cli.upscaling.upscaler import Upscaler
+    from sr_cli.config import EvaluateConfig as EvaluateConfig
+    from sr_cli.config import TrainConfig as TrainConfig
+    from sr_cli.config import UpscaleConfig as UpscaleConfig
+    from sr_cli.data import degrade as degrade
+    from sr_cli.errors import SrError as SrError
+    from sr_cli.evaluation.evaluate import evaluate as evaluate
+    from sr_cli.evaluation.result import EvaluationReport as EvaluationReport
+    from sr_cli.networks.base import Network as Network
+    from sr_cli.training.by_folder import train as train
+    from sr_cli.training.runs import TrainingRun as TrainingRun
+    from sr_cli.upscaling.upscaler import Upscaler as Upscaler
 
 _HOMES = {
     "EvaluateConfig": "config",
@@ -31,20 +33,7 @@ _HOMES = {
     "train": "training.by_folder",
 }
 
-__all__ = [
-    "EvaluateConfig",
-    "EvaluationReport",
-    "Network",
-    "SrError",
-    "TrainConfig",
-    "TrainingRun",
-    "UpscaleConfig",
-    "Upscaler",
-    "__version__",
-    "degrade",
-    "evaluate",
-    "train",
-]
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> object:

@@ -26,8 +26,6 @@ class UNetDiscriminator(nn.Module):
     Source: Wang et al. 2021 (Real-ESRGAN, arXiv 2107.10833), section 3.3; Schönfeld et al. 2020 (arXiv 2002.12655).
     """
 
-    min_size = 8
-
     def __init__(self, width: int = 64) -> None:
         super().__init__()
         widths = [width, 2 * width, 4 * width, 8 * width]
@@ -64,8 +62,6 @@ class PatchDiscriminator(nn.Module):
 
     Source: Isola et al. 2017 (pix2pix, arXiv 1611.07004), section 3.2.2, there with batch normalization.
     """
-
-    min_size = 32
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()

@@ -12,10 +12,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-
-def parse_toml(text: str) -> dict[str, Any]:
-    """The tables of a TOML file; a ``ValueError`` if it isn't one."""
-    return tomllib.loads(text)
+parse_toml = tomllib.loads
 
 
 def version_of(package: str) -> str | None:

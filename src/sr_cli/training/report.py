@@ -150,13 +150,10 @@ def charts(runs: Sequence[TrainingRun]) -> list[Chart]:
     columns = dict.fromkeys(name for run in runs for name in run.metrics)
     terms = [name for name in columns if name not in _NOT_LOSSES and not name.startswith("device_")]
     measured = dict.fromkeys(name for run in runs for name in run.validation if name in MEASURES)
+    groups = {"loss terms, weighted": terms} if alone else {f"loss term {name}, weighted": [name] for name in terms}
     losses = (
-        [chart("loss terms, weighted", (curve_of(runs[0], "metrics", name) for name in terms), logarithmic=True)]
-        if alone
-        else [
-            chart(f"loss term {name}, weighted", (curve_of(run, "metrics", name) for run in runs), logarithmic=True)
-            for name in terms
-        ]
+        chart(title, (curve_of(run, "metrics", name) for name in names for run in runs), logarithmic=True)
+        for title, names in groups.items()
     )
     drawn = (
         *(
