@@ -8,15 +8,13 @@ A small client passes its arguments, folder, environment, and the files behind s
 which forks the command and tells the client how it ends.
 """
 
-import array
 import atexit
 import contextlib
 import functools
 import gc
-import json
+import marshal
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -27,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
+CLIENT = Path(__file__).with_name("fast_python_client.py")
 LONGEST = 1 << 17  # bytes of a request
 
 
@@ -39,7 +38,7 @@ def python() -> str:
         return os.environ[VARIABLE]
     folder = Path(tempfile.mkdtemp(prefix="sr-"))
     client = folder / "python"
-    client.write_text(f"#!/bin/sh\nexec '{sys.executable}' -IS '{__file__}' '{folder}/socket' \"$@\"\n")
+    client.write_text(f"#!/bin/sh\nexec '{sys.executable}' -IS '{CLIENT}' '{folder}/socket' \"$@\"\n")
     client.chmod(0o755)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": ""}  # several threads couldn't be forked
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
@@ -57,48 +56,35 @@ VARIABLE = "SR_FAST_PYTHON"
 _servers: list[subprocess.Popen[bytes]] = []  # a server lives until the pipe to its stdin is closed
 
 
-def ask(path: str, arguments: list[str]) -> int:
-    """The client: have the server run a command with this process's files; its exit code."""
-    files = array.array("i", [0, 1, 2]).tobytes()
-    forwarded = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    signal.pthread_sigmask(signal.SIG_BLOCK, forwarded)  # until there is a command to forward them to
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
-        server.connect(path)
-        request = json.dumps([arguments, os.getcwd(), dict(os.environ)]).encode()  # noqa: PTH109
-        server.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)])
-        command = int(server.recv(LONGEST))
-
-        def forward(number: int, _: object) -> None:
-            with contextlib.suppress(ProcessLookupError):  # it has just ended
-                os.kill(command, number)
-
-        for number in forwarded:
-            signal.signal(number, forward)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, forwarded)
-        code = int(server.recv(LONGEST))
-    if code < 0:
-        if code != -signal.SIGKILL:
-            signal.signal(-code, signal.SIG_DFL)
-        os.kill(os.getpid(), -code)
-    return code
-
-
 def serve(listener: socket.socket) -> None:
     """The server; it runs until its stdin is closed, and imports nothing before the first command."""
     from multiprocessing.connection import wait
 
     if sys.stdin not in wait([sys.stdin, listener]):
         import jinja2  # noqa: F401
+        import numpy.ma  # noqa: F401
+        import pillow_heif  # noqa: F401
         import piq  # noqa: F401
+        import pydantic.fields
+        import pydantic.types
         import requests  # noqa: F401
         import rich.progress
         import rich.prompt  # noqa: F401
+        import spandrel  # noqa: F401
         import torch  # noqa: F401
         import typer.rich_utils  # noqa: F401
+        from PIL import Image
 
         import sr_cli.evaluation.evaluate
+        import sr_cli.evaluation.report.text
+        import sr_cli.evaluation.thresholds
+        import sr_cli.networks.fast.inference_form
         import sr_cli.training.loop
+        import sr_cli.upscaling.batch.run
         import sr_cli.upscaling.load  # noqa: F401
+
+        Image.preinit()
+        pydantic.TypeAdapter(int)
 
     gc.freeze()  # what is never collected is never copied
     commands: dict[socket.socket, BaseProcess] = {}  # by client
@@ -128,7 +114,7 @@ def _start(client: socket.socket) -> "BaseProcess | None":
     if not request:
         client.close()
         return None
-    command = get_context("fork").Process(target=_run, args=(files, *json.loads(request)))
+    command = get_context("fork").Process(target=_run, args=(files, *marshal.loads(request)))
     command.start()
     with contextlib.suppress(OSError):
         client.send(str(command.pid).encode())
@@ -167,6 +153,4 @@ def _run(files: list[int], arguments: list[str], folder: str, environment: dict[
 
 
 if __name__ == "__main__":
-    if sys.argv[1] != "--serve":
-        sys.exit(ask(sys.argv[1], sys.argv[2:]))
     serve(socket.socket(fileno=int(sys.argv[2])))
