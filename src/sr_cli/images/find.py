@@ -64,13 +64,10 @@ def find_images(
 
 
 class NamedImages:
-    """The pictures of a folder, or one file, by their names below it without suffix.
+    """The pictures of a folder, or one file, by names below it without suffix; an `ImageError` if there are none.
 
     Args:
         recursive: include subfolders, which are part of the names.
-
-    Raises:
-        ImageError: the folder is missing or empty.
     """
 
     def __init__(self, folder: Path, *, recursive: bool) -> None:

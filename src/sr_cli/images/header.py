@@ -15,13 +15,10 @@ _NO_LIMIT = 1 << 40
 
 
 def read_header(source: Path | BinaryIO, *, upright: bool = True) -> Header:
-    """The format of the first picture of a file, and its size.
+    """The format of the first picture of a file, and its size; an `ImageError` if there is none that can be read.
 
     Args:
         upright: give the size once it is upright; for PNG that takes a look at the whole file.
-
-    Raises:
-        ImageError: missing, unreadable, or not an image.
     """
     with open_seekable(source, _NO_LIMIT) as (file, name), raise_image_errors(name):
         own = own_format(file)

@@ -49,14 +49,11 @@ def distance(network: nn.Module, sr: Tensor, hr: Tensor, *, shave: int) -> Tenso
 
 
 def lpips_network(vgg: Mapping[str, Tensor], path: Path) -> nn.Module:
-    """The network of `lpips`.
+    """The network of `lpips`; a `WeightsError` if a file holds something else.
 
     Args:
         vgg: VGG-16 in torchvision's layout (``features.N.weight``, ``features.N.bias``).
         path: piq's ``lpips_weights.pt``: five tensors ``(1, C, 1, 1)``.
-
-    Raises:
-        WeightsError: a file holds something else.
     """
     weights = list(_tensors(path, Sequence))
     module: nn.Module = ContentLoss(

@@ -23,16 +23,13 @@ FORMAT = Network.file_format
 
 
 def save_network(path: Path, network: Network, *, about: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> None:
-    """Write a network's weights, and in the header what is needed to rebuild it.
+    """Write a network's weights, and in the header what rebuilds it; an `OutputError` if it cannot be written.
 
     The file of a third-party network has the tensors that its own project's files have, and other programs load it.
 
     Args:
         path: a ``.safetensors`` file; written atomically.
         about: more values for the header (training command, data, loss, metrics, license …); written as JSON.
-
-    Raises:
-        OutputError: the file cannot be written.
     """
     header = {
         "format": network.file_format,

@@ -24,13 +24,10 @@ def available() -> list[str]:
 
 
 def choose(name: str = "auto") -> torch.device:
-    """Look up a device by name.
+    """Look up a device by name; a `DeviceError` if that is invalid, or the device absent.
 
     Args:
         name: ``auto`` (CUDA, else MPS, else CPU), ``cpu``, ``cuda`` (the first one), ``cuda:N`` or ``mps``.
-
-    Raises:
-        DeviceError: the name is invalid, or the device is absent.
     """
     here = available()
     if name == "auto":

@@ -90,7 +90,7 @@ def prepare(
     locate: Locate = lambda name, kind: weights.locate(name, kind=kind),
     only_pairs: bool = False,
 ) -> Job:
-    """Find and check what a training needs, before it makes anything.
+    """Find and check what a training needs, before it makes anything; an `SrError` for what is wrong with it.
 
     Args:
         photos: folder of HR photos; ``None``: that of the run that is resumed.
@@ -103,9 +103,6 @@ def prepare(
         carbon_intensity: grams of CO2e per kWh.
         locate: finds weights by their name.
         only_pairs: nothing will be trained, so neither the folder of the run nor a loss network matters.
-
-    Raises:
-        SrError: something is missing, in the way, or doesn't fit.
     """
     before: dict[str, Any] = {}  # config.json of the run that is resumed
     if resume:

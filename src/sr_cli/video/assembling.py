@@ -36,15 +36,12 @@ def check_streams(film: Film, output: Path) -> None:
 def assemble(
     film: Film, segments: Sequence[Path], times: Sequence[int], path: Path, *, output: Path, how: Encoding, keep: bool
 ) -> None:
-    """Write the result.
+    """Write the result; an `OutputError` if it cannot be written.
 
     Args:
         times: of each frame, and of the end, in units of the film's time base, rising.
         output: the name that it will have.
         keep: metadata, not only languages.
-
-    Raises:
-        OutputError: it cannot be written.
     """
     with opened(film.path) as (source, video), av.open(f"file:{segments[0]}") as first, writing(output):
         options = {} if _muxer(output) in ("matroska", "webm") else {"movflags": "+faststart"}

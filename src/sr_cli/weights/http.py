@@ -87,14 +87,11 @@ def request(session: requests.Session, url: str, headers: dict[str, str], policy
 
 
 def total_size(response: requests.Response, *, start: int) -> int | None:
-    """Check the response to a request for the bytes from ``start`` on.
+    """Check the response to a request for the bytes from ``start`` on; a `URLError` if it is no answer to that.
 
     Returns:
         Size of the whole file in bytes, if the response states it. The status is 200 (the body is the whole file) or
         206 (the body begins at ``start``).
-
-    Raises:
-        URLError: any other response.
     """
     status, headers = response.status_code, response.headers
     if status not in (200, 206):

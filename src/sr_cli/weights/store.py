@@ -31,13 +31,10 @@ def path_of(entry: Entry) -> Path:
 
 
 def state(entry: Entry, *, verify: bool = False) -> State:
-    """Whether an entry's file is on this machine, and intact.
+    """Whether an entry's file is on this machine, and intact; a `WeightsError` if it cannot be read.
 
     Args:
         verify: check the SHA-256, not only the size.
-
-    Raises:
-        WeightsError: the file cannot be read.
     """
     path = path_of(entry)
     with reading(path, WeightsError):

@@ -73,9 +73,6 @@ def run(
 
     Yields:
         A result for each job, in order.
-
-    Raises:
-        KeyboardInterrupt: it was interrupted.
     """
     with ExitStack() as stack:
         pipeline = _Pipeline(upscaler, config, watcher or _NoWatcher(), interruption or Interruption(), stack)

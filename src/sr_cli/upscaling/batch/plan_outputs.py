@@ -68,13 +68,10 @@ class Naming:
         return "{width" in self.template or "{height" in self.template
 
     def path_for(self, source: Source, size: tuple[int, int] | None) -> AnyPath:
-        """The path of the result.
+        """The path of the result; a `UsageError` if the template gives no valid name.
 
         Args:
             size: its width and height, if known.
-
-        Raises:
-            UsageError: the template gives no valid name.
         """
         if self.single and self.output is not None:
             return self.output
