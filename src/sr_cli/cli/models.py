@@ -85,7 +85,7 @@ def _list(*, as_json: bool) -> None:
 def _search(words: list[str], wanted: dict[str, Any], *, as_json: bool) -> None:
     known = weights.entries()
     entries = [known.get(name) or weights.catalog_entry(name) for name in catalog.tables()]
-    found = [each for each in entries if _fits(each, words, **wanted)]
+    found = [each for each in entries if _fits(each, words, wanted)]
     tags = {tag for each in entries for tag in each.tags}
     if unknown := [tag for tag in wanted["tag"] or () if tag.lower() not in tags]:
         raise UsageError(f"--tag {unknown[0]}: no model has it; the tags are {', '.join(sorted(tags))}")
@@ -95,26 +95,16 @@ def _search(words: list[str], wanted: dict[str, Any], *, as_json: bool) -> None:
         view.show_catalog([(each, weights.state(each)) for each in found], of=len(entries))
 
 
-def _fits(
-    entry: weights.Entry,
-    words: list[str],
-    *,
-    tag: list[str] | None,
-    scale: int | None,
-    license: str | None,
-    architecture: str | None,
-) -> bool:
+def _fits(entry: weights.Entry, words: list[str], wanted: dict[str, Any]) -> bool:
+    license, architecture = (wanted["license"] or "").lower(), catalog.plain(wanted["architecture"] or "")
     text = catalog.plain(" ".join([entry.name, *entry.urls, entry.author, entry.architecture, *entry.tags]))
-    if license is not None and license.lower() == "free":
-        allowed = catalog.allows_commerce(entry.license)
-    else:
-        allowed = entry.license.lower().startswith((license or "").lower())
+    is_free = catalog.allows_commerce(entry.license)
     return (
-        allowed
+        (is_free if license == "free" else entry.license.lower().startswith(license))
         and all(catalog.plain(word) in text for word in words)
-        and all(each.lower() in entry.tags for each in tag or ())
-        and scale in (None, entry.scale)
-        and (architecture is None or catalog.plain(entry.architecture).startswith(catalog.plain(architecture)))
+        and all(each.lower() in entry.tags for each in wanted["tag"] or ())
+        and wanted["scale"] in (None, entry.scale)
+        and catalog.plain(entry.architecture).startswith(architecture)
     )
 
 

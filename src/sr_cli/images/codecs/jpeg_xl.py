@@ -64,18 +64,19 @@ class _Cms(ctypes.Structure):
 
 
 _HANDLES = ("JxlEncoderCreate", "JxlEncoderFrameSettingsCreate", "JxlDecoderCreate", "JxlThreadParallelRunnerCreate")
+_OF_HANDLE = (
+    "JxlThreadParallelRunnerDestroy", "JxlDecoderCreate", "JxlDecoderDestroy", "JxlDecoderCloseInput",
+    "JxlDecoderProcessInput", "JxlDecoderReleaseBoxBuffer", "JxlEncoderCreate", "JxlEncoderDestroy",
+    "JxlEncoderUseBoxes", "JxlEncoderCloseInput",
+)  # fmt: skip
 _ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(_OF_HANDLE, (c_void_p,)),
     "JxlThreadParallelRunnerCreate": (c_void_p, c_size_t),
-    "JxlThreadParallelRunnerDestroy": (c_void_p,),
-    "JxlDecoderCreate": (c_void_p,),
-    "JxlDecoderDestroy": (c_void_p,),
     "JxlDecoderSetParallelRunner": (c_void_p, c_void_p, c_void_p),
     "JxlDecoderSubscribeEvents": (c_void_p, c_int),
     "JxlDecoderSetDecompressBoxes": (c_void_p, c_int),
     "JxlDecoderSetUnpremultiplyAlpha": (c_void_p, c_int),
     "JxlDecoderSetInput": (c_void_p, c_char_p, c_size_t),
-    "JxlDecoderCloseInput": (c_void_p,),
-    "JxlDecoderProcessInput": (c_void_p,),
     "JxlDecoderSkipFrames": (c_void_p, c_size_t),
     "JxlDecoderGetBasicInfo": (c_void_p, POINTER(_BasicInfo)),
     "JxlDecoderGetColorAsEncodedProfile": (c_void_p, c_int, POINTER(_ColorEncoding)),
@@ -86,16 +87,12 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "JxlDecoderSetImageOutBuffer": (c_void_p, POINTER(_PixelFormat), c_void_p, c_size_t),
     "JxlDecoderGetBoxType": (c_void_p, c_char_p, c_int),
     "JxlDecoderSetBoxBuffer": (c_void_p, c_void_p, c_size_t),
-    "JxlDecoderReleaseBoxBuffer": (c_void_p,),
-    "JxlEncoderCreate": (c_void_p,),
-    "JxlEncoderDestroy": (c_void_p,),
     "JxlEncoderSetParallelRunner": (c_void_p, c_void_p, c_void_p),
     "JxlEncoderInitBasicInfo": (POINTER(_BasicInfo),),
     "JxlEncoderSetBasicInfo": (c_void_p, POINTER(_BasicInfo)),
     "JxlEncoderSetICCProfile": (c_void_p, c_char_p, c_size_t),
     "JxlColorEncodingSetToSRGB": (POINTER(_ColorEncoding), c_int),
     "JxlEncoderSetColorEncoding": (c_void_p, POINTER(_ColorEncoding)),
-    "JxlEncoderUseBoxes": (c_void_p,),
     "JxlEncoderAddBox": (c_void_p, c_char_p, c_char_p, c_size_t, c_int),
     "JxlEncoderFrameSettingsCreate": (c_void_p, c_void_p),
     "JxlEncoderFrameSettingsSetOption": (c_void_p, c_int, ctypes.c_int64),
@@ -103,9 +100,7 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "JxlEncoderSetFrameDistance": (c_void_p, c_float),
     "JxlEncoderDistanceFromQuality": (c_float,),
     "JxlEncoderAddImageFrame": (c_void_p, POINTER(_PixelFormat), c_void_p, c_size_t),
-    "JxlEncoderCloseInput": (c_void_p,),
     "JxlEncoderProcessOutput": (c_void_p, POINTER(c_void_p), POINTER(c_size_t)),
-    "JxlEncoderGetError": (c_void_p,),
 }
 
 
