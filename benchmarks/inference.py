@@ -30,7 +30,7 @@ from sr_cli.system import memory as machine
 from sr_cli.system.cpu_tuning import keep_freed_memory
 from sr_cli.system.device import DTYPES
 from sr_cli.upscaling.runner import Runner
-from sr_cli.upscaling.tiling import plan_tiles
+from sr_cli.upscaling.tiling import Span, Tile
 
 NETWORKS = {
     "johnson-x4": {"name": "johnson", "scale": 4},
@@ -71,8 +71,9 @@ def seen(inference: Runner, size: int) -> float:
     if inference.streams(size, size):
         return 1.0
     margin = inference.geometry.halo + inference.geometry.blend
+    side = Span(0, size, size)
     spans = [(tile.rows.widened(margin), tile.columns.widened(margin))
-             for row in plan_tiles(size, size, inference.tile) for tile in row]  # fmt: skip
+             for row in Tile(side, side).cut(*(inference.tile or (size, size))) for tile in row]  # fmt: skip
     return sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in spans) / size**2
 
 
