@@ -52,6 +52,7 @@ def main() -> None:
     network, header = load_network(options.weights)
     cards = tomllib.loads(CARDS.read_text(encoding="utf-8"))
     card = cards["defaults"] | cards[options.name]
+    dtype = getattr(torch, card.pop("dtype", "float16"))
     # The run's own "init" is a file on the trainer's disk; the card names the shipped model instead, if there is one.
     dropped = ("format", "version", "architecture", "init", "licence")
     about = {key: value for key, value in header.items() if key not in dropped} | card
@@ -61,12 +62,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         half = Path(folder) / "half.safetensors"
         as_shipped = {"color_match": card["color_match"]} if "color_match" in card else {}
-        save_network(half, network, about=as_shipped, dtype=torch.float16)
+        save_network(half, network, about=as_shipped, dtype=dtype)
         about["metrics"] = figures(
             half, options.benchmarks, about["training"]["degradation"], tuple(options.measures.split(","))
         )
     path = PRETRAINED / f"{options.name}.safetensors"
-    save_network(path, network, about=about, dtype=torch.float16)
+    save_network(path, network, about=about, dtype=dtype)
     print(path, path.stat().st_size)
 
 

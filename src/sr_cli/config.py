@@ -408,6 +408,9 @@ DEFAULT_MODEL = "compact-x4"
 PERCEPTUAL_MODEL = "photo-x4"
 """The default weights of ``sr upscale --strength``."""
 
+JPEG_MODEL = "photo-x2"
+"""The weights for JPEG files up to x2."""
+
 AUTO = "auto"
 """As the model of ``sr upscale``: the one that suits each picture."""
 
@@ -487,7 +490,7 @@ class UpscaleConfig:
     )
     strength: float | None = setting(
         None,
-        "Blend of the faithful (0) and the crisp (1) weights; implies --model photo-x4.",
+        "Blend of the faithful (0) and the crisp (1) weights; implies --model photo-x4, or photo-x2 up to x2.",
         PROCESSING,
         shown="1",
         min=0,

@@ -146,7 +146,7 @@ def test_completed_names_are_those_that_work(tmp_path, monkeypatch):
     assert tuple(PRESETS) == completion.LOSSES
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     (tmp_path / "runs" / "mine" / "config.json").write_text(json.dumps({}))
-    assert completer("model")("ph") == ["photo-x4"]
+    assert completer("model")("ph") == ["photo-x2", "photo-x4"]
     assert completer("model")("ru") == ["runs/mine"]
     assert completer("resume")("") == ["mine"]
     assert completer("metrics")("psnr,ss") == ["psnr,ssim"]
@@ -227,12 +227,13 @@ def test_the_model_is_chosen_by_the_picture(sr, tmp_path):
     assert "compact-x4 (clean, " in sr("a.png")[2]
     assert "photo-x4 (photo, JPEG of quality 80)" in sr("b.jpg", "-o", "b.png")[2]
     assert "24×16 → 48×32, compact-x2 (clean, " in sr("a.png", "-s", "2")[2]
-    assert "24×16 → 48×32, photo-x4 (photo, " in sr("b.jpg", "-s", "2")[2]
+    assert "24×16 → 48×32, photo-x2 (photo, " in sr("b.jpg", "-s", "2")[2]
     assert "24×16 → 192×128, compact-x8, " in sr("b.jpg", "-s", "8")[2]
     smooth.save(tmp_path / "c.jpg", quality=90)
     assert "24×16 → 48×32, compact-x2 (photo, JPEG of quality 90)" in sr("c.jpg", "-s", "2")[2]
     assert "compact-x4 for 1, photo-x4 for 1; --model or --for" in sr("upscale", "a.png", "b.jpg", "-o", "out")[2]
     assert "photo-x4, " in sr("a.png", "--for", "photo", "-o", "photo.png")[2]
+    assert "photo-x2, " in sr("a.png", "--for", "photo", "-s", "2", "-o", "twice.png")[2]
     assert sr("b.jpg", "-m", "photo-x4", "-o", "named.png")[0] == 0
     assert (tmp_path / "named.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert sr("a.png", "--for", "photo", "-m", "photo-x4")[0] == 2

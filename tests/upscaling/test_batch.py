@@ -102,6 +102,7 @@ class TestSizes:
         wanted = {1.5: "c-x2", 2: "c-x2", 2.5: "c-x3", 4: "c-x4", 6: "c-x8", 8: "c-x8", 20: "c-x8", None: DEFAULT_MODEL}
         assert {scale: model_for(scale, available) for scale in wanted} == wanted
         assert model_for(2, {}) == DEFAULT_MODEL
+        assert model_for(None, available, default="mine") == model_for(2, {}, default="mine") == "mine"
 
 
 def find_from(given, **options):

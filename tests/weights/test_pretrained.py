@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from sr_cli import Upscaler, weights
-from sr_cli.config import DEFAULT_MODEL, PERCEPTUAL_MODEL, EvaluateConfig
+from sr_cli.config import DEFAULT_MODEL, JPEG_MODEL, PERCEPTUAL_MODEL, EvaluateConfig
 from sr_cli.imageops.resize import resize
 from sr_cli.networks.checkpoint import read_header
 from sr_cli.weights.registry import PRETRAINED
@@ -17,7 +17,7 @@ SHIPPED = sorted(path.stem for path in PRETRAINED.glob("*.safetensors"))
 
 
 def test_what_is_taken_without_a_name_ships():
-    assert {DEFAULT_MODEL, PERCEPTUAL_MODEL} <= set(SHIPPED)
+    assert {DEFAULT_MODEL, PERCEPTUAL_MODEL, JPEG_MODEL} <= set(SHIPPED)
 
 
 @pytest.mark.parametrize("name", SHIPPED)

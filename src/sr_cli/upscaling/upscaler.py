@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from sr_cli import images
-from sr_cli.config import AUTO, COLOR_MATCHES, DEFAULT_MODEL, MODEL_FOR, UpscaleConfig
+from sr_cli.config import AUTO, COLOR_MATCHES, DEFAULT_MODEL, JPEG_MODEL, MODEL_FOR, UpscaleConfig
 from sr_cli.errors import ImageError
 from sr_cli.imageops.resize import resize
 from sr_cli.imageops.streaming_resize import bicubic_weights, resize_strips
@@ -33,7 +33,7 @@ _RowsOf = Callable[[slice], Tensor]
 
 _MATCH = {"low-frequency": match_low_frequencies, "histogram": match_histogram}
 
-_MILD = 80  # at x2, JPEG quality above which `photo-x4` is further from the original, see docs/research/auto-model.md
+_MILD = 80  # at x2, JPEG quality above which compression hardly shows, see docs/research/auto-model.md
 
 
 class Upscaler:
@@ -114,8 +114,10 @@ class Upscaler:
             return self, None
         measures = measure(picture, path)
         kind, reason = classify(measures)
-        is_mild = self.scale == 2 and measures.lossy and (measures.quality or 100) > _MILD
-        suited = self if is_mild or MODEL_FOR[kind] == DEFAULT_MODEL else self._other(MODEL_FOR[kind])
+        model = MODEL_FOR[kind]
+        if self.scale == 2 and measures.lossy:
+            model = DEFAULT_MODEL if (measures.quality or 100) > _MILD else JPEG_MODEL
+        suited = self if model == DEFAULT_MODEL else self._other(model)
         return suited, f"{kind}, {reason}"
 
     def _other(self, model: str, **fields: Any) -> "Upscaler":

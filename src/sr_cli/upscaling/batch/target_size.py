@@ -31,28 +31,31 @@ def target_size(config: UpscaleConfig, width: int, height: int, *, network_scale
 
 def default_model(config: UpscaleConfig) -> str:
     """The model if none is named: what suits the scale, the strength or the kind, else ``auto``."""
-    if config.strength is not None or (config.kind is not None and MODEL_FOR[config.kind] != DEFAULT_MODEL):
-        return PERCEPTUAL_MODEL
+    if config.strength is not None or config.kind == "photo":
+        return model_for(config.scale, available_scales(PERCEPTUAL_MODEL), default=PERCEPTUAL_MODEL)
+    if config.kind is not None and MODEL_FOR[config.kind] != DEFAULT_MODEL:
+        return MODEL_FOR[config.kind]
     within = config.scale is None or config.scale <= _LARGEST_CHOICE
     chooses = within and config.kind is None and config.arch is None
     return AUTO if chooses else model_for(config.scale, available_scales())
 
 
-def model_for(scale: float | None, available: dict[int, str]) -> str:
-    """The network of the default family for a scale: the next larger one, else the largest.
+def model_for(scale: float | None, available: dict[int, str], *, default: str = DEFAULT_MODEL) -> str:
+    """The network of a family for a scale: the next larger one, else the largest.
 
     Args:
         scale: ``None`` for the default network.
         available: names by scale.
+        default: if there is no scale, or nothing available.
     """
     if scale is None or not available:
-        return DEFAULT_MODEL
+        return default
     return available[min((s for s in available if s >= scale), default=max(available))]
 
 
-def available_scales() -> dict[int, str]:
-    """The networks of the default family that need no download, by scale."""
-    family = DEFAULT_MODEL.rpartition("-x")[0]
+def available_scales(model: str = DEFAULT_MODEL) -> dict[int, str]:
+    """The networks of a model's family that need no download, by scale."""
+    family = model.rpartition("-x")[0]
     return {
         entry.scale: name
         for name, entry in weights.entries().items()
