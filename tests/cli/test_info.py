@@ -3,7 +3,6 @@ import os
 import pty
 import re
 import subprocess
-import sys
 from dataclasses import replace
 from importlib import metadata
 
@@ -76,15 +75,6 @@ def test_on_a_terminal_there_is_a_table():
     assert b"\x1b[" in shown
     assert metadata.version("torch").encode() in shown
     assert b"Version:" not in shown
-
-
-@pytest.mark.usefixtures("home")
-@pytest.mark.slow
-def test_info_does_not_import_torchvision():
-    code = "import json, sys; from sr_cli.info import collect; collect(); print(json.dumps([*sys.modules]))"
-    modules = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
-    assert "sr_cli.info" in modules
-    assert "torchvision" not in modules
 
 
 def test_a_registry_that_cannot_be_read_is_told_and_the_rest_is_shown(home):

@@ -177,10 +177,10 @@ def test_ms_ssim_is_measured_on_luma(texture):
 @pytest.fixture(scope="module")
 def vgg_features() -> torch.nn.Sequential:
     """VGG-16's convolutions with random weights."""
-    from torchvision.models import vgg16
+    from torchvision.models.vgg import cfgs, make_layers
 
     torch.manual_seed(0)
-    return vgg16(weights=None).features
+    return make_layers(cfgs["D"])  # without the rest, whose 120 million parameters take a second
 
 
 @pytest.mark.parametrize("name", ["lpips", "dists"])

@@ -116,7 +116,7 @@ def test_johnson_takes_about_as_much_memory_as_it_says(scale, side):
 
 
 @pytest.mark.slow
-def test_upscaling_loads_nothing_it_does_not_need(tmp_path):
+def test_upscaling_and_what_info_collects_load_nothing_they_do_not_need(tmp_path):
     from PIL import Image
 
     Image.new("RGB", (16, 16), "teal").save(tmp_path / "small.png")
@@ -124,6 +124,7 @@ def test_upscaling_loads_nothing_it_does_not_need(tmp_path):
         "import sys; from sr_cli.__main__ import main\n"
         "try: main()\n"
         "except SystemExit as done: code = done.code\n"
+        "from sr_cli.info import collect; collect()\n"
         "heavy = {'torchvision', 'scipy', 'piq', 'spandrel', 'skimage', 'sympy', 'requests', 'torch._dynamo',\n"
         "         'torch._inductor', 'textual_image', 'onnx', 'onnxruntime', 'tensorboard', 'jinja2',\n"
         "         'sr_cli.training'}\n"
