@@ -52,7 +52,7 @@ def test_strips_of_any_height_are_the_whole(architecture, cuts, dtype, amx, live
     monkeypatch.setattr("sr_cli.system.device.has_amx", lambda: amx)  # the forms for both run everywhere
     network = lively(**architecture)
     form = InferenceForm(network, device=CPU, dtype=dtype)
-    lr = photo(sum(cuts), 11)
+    lr = photo(sum(cuts), 5)
     run = form.stream()
     with torch.no_grad():
         strips = [run(strip, index == len(cuts) - 1) for index, strip in enumerate(lr.split(cuts, dim=2))]
@@ -65,11 +65,11 @@ def test_strips_of_any_height_are_the_whole(architecture, cuts, dtype, amx, live
 @pytest.mark.slow
 def test_an_image_in_strips_is_the_image(architecture, lively):
     network = lively(**architecture)
-    lr = photo(150, 19)
+    lr = photo(150, 7)
     steps = []
     inference = in_strips(network, 50)
     sr = enlarged(inference, lr, on_tile=lambda *step: steps.append(step))
-    assert inference.streams(150, 19)
+    assert inference.streams(150, 7)
     assert steps == [(1, 3), (2, 3), (3, 3)]
     with torch.no_grad():
         torch.testing.assert_close(sr, network(lr).clamp(0, 1), rtol=0, atol=1e-5)
@@ -77,9 +77,9 @@ def test_an_image_in_strips_is_the_image(architecture, lively):
 
 @ids
 def test_strips_end_where_a_pixel_of_the_input_ends(architecture, lively):
-    lr = photo(150, 19)
+    lr = photo(150, 7)
     inference = in_strips(lively(**architecture), 50)
-    heights = [strip.shape[-2] for strip in inference.strips(lambda rows: lr[..., rows, :], (150, 19))]
+    heights = [strip.shape[-2] for strip in inference.strips(lambda rows: lr[..., rows, :], (150, 7))]
     assert len(heights) == 3
     assert all(height % architecture["scale"] == 0 for height in heights)
 
@@ -109,7 +109,7 @@ def test_strips_cost_what_the_whole_costs(architecture, lively):
             run()
         return counter.get_total_flops()
 
-    lr = photo(192, 24)
+    lr = photo(192, 8)
     stream = folded.stream()
     strips = operations(lambda: [stream(lr[:, :, top : top + 48], top == 144) for top in range(0, 192, 48)])
     # The border of zeros around an image is computed with too, here once more.
