@@ -1,6 +1,5 @@
 """Upscaling on the console: progress, results, summary, dry run."""
 
-import io
 import json
 import logging
 import sys
@@ -122,15 +121,14 @@ class UpscalingProgress:
             console.note(outcome(result))
 
     def _show_crop(self, crop: "CropCompare") -> None:
-        from sr_cli.system.atomic_files import write_atomically
+        from sr_cli.system.atomic_files import atomic_write
 
         image = crop.image()
         if self._shown.preview:
             _preview(image)
         if self._shown.compare:
-            file = io.BytesIO()
-            image.save(file, "PNG")
-            write_atomically(self._shown.compare, file.getvalue())
+            with atomic_write(self._shown.compare) as file:
+                image.save(file, "PNG")
 
     def _note_at_intervals(self, line: str) -> None:
         if time.monotonic() - self._printed > _INTERVAL:

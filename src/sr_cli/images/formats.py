@@ -9,15 +9,9 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from sr_cli.errors import ImageError
+from sr_cli.images.codecs import jpeg_xl, png_read, tiff_tags
 from sr_cli.images.codecs.isobmff import is_10_bit_avif_possible
-from sr_cli.images.codecs.jpeg_xl import SIGNATURES as JPEG_XL_SIGNATURES
-from sr_cli.images.codecs.jpeg_xl import read_header as read_jpeg_xl_header
-from sr_cli.images.codecs.jpeg_xl import read_jpeg_xl, write_jpeg_xl
-from sr_cli.images.codecs.png_read import SIGNATURE as PNG_SIGNATURE
-from sr_cli.images.codecs.png_read import read_png
 from sr_cli.images.codecs.png_write import write_png
-from sr_cli.images.codecs.tiff_tags import SIGNATURES as TIFF_SIGNATURES
-from sr_cli.images.codecs.tiff_tags import is_readable_as_tags
 from sr_cli.images.codecs.tiff_write import write_tiff
 from sr_cli.images.icc import in_srgb
 from sr_cli.images.picture import Decoded, Header, Metadata, Picture, rescale
@@ -98,8 +92,8 @@ FORMATS = {
         suffixes=(".png", ".apng"),
         holds=_METADATA | {"alpha", "16 bit", "CICP", "resolution"},
         animated=True,
-        signatures=(PNG_SIGNATURE,),
-        decoder=read_png,
+        signatures=(png_read.SIGNATURE,),
+        decoder=png_read.read_png,
         strip_encoder=write_png,
     ),
     "JPEG": Format(
@@ -122,10 +116,10 @@ FORMATS = {
     "TIFF": Format(
         suffixes=(".tif", ".tiff"),
         holds=_METADATA | {"alpha", "16 bit", "resolution"},
-        signatures=TIFF_SIGNATURES,
+        signatures=tiff_tags.SIGNATURES,
         decoder=_read_tiff,
         header_reader=_read_tiff_header,
-        takes_exif=is_readable_as_tags,
+        takes_exif=tiff_tags.is_readable_as_tags,
         strip_encoder=write_tiff,
     ),
     "BMP": Format(suffixes=(".bmp", ".dib"), holds=frozenset({"resolution"})),
@@ -153,10 +147,10 @@ FORMATS = {
         longest_side=1 << 30,
         holds=_METADATA | {"alpha", "16 bit", "CICP"},
         quality=90,
-        signatures=JPEG_XL_SIGNATURES,
-        decoder=read_jpeg_xl,
-        header_reader=read_jpeg_xl_header,
-        encoder=write_jpeg_xl,
+        signatures=jpeg_xl.SIGNATURES,
+        decoder=jpeg_xl.read_jpeg_xl,
+        header_reader=jpeg_xl.read_header,
+        encoder=jpeg_xl.write_jpeg_xl,
     ),
 }
 """By Pillow's name for the format. A new format is a row here, and a codec where Pillow's doesn't serve."""
