@@ -67,11 +67,11 @@ def test_it_runs_at_odd_sizes_in_tiles_and_in_both_dtypes(architecture, tmp_path
     def upscale(lr, **settings):
         return Upscaler(loaded, UpscaleConfig(device="cpu", **settings), name="random").upscale_tensor(lr)
 
-    for shape in ((1, 1), (1, 37), (45, 33)):
+    for shape in ((1, 1), (1, 37), (19, 33)):
         sr = upscale(torch.rand(1, 3, *shape))
         assert sr.shape == (1, 3, 2 * shape[0], 2 * shape[1])
         assert sr.isfinite().all() and 0 <= sr.min() <= sr.max() <= 1
-    lr = torch.nn.functional.interpolate(torch.rand(1, 3, 5, 11), (37, 83), mode="bicubic").clamp(0, 1)
-    whole, tiled, coarse = upscale(lr, tile=None), upscale(lr, tile=64), upscale(lr, dtype="bfloat16")
+    lr = torch.nn.functional.interpolate(torch.rand(1, 3, 5, 9), (21, 43), mode="bicubic").clamp(0, 1)
+    whole, tiled, coarse = upscale(lr, tile=None), upscale(lr, tile=32), upscale(lr, dtype="bfloat16")
     assert (tiled - whole).abs().mean() < 0.05  # random windows attend to all that they see
     assert (coarse - whole).abs().mean() < 0.02
