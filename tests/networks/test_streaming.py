@@ -48,7 +48,7 @@ def in_strips(network, rows, **more):
 @pytest.mark.parametrize("cuts", [[51], [50, 50], [60, 44, 47, 71]])
 @pytest.mark.slow
 def test_strips_of_any_height_are_the_whole(architecture, cuts, dtype, amx, lively, monkeypatch):
-    monkeypatch.setattr("sr_cli.system.device.has_amx", lambda: amx)  # the forms for both run everywhere; float32 has one
+    monkeypatch.setattr("sr_cli.system.device.has_amx", lambda: amx)  # both run everywhere; float32 has one form
     network = lively(**architecture)
     form = InferenceForm(network, device=CPU, dtype=dtype)
     lr = photo(sum(cuts), 5)
