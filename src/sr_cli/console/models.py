@@ -91,10 +91,6 @@ def show_one(facts: Mapping[str, Any]) -> None:
 
 
 def _rounded(seconds: float) -> str:
-    return (
-        f"{seconds:.2g} s"
-        if seconds < 99
-        else f"{seconds / 60:.0f} min"
-        if seconds < 6000
-        else f"{seconds / 3600:.0f} h"
-    )
+    if seconds < 99:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.0f} h"

@@ -28,11 +28,6 @@ def built_in() -> dict[str, dict[str, Any]]:
     return {path.stem: parse_toml(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.toml"))}
 
 
-def names() -> list[str]:
-    """The registered networks, the built-in ones first."""
-    return [*built_in(), *(name for name in _installed() if name not in built_in())]
-
-
 def is_registered(name: object) -> bool:
     """Whether a network of this name, or of this ``package.module:Class``, is built in or was installed."""
     if not isinstance(name, str):
@@ -74,7 +69,8 @@ def resolve(name: str) -> "type[Network]":
     target = built_in()[name]["class"] if name in built_in() else _installed().get(name, name)
     module, separator, attribute = target.partition(":")
     if not separator:
-        raise UsageError(f"unknown network {name!r}; choose {', '.join(names())}, or a class: package.module:Class")
+        known = ", ".join(dict.fromkeys([*built_in(), *_installed()]))
+        raise UsageError(f"unknown network {name!r}; choose {known}, or a class: package.module:Class")
     try:
         found = getattr(import_module(module), attribute)
     except Exception as error:  # whatever its module raises

@@ -3,6 +3,7 @@
 import math
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,7 +55,7 @@ def cgroup_memory(
         used = _number(folder / usage)
         if total is None or used is None or total >= UNLIMITED:
             continue
-        cache = _statistics(folder / "memory.stat").get(reclaimable, 0)
+        cache = _number(folder / "memory.stat", f"{reclaimable} ") or 0
         yield Memory(total, min(total, max(0, total - used + cache)))
 
 
@@ -125,16 +126,10 @@ def _groups(controller: str, membership: Path, root: Path) -> Iterator[tuple[Pat
                 yield mount / folder, is_unified
 
 
-def _number(path: Path) -> int | None:
+def _number(path: Path, before: str = "") -> int | None:
+    """The number on a line that begins so; ``None`` if there is none, as cgroup v2 writes "max" for no limit."""
     try:
-        return int(path.read_text())
-    except (OSError, ValueError):  # cgroup v2 writes "max" for no limit
+        found = re.search(rf"^{before}(\d+)$", path.read_text(), re.MULTILINE)
+    except OSError:
         return None
-
-
-def _statistics(path: Path) -> dict[str, int]:
-    try:
-        pairs = [line.split() for line in path.read_text().splitlines()]
-        return {name: int(value) for name, value in pairs}
-    except (OSError, ValueError):
-        return {}
+    return int(found[1]) if found else None

@@ -42,10 +42,9 @@ class Adversary:
         self.network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.discriminator_lr, betas=(0.9, 0.99))
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
-        self.steps = 0
+        self.steps, self.remarked = 0, False
         # Moving average of the share of pixels that it is right about, in SR or HR, whichever is less.
         self.judged_right = 0.5
-        self.remarked = False
 
     @property
     def active(self) -> bool:

@@ -21,13 +21,6 @@ INTERVAL = 1.0
 class EnergyMeter:
     """Measures the energy of a run: reads the idle device first, then reads it regularly in a background thread.
 
-    ::
-
-        with EnergyMeter(device, earlier=state.energy) as meter:
-            for step in train(...):
-                show(step, meter.latest)
-        print(meter.report().watt_hours)
-
     Enter it before the network is moved to the device, so that the idle memory is that of an idle device.
 
     Args:
@@ -50,10 +43,7 @@ class EnergyMeter:
         earlier: EnergyReport | None = None,
         read: Callable[[], Reading] | None = None,
     ) -> None:
-        self._device = device
-        self._interval = interval
-        self._earlier = earlier
-        self._read = read
+        self._device, self._interval, self._earlier, self._read = device, interval, earlier, read
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._watch, name="energy-meter", daemon=True)
