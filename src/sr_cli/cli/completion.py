@@ -10,7 +10,6 @@ from sr_cli.weights import catalog
 
 FORMATS = ("png", "jpg", "webp", "tif", "bmp", "avif", "gif", "heic", "jxl")
 LOSSES = ("johnson", "johnson+pixel", "pixel", "psnr", "perceptual")
-DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def _models() -> list[str]:
@@ -30,7 +29,7 @@ _NAMES: dict[str, Callable[[], Iterable[str]]] = {
     "format": lambda: FORMATS,
     "loss": lambda: LOSSES,
     "arch": registry.built_in,
-    "device": lambda: DEVICES,
+    "device": lambda: ("auto", "cpu", "cuda", "mps"),
     "resume": _runs,
     "runs": _runs,
     "names": lambda: dict.fromkeys([*weights.entries(), *catalog.tables()]),

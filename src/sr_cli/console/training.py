@@ -31,14 +31,7 @@ _SLOW_LOADING = 0.2  # share of the time waiting for photos that is worth a hint
 
 
 class TrainingProgress:
-    """Shows the steps of a training.
-
-    Args:
-        shown: whether this is the process that shows them.
-
-    Attributes:
-        last: the last step; ``None`` before the first.
-    """
+    """Shows the steps of a training, if this is the process that does; ``last`` is the last of them."""
 
     def __init__(self, config: TrainConfig, *, shown: bool = True) -> None:
         self._config, self._shown = config, shown

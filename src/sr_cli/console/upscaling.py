@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -102,7 +102,7 @@ class UpscalingProgress:
             self._note_at_intervals(f"{of}{pictures(self._total or self._finished)}")
         crop = self._crops.pop(result.output if self._total != 1 else "", None)  # of a pipe the name differs
         if self._shown.as_json:
-            _print_json(asdict(result))
+            _print(json.dumps(asdict(result)))
         else:
             self._print_result(result)
         about = f"{result.input} → {result.output}: {_details(result)}"
@@ -172,7 +172,7 @@ def _preview(image: "Image.Image") -> None:
 def summarize(summary: "Summary", shown: OutputOptions) -> None:
     """The outcome of the batch in one line, then its notes and failures, one per line."""
     if shown.as_json:
-        _print_json(summary.as_json())
+        _print(json.dumps(summary.as_json()))
     counts = [
         f"{count} {what}"
         for what, count in (("done", summary.done), ("skipped", summary.skipped), ("failed", summary.failed))
@@ -208,7 +208,7 @@ def show_dry_run(results: Iterable["Result"], upscaler: "Upscaler", shown: Outpu
         if result.status == "failed":
             failures.append(result.error or result.input)
         if shown.as_json:
-            _print_json(asdict(result))
+            _print(json.dumps(asdict(result)))
         elif result.status != "failed":
             what = _sizes(result) if result.status == "planned" else _why_not(result)
             _print(console.one_line(f"{result.input} → {result.output}: {what}"))
@@ -261,7 +261,3 @@ def _print(line: str) -> None:
     """A line on stdout; not through Rich, which would write over the bars."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
-
-
-def _print_json(values: dict[str, Any]) -> None:
-    _print(json.dumps(values))

@@ -72,8 +72,10 @@ class TrainingPairs(Dataset[Pair]):
             return self._given(index)
         photo, pixels, damaged = self._decoded(index, self.photos.pixels)
         rng = np.random.default_rng((self.seed, 1, index))
-        region = crop_patch(pixels, self._region_side(pixels, rng), rng)
-        patch = augment(downscale(region, self.crop_size), rng)
+        side = self.crop_size  # of the region that becomes a patch
+        if self.min_downscale < 1 and rng.random() >= 0.5:
+            side = min(round(side / float(rng.uniform(self.min_downscale, 1))), *pixels.shape[:2])
+        patch = augment(downscale(crop_patch(pixels, side, rng), self.crop_size), rng)
         hr = _tensor(patch)[None]
         steps: list[str] = []
         lr = quantize(degrade(hr, self.scale, kind=self.degradation, rng=rng, real=self.real, log=steps))
@@ -104,13 +106,6 @@ class TrainingPairs(Dataset[Pair]):
         rng = np.random.default_rng((self.seed, 2, index))
         patch = augment(crop_patch(pixels, self.crop_size // self.scale, rng), rng)
         return Pair(torch.empty(0), _tensor(patch), self.photos.paths[photo], damaged)
-
-    def _region_side(self, pixels: NDArray[np.uint8], rng: np.random.Generator) -> int:
-        """Side of the region that becomes a patch, in pixels of the photo."""
-        if self.min_downscale == 1 or rng.random() < 0.5:
-            return self.crop_size
-        side = round(self.crop_size / float(rng.uniform(self.min_downscale, 1)))
-        return min(side, len(pixels), len(pixels[0]))
 
     def _decoded(self, index: int, load: Callable[[int], T]) -> tuple[int, T, tuple[tuple[Path, str], ...]]:
         """The photo of pair ``index``, or the first one after it that can be loaded; what it is, and the damaged ones.

@@ -96,13 +96,8 @@ def evaluate(
     if config.no_reference and lr is not None:
         raise UsageError("--lr belongs to HR; leave it out with --no-reference")
     measures = without_reference(config.measures) if config.no_reference else config.measures
-    settings = UpscaleConfig(
-        arch=config.arch,
-        device=str(device),
-        dtype=config.dtype,
-        color_match=config.color_match,
-        ensemble=config.ensemble,
-    )
+    same = {name: getattr(config, name) for name in ("arch", "dtype", "color_match", "ensemble")}
+    settings = UpscaleConfig(**same, device=str(device))
     upscalers = [each if isinstance(each, Upscaler) else Upscaler(each, settings) for each in models]
     kernels = tuple(dict.fromkeys(("bicubic", *config.interpolations)))
     names = _distinct([*kernels, *(Path(each).resolve().name for each in sr), *map(_row_name, models)])

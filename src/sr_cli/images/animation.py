@@ -119,7 +119,6 @@ def write_animation(
 
     Args:
         frames: all of one size; taken one by one, but the encoder keeps them all.
-        loop: how often it plays; 0 is forever.
 
     Raises:
         ImageError: no frames, a format without animation, or frames too large for it.

@@ -1,5 +1,6 @@
 """What kind of picture a file holds, by measures that an eye can check; `sr upscale` chooses its model by it."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -97,11 +98,9 @@ def _strokes(is_dark: npt.NDArray[np.bool_]) -> float:
 
 def jpeg_quality(path: Path) -> int | None:
     """The quality that a JPEG file was saved with, see `quality_of`; ``None`` for other files."""
-    try:
-        with Image.open(path) as image:
-            return quality_of(image)
-    except OSError:
-        return None
+    with suppress(OSError), Image.open(path) as image:
+        return quality_of(image)
+    return None
 
 
 def _noise(luma: npt.NDArray[np.float64]) -> float:

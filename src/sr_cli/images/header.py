@@ -1,5 +1,6 @@
 """The size and format of a picture from its file's header, without decoding it."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,8 +43,7 @@ def size_of(path: Path) -> tuple[int, int]:
 
 def detect_format(path: Path) -> str:
     """The format of the file's content, a key of `FORMATS`; PNG if it cannot be read."""
-    try:
-        format = read_header(path, upright=False).format
-    except SrError:
-        return "PNG"
-    return format if format in FORMATS else "PNG"
+    with suppress(SrError):
+        if (format := read_header(path, upright=False).format) in FORMATS:
+            return format
+    return "PNG"

@@ -19,8 +19,6 @@ from sr_cli.networks.registry import build, built_in, is_registered
 from sr_cli.system.atomic_files import write_atomically
 from sr_cli.weights.content import read_metadata
 
-FORMAT = Network.file_format
-
 
 def save_network(path: Path, network: Network, *, about: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> None:
     """Write a network's weights, and in the header what rebuilds it; an `OutputError` if it cannot be written.
@@ -51,7 +49,7 @@ def save_network(path: Path, network: Network, *, about: Mapping[str, Any], dtyp
 def read_header(path: Path) -> dict[str, Any]:
     """The metadata of a weights file; a `WeightsError` if it is missing, damaged, or not by `save_network`."""
     header = read_metadata(path)
-    if header.get("format") != FORMAT:
+    if header.get("format") != Network.file_format:
         raise WeightsError(f"{path}: not weights that sr wrote")
     return header
 

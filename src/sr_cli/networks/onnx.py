@@ -39,7 +39,6 @@ def export_onnx(network: Network, path: Path, *, header: Mapping[str, Any], over
     Args:
         network: in eval mode, on the CPU.
         header: of the weights file; goes into the metadata, each value as JSON.
-        overwrite: whether an existing file may be replaced.
 
     Returns:
         The largest difference that was found.

@@ -114,12 +114,7 @@ def build(*, name: str, **arguments: Any) -> "Network":
 
 
 def build_from_file(name: str, path: Path) -> "Network":
-    """Build the network that a file of another project describes, see `sr_cli.networks.base.Network.from_file`.
-
-    Raises:
-        UsageError: see `resolve`; or the class fails.
-        WeightsError: the file is of another network, or damaged.
-    """
+    """Build the network that a file of another project describes; errors as in `resolve` and `Network.from_file`."""
     network = resolve(name)
     with blamed(name, f"from_file() on {path}"):
         return network.from_file(path)

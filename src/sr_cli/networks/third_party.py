@@ -212,12 +212,7 @@ def _load(path: Path, size: int) -> "ImageModelDescriptor[nn.Module]":
 
 
 def _limited_to(size: int, *, count: int) -> Callable[[nn.Module, str, nn.Parameter], None]:
-    """Refuse a network of more parameters than a file can hold, with a ``ValueError``.
-
-    Args:
-        size: bytes in all.
-        count: of tensors.
-    """
+    """Refuse, by a ``ValueError``, a network of more bytes or tensors than a file can hold."""
     left = [size, count]
 
     def check(_: nn.Module, __: str, parameter: nn.Parameter) -> None:

@@ -207,11 +207,7 @@ class Site:
             self._discard(work)
 
     async def _receive(self, request: Request, *, preview: bool = False) -> tuple[str, Work]:
-        """Take in the picture of a request: its name without the suffix, for display only, and where it is.
-
-        Raises:
-            HTTPException, SrError: the request cannot be served.
-        """
+        """Take in the picture of a request: its name without the suffix, for display only, and where it is."""
         query = {name: text for name, text in request.query_params.items() if name != "page"}
         config = await run_in_threadpool(read_parameters, query)
         limit = self._config.max_upload * 10**6

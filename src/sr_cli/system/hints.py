@@ -51,7 +51,9 @@ class Setup:
 
 def hints(setup: Setup) -> list[str]:
     """A sentence or two for everything that could be better; none if all is well."""
-    return [*_packages(setup), *_gpu(setup), *_cpu(setup), *_extras(setup)]
+    rows = [EXTRAS[module] for module in setup.missing]
+    extras = [f"Not installed, for {purpose}: python -m pip install {packages}" for purpose, packages in rows]
+    return [*_packages(setup), *_gpu(setup), *_cpu(setup), *extras]
 
 
 def _packages(setup: Setup) -> list[str]:
@@ -120,8 +122,3 @@ def _cpu(setup: Setup) -> list[str]:
             "This CPU isn't faster in bfloat16, so networks compute in float32: exact, but slower than on newer CPUs"
         )
     return found
-
-
-def _extras(setup: Setup) -> list[str]:
-    rows = [EXTRAS[module] for module in setup.missing]
-    return [f"Not installed, for {purpose}: python -m pip install {packages}" for purpose, packages in rows]

@@ -64,13 +64,7 @@ def train(
     Yields:
         A `TrainStep` after every step.
 
-    Raises:
-        TrainingError: a loss is not finite, there is nothing to resume, the run exists, or a process was killed.
-        ImageError: a photo has vanished.
-        OutputError: the disk is full; the last state is intact.
-        UsageError: the network or the teacher doesn't come in that scale, the network doesn't in that shape, or the
-            measure that picks the best weights can't be had.
-        WeightsError: the weights to start from or the teacher's are missing or damaged.
+    Raises what `sr_cli.train` does.
     """
     config, record = with_absolute_teacher(config)
     stop, about, notes = stop or Stop(), about or {}, {**(notes or {}), **record}
@@ -259,15 +253,8 @@ def configure_process(config: TrainConfig) -> None:
 
 def make_batches(config: TrainConfig, photos: Photos, group: Group = ALONE) -> Batches:
     """The batches of this process."""
-    pairs = TrainingPairs(
-        photos,
-        scale=config.scale,
-        crop_size=config.crop_size,
-        degradation=config.degradation,
-        min_downscale=config.min_downscale,
-        seed=config.seed,
-        real=config.real,
-    )
+    same = ("scale", "crop_size", "degradation", "min_downscale", "seed", "real")
+    pairs = TrainingPairs(photos, **{name: getattr(config, name) for name in same})
     return Batches(
         pairs, batch_size=config.batch_size, part=group.rank, parts=group.size, lr_only_share=config.teacher_only_share
     )

@@ -29,12 +29,7 @@ SAVING_SHARE = 0.02
 
 
 class Recorder:
-    """Writes into the folder of a run. Close it at the end.
-
-    Args:
-        about: what the header of the weights records besides the settings.
-        tensorboard: also write curves and samples for TensorBoard.
-    """
+    """Writes into the folder of a run. The header of the weights says ``about``, too. Close it at the end."""
 
     def __init__(
         self, run: Run, config: TrainConfig, meter: EnergyMeter, *, about: Mapping[str, Any], tensorboard: bool

@@ -78,11 +78,9 @@ class Runner:
         *,
         on_tile: Callable[[int, int], None] = lambda *_: None,
     ) -> Iterator[Tensor]:
-        """Upscale an image from top to bottom, in strips if possible, else in tiles, for which see `upscale_strips`.
+        """Upscale an image from top to bottom, in strips if possible, else in tiles; see `upscale_strips`.
 
-        Raises:
-            DeviceError: there isn't enough memory for anything.
-            WeightsError: the result is not finite, even in float32.
+        Raises a `DeviceError` or a `WeightsError` where calling it does.
         """
         self.fit(*shape)
         done = top = 0

@@ -43,8 +43,7 @@ def find_inputs(
         given: files, folders, or patterns that the shell has not expanded.
         listed: more files or folders, from a list; relative paths keep their folders below the output folder.
         output: the folder of the results; files in it are left out, unless it is one of the given folders.
-        on_error: called with what could not be read, such as folders without permission.
-        on_note: called with what was left out.
+        on_error, on_note: called with what could not be read, and with what was left out.
 
     Raises:
         ImageError: there is no picture at all.

@@ -31,8 +31,7 @@ def find_groups(
     Args:
         listed: more files or folders, from a list; files keep their folders of the store below the output folder.
         output: the folder of the results; it is not searched, unless it was given.
-        on_error: called with what could not be listed.
-        on_note: called with what was left out.
+        on_error, on_note: called with what could not be listed, and with what was left out.
 
     Yields:
         The sources of a folder, or of a part of the list.

@@ -119,7 +119,6 @@ class Job:
 
     Attributes:
         skip: the result exists and stays.
-        overwrite: whether an existing file may be replaced.
         keep: whether a result that another process makes meanwhile stays, and this one is skipped.
         ask: whether the store is to be asked for the result when it is the picture's turn.
     """
