@@ -63,10 +63,7 @@ def serve(listener: socket.socket) -> None:
     if sys.stdin not in wait([sys.stdin, listener]):
         import jinja2  # noqa: F401
         import numpy.ma  # noqa: F401
-        import pillow_heif  # noqa: F401
         import piq  # noqa: F401
-        import pydantic.fields
-        import pydantic.types
         import requests  # noqa: F401
         import rich.progress
         import rich.prompt  # noqa: F401
@@ -84,7 +81,13 @@ def serve(listener: socket.socket) -> None:
         import sr_cli.upscaling.load  # noqa: F401
 
         Image.preinit()
-        pydantic.TypeAdapter(int)
+        with contextlib.suppress(ImportError):  # of the extra "heif"
+            import pillow_heif  # noqa: F401
+        with contextlib.suppress(ImportError):  # which Ray uses
+            import pydantic.fields
+            import pydantic.types
+
+            pydantic.TypeAdapter(int)
 
     gc.freeze()  # what is never collected is never copied
     commands: dict[socket.socket, BaseProcess] = {}  # by client

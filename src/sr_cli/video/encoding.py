@@ -154,12 +154,19 @@ class Segment:
         """Encode a frame."""
         frame = to_frame(picture, self._how.colors, self._how.pix_fmt)
         frame.pts, frame.time_base, self._count = self._count, 1 / self._how.rate, self._count + 1
-        with writing(self._path):
-            self._container.mux(self._stream.encode(frame))
+        self._encode(frame)
 
     def close(self) -> None:
         """Finish the file, which appears under its name."""
+        self._encode(None)
         with writing(self._path):
-            self._container.mux(self._stream.encode(None))
             self._container.close()
             self._unfinished.replace(self._path)
+
+    def _encode(self, frame: av.VideoFrame | None) -> None:
+        with writing(self._path):
+            for packet in self._stream.encode(frame):
+                # Of one or two frames x265 makes the dts from a delay that it never set.
+                if packet.dts is not None and packet.pts is not None:
+                    packet.dts = min(packet.dts, packet.pts)
+                self._container.mux(packet)
