@@ -83,7 +83,7 @@ def serve(listener: socket.socket) -> None:
         Image.preinit()
         with contextlib.suppress(ImportError):  # of the extra "heif"
             import pillow_heif  # noqa: F401
-        with contextlib.suppress(ImportError):  # which Ray uses
+        with contextlib.suppress(ImportError):  # which newer Typers use
             import pydantic.fields
             import pydantic.types
 
