@@ -28,12 +28,12 @@ SLIDERS = (
 """File, input and model of the pictures behind the sliders."""
 
 
-def downscale(name: str) -> Image.Image:
-    """The photo at a quarter of its size, by MATLAB's bicubic kernel."""
+def downscale(name: str, scale: int = SCALE) -> Image.Image:
+    """The photo at a fraction of its size, by MATLAB's bicubic kernel."""
     pixels = getattr(skimage.data, name)()[..., :3]
-    height, width = (length // SCALE * SCALE for length in pixels.shape[:2])
+    height, width = (length // scale * scale for length in pixels.shape[:2])
     hr = torch.from_numpy(np.ascontiguousarray(pixels[:height, :width])).permute(2, 0, 1)[None].float() / 255
-    lr = degrade(hr, SCALE, kind="bicubic")[0].permute(1, 2, 0)
+    lr = degrade(hr, scale, kind="bicubic")[0].permute(1, 2, 0)
     return Image.fromarray((lr * 255).round().byte().numpy())
 
 
@@ -60,6 +60,20 @@ def strengths(lr: Image.Image, *, left: int, top: int, side: int) -> Image.Image
     return sheet
 
 
+def twice_as_large(lr: Image.Image, *, left: int, top: int, side: int) -> Image.Image:
+    """A detail of ``lr`` twice as large by bicubic, ``compact-x2``, ``photo-x4`` reduced and ``photo-x2``, shown x4."""
+    size = (2 * lr.width, 2 * lr.height)
+    results = [lr.resize(size, Image.Resampling.BICUBIC)]
+    results += [
+        Upscaler(each, dtype="float32").upscale(lr, size=size) for each in ("compact-x2", "photo-x4", "photo-x2")
+    ]
+    sheet = Image.new("RGB", (4 * (4 * side + 8) - 8, 4 * side), "white")
+    for i, result in enumerate(results):
+        detail = result.crop((2 * left, 2 * top, 2 * (left + side), 2 * (top + side)))
+        sheet.paste(detail.resize((4 * side, 4 * side), Image.Resampling.NEAREST), (i * (4 * side + 8), 0))
+    return sheet
+
+
 def side_by_side(lr: Image.Image, *models: str, left: int, top: int, side: int) -> Image.Image:
     """A detail of ``lr``, enlarged by bicubic interpolation and by each model, each 4 × 2 larger."""
     detail = (left, top, left + side, top + side)
@@ -83,6 +97,8 @@ def main() -> None:
     side_by_side(lr, "compact-x4", left=36, top=8, side=56).save(images / "before-after.png", optimize=True)
     side_by_side(jpeg, "compact-x4", "photo-x4", left=36, top=8, side=56).save(images / "models.png", optimize=True)
     strengths(compress(downscale("chelsea")), left=20, top=10, side=56).save(images / "strength.jpg", quality=92)
+    x2 = twice_as_large(compress(downscale("astronaut", 2)), left=70, top=0, side=100)
+    x2.save(images / "jpeg-x2.jpg", quality=92)
     for name, picture, model in SLIDERS:
         upscale(jpeg if picture == "jpeg" else lr, model).save(images / f"{name}.jpg", quality=92)
 
