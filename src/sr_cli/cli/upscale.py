@@ -172,11 +172,6 @@ def _load(config: UpscaleConfig, *, quiet: bool, yes: bool) -> "Upscaler":
             f"{upscaler.name} runs in bfloat16, for speed: at most {difference:.0f} of 255 from float32 on "
             "a test picture; --dtype float32 is exact"
         )
-    if named and config.scale in (2, 3, 4, 8) and config.scale != upscaler.scale and upscaler.network.scales:
-        raise UsageError(
-            f"{model} upscales by {upscaler.scale}, not by {config.scale:g}; leave out --model for a network that "
-            "does, or use --width, --height or --size"
-        )
     return upscaler
 
 
