@@ -52,6 +52,12 @@ def test_the_first_import_ends(number):
     assert signaled([sys.executable, "-c", textwrap.dedent(program)]) == INTERRUPTED
 
 
+def test_a_start_that_ctrl_c_left_with_a_lock_ends():
+    """Python's own start may forget the exception, and keep the lock that the next thread's import waits for."""
+    program = "import _imp; _imp.acquire_lock(); import sr_cli.__main__"
+    assert signaled([sys.executable, "-c", program]) == INTERRUPTED
+
+
 def test_a_main_thread_that_cannot_run_a_handler_ends():
     """As in a long computation, which lets other threads run."""
     program = """

@@ -1,5 +1,6 @@
 """``sr`` and ``python -m sr_cli``: the one place where errors become a line on stderr and an exit code."""
 
+import _imp
 import _signal  # type: ignore[import-not-found]  # `signal` takes longer to import than Python to start
 import os
 
@@ -14,6 +15,15 @@ def _end(*_: object) -> None:
 for _number in (_signal.SIGINT, _signal.SIGTERM):  # until `signals` is imported
     if _signal.getsignal(_number) != _signal.SIG_IGN:
         _signal.signal(_number, _end)
+
+try:
+    # Ctrl-C while Python starts can come where it forgets the exception and keeps a lock: the next thread that imports
+    # something would wait forever.
+    _imp.release_lock()
+except RuntimeError:
+    pass  # as it should be: the lock isn't this thread's
+else:
+    _end()
 
 from sr_cli import signals  # noqa: E402
 
