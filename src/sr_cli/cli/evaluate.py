@@ -132,9 +132,8 @@ def evaluate(
             view.show_failures(error.failures[1:])  # the message has the first
             raise
     for _, write in chosen:
-        print(
-            write(found), end="", flush=True
-        )  # typer.echo would replace what stdout's encoding lacks by question marks
+        # typer.echo would replace what stdout's encoding lacks by question marks.
+        print(write(found), end="", flush=True)
     if not chosen:
         view.show(found, per_image=per_image)
     if report and gallery:

@@ -1,7 +1,6 @@
 """``sr serve``."""
 
 import secrets
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -30,9 +29,15 @@ def serve(*, given: dict[str, Any]) -> None:
     """
     with as_usage_error():
         config = ServeConfig(**given)
-    for package in ("python-multipart", "starlette", "uvicorn"):
-        if find_spec(package.replace("-", "_")) is None:
-            raise UsageError(f"sr serve needs {package}: python -m pip install starlette uvicorn python-multipart")
+    try:
+        import python_multipart  # noqa: F401
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ModuleNotFoundError as error:
+        package = str(error.name).replace("_", "-")
+        raise UsageError(
+            f"sr serve needs {package}: python -m pip install starlette uvicorn python-multipart"
+        ) from None
 
     from sr_cli.serve.app import Site
     from sr_cli.serve.server import Server, address, is_loopback, listen

@@ -5,7 +5,6 @@ import secrets
 import tempfile
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -54,8 +53,11 @@ class Manifest:
         self._is_parquet = name.endswith(".parquet")
         if not self._is_parquet and not name.endswith(".jsonl"):
             raise UsageError(f"--manifest {name}: must end in .jsonl or .parquet")
-        if self._is_parquet and find_spec("pyarrow") is None:
-            raise UsageError(f"--manifest {name}: needs a package: python -m pip install pyarrow")
+        if self._is_parquet:
+            try:
+                import pyarrow.parquet  # noqa: F401
+            except ImportError as error:
+                raise UsageError(f"--manifest {name}: needs a package: python -m pip install pyarrow") from error
         self._file = None if self._is_parquet or is_url(name) else Path(name)
         folder = any_path(name if is_url(name) else Path(name).resolve().as_uri())
         assert isinstance(folder, StorePath)
